@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+// The named bounds of the term codec. Everything that reads a term takes a Limits, with these
+// defaults.
+
+namespace rakv::etf {
+
+/// An atom has at most this many characters (not bytes): the BEAM's own bound.
+inline constexpr std::size_t kMaxAtomCharacters = 255;
+/// ... and so at most this many bytes of UTF-8.
+inline constexpr std::size_t kMaxAtomBytes = 4 * kMaxAtomCharacters;
+/// A reference has one to five 32-bit words.
+inline constexpr std::size_t kMaxReferenceWords = 5;
+/// The first byte of a term in the external format.
+inline constexpr unsigned char kVersionMagic = 131;
+
+/// Bounds of one reading operation.
+struct Limits {
+  /// How deep tuples, lists, maps, funs and records may nest. The tail of a list is as deep as the
+  /// list itself.
+  std::uint32_t max_depth = 10'000;
+  /// The most bytes one operation may produce (canonical form, uncompressed term, text).
+  std::size_t max_output_bytes = std::size_t{256} << 20;
+};
+
+}  // namespace rakv::etf

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "cnode/base/result.h"
+#include "cnode/etf/limits.h"
+
+namespace rakv::etf {
+
+/// Reads one term written as Erlang text (UTF-8), as `file:consult/1` accepts it: atoms, integers
+/// (`16#ff`, `1_000`),
+/// `$a`, floats, strings (adjacent ones are joined), binaries and bitstrings (`<<"é"/utf8, 5:3>>`),
+/// tuples, lists, maps, `fun M:F/A`; comments; a final dot may be missing. Returns the encoded term
+/// without version byte. Error: invalid_argument with line and column; limit_exceeded.
+Result<std::string> parse_text(std::string_view text, const Limits& limits = {});
+
+/// As parse_text for a text that may go on: reads one term, which must end with a dot, and sets
+/// `consumed` to the bytes read (dot included).
+Result<std::string> parse_text_prefix(std::string_view text, std::size_t& consumed,
+                                      const Limits& limits = {});
+
+/// How print_text writes.
+struct TextOptions {
+  /// Lists of printable characters as "text" and binaries of printable UTF-8 as <<"text"/utf8>>
+  /// (`~tp`); without, as lists of integers (`~tw`).
+  bool strings = true;
+};
+
+/// The term as one line of Erlang text. parse_text reads it back to an equal term, except pids,
+/// ports, references, closures and native records, which are printed as <0.1.2>, #Port<0.1>,
+/// #Ref<...>, #Fun<...>, #Record<...>. Map keys are printed in Erlang's order of keys. `term` has
+/// no version byte. Bytes that are not a term give `#Malformed<...>`: this is for logs and the
+/// command line.
+std::string print_text(std::string_view term, const TextOptions& options = {},
+                       const Limits& limits = {});
+
+}  // namespace rakv::etf
