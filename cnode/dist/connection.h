@@ -1,0 +1,105 @@
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "cnode/base/result.h"
+#include "cnode/dist/control.h"
+#include "cnode/dist/frames.h"
+#include "cnode/dist/handshake.h"
+#include "cnode/dist/outbox.h"
+#include "cnode/dist/transport.h"
+
+// One live connection to a peer, after the handshake.
+
+namespace rakv::dist {
+
+/// How a connection behaves.
+struct ConnectionOptions {
+  std::chrono::milliseconds net_ticktime{
+      60000};  ///< T: dead when no byte came for T; a tick after T/4 of silence
+  AssemblerLimits receive;
+  OutboxLimits send;
+  std::size_t turn_messages =
+      512;  ///< messages handled before other work of the io_context gets its turn
+};
+
+/// A connection that is up. Single-threaded: everything happens on the io_context's thread.
+///
+/// The owner gets it stopped, installs it in its tables, then calls start(): not a byte is handled
+/// before. It reads always: a slow on_message is the only brake.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  struct Handlers {
+    /// A control message and its payload term (empty if the op has none). The views live during the
+    /// call only.
+    std::function<void(const ControlMessage& control, std::string_view payload)> on_message;
+    /// Once, when the connection is over, with the reason; nothing follows. Not called from inside
+    /// a call of ours, close() included.
+    std::function<void(const Error& reason)> on_closed;
+    /// After a try_send() that would have blocked: there is room again. Optional.
+    std::function<void()> on_drained;
+  };
+
+  Connection(boost::asio::io_context& io, std::unique_ptr<Transport> transport, PeerIdentity peer,
+             std::string leftover, ConnectionOptions options);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  const PeerIdentity& peer() const { return peer_; }
+  /// True when `flag` was offered by both sides.
+  bool has(Flags flag) const { return (peer_.flags & flag) == flag; }
+
+  /// Begins to read, with the bytes that came behind the handshake first.
+  void start(Handlers handlers);
+
+  /// See Outbox. After close() they return `overflow` and drop the message. A send that overflows
+  /// closes the connection.
+  Outbox::Admission try_send(SenderKey sender, OutMessage message);
+  Outbox::Admission send(SenderKey sender, OutMessage message);
+  Outbox::Admission send_beat(OutMessage message);
+
+  /// Ends it; on_closed follows with this reason. What is queued is dropped.
+  void close(Error reason);
+  bool closed() const { return closed_; }
+
+  std::size_t queued_bytes() const { return outbox_.queued_bytes(); }
+  std::uint64_t bytes_received() const { return assembler_.bytes_received(); }
+  std::uint64_t bytes_written() const { return outbox_.bytes_written(); }
+
+ private:
+  void read();
+  void handle_input();
+  void schedule_flush();
+  void write_batch();
+  void arm_tick_timer();
+  void check_liveness();
+  Outbox::Admission after_send(Outbox::Admission admission);
+
+  boost::asio::io_context& io_;
+  std::unique_ptr<Transport> transport_;
+  PeerIdentity peer_;
+  ConnectionOptions options_;
+  Handlers handlers_;
+  FrameAssembler assembler_;
+  Outbox outbox_;
+  boost::asio::steady_timer tick_timer_;
+  std::uint64_t received_at_check_ = 0;
+  std::uint64_t written_at_check_ = 0;
+  int silent_checks_ = 0;
+  bool started_ = false;
+  bool writing_ = false;
+  bool flush_scheduled_ = false;
+  bool refused_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace rakv::dist

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cnode/dist/handshake.h"
+
+// Which of several attempts to connect the same two nodes wins: pure rules, no sockets. Source: OTP
+// net_kernel's accept_pending, spec erlang-dist section 2.2.
+
+namespace rakv::dist {
+
+/// Numbers one attempt (outgoing or incoming) of this process; later attempts have higher numbers.
+using AttemptId = std::uint64_t;
+
+/// Keeps, per peer, the attempts under way and the connection that is up. The owner asks before
+/// every step and does what it is told; at most one connection per peer is up.
+class ConnectionTable {
+ public:
+  explicit ConnectionTable(std::string own_name);
+
+  /// May we dial `peer` now?
+  enum class Dial {
+    start,      ///< go on, with the given attempt
+    up,         ///< there is a connection
+    under_way,  ///< an own attempt runs already, or we wait for the peer's after a nok
+  };
+  struct DialAnswer {
+    Dial verdict;
+    AttemptId attempt = 0;
+  };
+  DialAnswer begin_dial(const std::string& peer);
+  /// The dial got `nok`: from now until inbound_window_over() we wait for the peer's own attempt.
+  void dial_refused_nok(const std::string& peer, AttemptId attempt);
+  /// The wait after a nok is over. True if it was still waiting (the dial has failed).
+  bool inbound_window_over(const std::string& peer, AttemptId attempt);
+  /// The dial got `alive`: is the connection that the peer believes in dead for us?
+  bool old_connection_is_dead(const std::string& peer) const;
+  /// The attempt ended without a connection.
+  void attempt_failed(const std::string& peer, AttemptId attempt);
+
+  /// A new inbound attempt has told its name.
+  struct InboundAnswer {
+    Status status;
+    bool close_silently = false;  ///< another takeover of this peer runs: close without a status
+    std::optional<AttemptId> abort_dial;  ///< stop this own attempt first
+    AttemptId attempt = 0;                ///< number of the new attempt, unless refused
+  };
+  InboundAnswer inbound_named(const std::string& peer);
+
+  /// An attempt's handshake has succeeded, digest verified.
+  struct UpAnswer {
+    bool keep = true;  ///< false: a later attempt won; close this one
+    std::optional<AttemptId>
+        drop_connection;  ///< the old connection: close it before the new one is announced
+    std::optional<AttemptId> abort_dial;  ///< an own attempt that is now pointless
+  };
+  UpAnswer handshake_finished(const std::string& peer, AttemptId attempt);
+  /// The connection made by `attempt` is closed.
+  void connection_closed(const std::string& peer, AttemptId attempt);
+
+  /// The attempt whose connection to `peer` is up.
+  std::optional<AttemptId> up(const std::string& peer) const;
+  /// Peers with any attempt or connection.
+  std::size_t peers() const { return peers_.size(); }
+
+ private:
+  struct Peer {
+    std::optional<AttemptId> dial;      ///< our own attempt, or the one that got nok
+    bool waits_for_inbound = false;     ///< dial got nok
+    std::set<AttemptId> inbound;        ///< named, digest not verified
+    std::optional<AttemptId> takeover;  ///< inbound attempt that was told `alive`
+    std::optional<AttemptId> up;
+    bool empty() const { return !dial && inbound.empty() && !up; }
+  };
+
+  void forget_if_empty(const std::string& peer);
+
+  std::string own_name_;
+  std::map<std::string, Peer> peers_;
+  AttemptId next_attempt_ = 1;
+};
+
+}  // namespace rakv::dist

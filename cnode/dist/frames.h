@@ -1,0 +1,117 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+#include <variant>
+
+#include "cnode/base/result.h"
+
+// The receiving half of a connection after the handshake, as a pure machine: bytes in, ticks and
+// whole messages out. Frames are a 4-byte length and a body: nothing (a tick), 131,68 (a message),
+// 131,69 (first fragment of one) or 131,70 (a later fragment). Source: spec erlang-dist section 3;
+// no atom cache, no pass-through frames.
+
+namespace rakv::dist {
+
+/// A byte buffer that grows by doubling what it really holds (realloc, so large ones move by
+/// remapping).
+class GrowingBuffer {
+ public:
+  GrowingBuffer() = default;
+  GrowingBuffer(GrowingBuffer&& other) noexcept;
+  GrowingBuffer& operator=(GrowingBuffer&& other) noexcept;
+  ~GrowingBuffer();
+
+  char* data() { return data_; }
+  const char* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  std::size_t capacity() const { return capacity_; }
+  std::string_view view() const { return {data_, size_}; }
+
+  /// Makes capacity() at least `capacity`; keeps the content.
+  void reserve(std::size_t capacity);
+  /// Appends; doubles the capacity when full.
+  void append(std::string_view bytes);
+  /// Counts `bytes` that were written behind size() as content.
+  void grow_size(std::size_t bytes);
+  /// Drops the first `bytes` of the content.
+  void drop_front(std::size_t bytes);
+  /// Gives all memory back.
+  void reset();
+
+ private:
+  char* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+/// Bounds on what a peer may make us hold.
+struct AssemblerLimits {
+  std::size_t max_frame_bytes = std::size_t{512} << 20;  ///< one frame; BEAM fragments above 64 KiB
+  std::size_t max_assembled_bytes = std::size_t{1}
+                                    << 30;       ///< all unfinished fragmented messages together
+  std::size_t max_unfinished_sequences = 16384;  ///< fragmented messages under way at once
+};
+
+/// Cuts the byte stream of one connection into messages.
+///
+/// Use: prepare() gives room, read into it, commit(n), then next() until it returns nothing. Memory
+/// grows with bytes that arrived, never with lengths that were announced. After an error the
+/// connection has to be closed.
+class FrameAssembler {
+ public:
+  /// An empty frame: the peer is alive.
+  struct Tick {};
+  /// A whole message: the control term and, if its op has one, the payload term right behind it (no
+  /// 131 before either). The view lives until the next call of next() or prepare().
+  struct Message {
+    std::string_view terms;
+  };
+  using Event = std::variant<Tick, Message>;
+
+  explicit FrameAssembler(AssemblerLimits limits = {});
+
+  /// Room of at least 64 KiB for the next read.
+  std::span<char> prepare();
+  /// `bytes` were read into prepare()'s room.
+  void commit(std::size_t bytes);
+  /// prepare, copy, commit: for leftovers and tests.
+  void feed(std::string_view bytes);
+
+  /// The next tick or message; nothing when more bytes are needed. Errors (`malformed`,
+  /// `limit_exceeded`) are final.
+  Result<std::optional<Event>> next();
+
+  /// All bytes ever committed: for liveness, which counts bytes and not frames.
+  std::uint64_t bytes_received() const { return bytes_received_; }
+  /// Bytes held for messages that are not complete.
+  std::size_t unfinished_bytes() const { return assembled_bytes_; }
+  std::size_t unfinished_sequences() const { return sequences_.size(); }
+  /// Bytes of memory held in all buffers.
+  std::size_t memory_bytes() const;
+
+ private:
+  struct Sequence {
+    std::uint64_t next_fragment = 0;
+    GrowingBuffer terms;
+  };
+
+  Result<std::optional<Event>> take_frame(std::string_view frame);
+  Result<std::optional<Event>> take_first_fragment(std::string_view rest);
+  Result<std::optional<Event>> take_later_fragment(std::string_view rest);
+
+  AssemblerLimits limits_;
+  GrowingBuffer slab_;
+  std::size_t parsed_ = 0;  ///< bytes at the front of the slab that are done with
+  std::size_t memory_in_sequences_ = 0;
+  std::size_t assembled_bytes_ = 0;
+  std::uint64_t bytes_received_ = 0;
+  std::unordered_map<std::uint64_t, Sequence> sequences_;
+  GrowingBuffer finished_;  ///< keeps the last assembled message alive for its view
+};
+
+}  // namespace rakv::dist
