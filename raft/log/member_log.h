@@ -1,0 +1,155 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "raft/log/memory_table.h"
+#include "raft/log/metadata.h"
+#include "raft/log/segment.h"
+#include "raft/log/server_config.h"
+#include "raft/log/snapshot_file.h"
+#include "raft/log/types.h"
+#include "raft/log/wal.h"
+
+namespace rakv::log {
+
+class LogSystem;
+class MemberLog;
+
+/// What a member's shell is told, on the owner's thread.
+class MemberLogObserver {
+ public:
+  virtual ~MemberLogObserver() = default;
+  /// Entries became durable; log.last_written() is already up to date. `range` and `term` are those
+  /// of the WAL's event and may name entries that were overwritten since.
+  virtual void written(MemberLog& log, Term term, IndexRange range) = 0;
+};
+
+/// The log of one member: entries in memory, entries in segments, newest snapshot. Owner thread
+/// only; nothing here waits for a disk except read_blocking(), which is for start-up.
+class MemberLog {
+ public:
+  const std::string& uid() const { return config_.uid; }
+  const ServerConfig& config() const { return config_; }
+  /// Term, vote and last_applied as stored (recovered, then as last given to store_term_vote).
+  const MetaRow& meta() const { return meta_; }
+  /// Set when recovery found that this member has lost something it may have promised (log shorter
+  /// than last_applied, damaged snapshot, damaged WAL part): it must not vote until it has caught
+  /// up. The text says what.
+  const std::optional<std::string>& amnesia() const { return amnesia_; }
+  void clear_amnesia() { amnesia_.reset(); }
+
+  void set_observer(MemberLogObserver* observer) { observer_ = observer; }
+
+  // ---- reading
+
+  /// First index above the snapshot that the log has, or last_index()+1 when it has none. 0 is
+  /// possible (ra writes a dummy entry at index 0 of a fresh log).
+  Index first_index() const { return first_index_; }
+  /// Last entry, or the snapshot's position when nothing is above it. {0,0} when the log is empty.
+  Position last() const { return last_; }
+  /// Highest contiguous durable entry: what may be acknowledged.
+  Position last_written() const { return last_written_; }
+  /// True when the log holds no entry and no snapshot at all.
+  bool empty() const { return empty_; }
+  /// Term of an entry or of the snapshot's index; nothing when unknown here.
+  std::optional<Term> term_at(Index index) const;
+  /// The entry if it is in memory (the most recent ones are). Does not touch a disk.
+  const Entry* fetch(Index index) const { return memory_.find(index); }
+  /// Whether the log has it anywhere (memory or segment, above the snapshot or live).
+  bool has(Index index) const;
+  /// Reads entries wherever they are, in the order asked for; not_found names the first that is
+  /// missing, corrupt one whose checksum fails. The callback always comes later on the owner's
+  /// executor.
+  using ReadCallback = std::function<void(Result<std::vector<Entry>>)>;
+  void read(std::vector<Index> indexes, ReadCallback callback);
+  /// As read, at once, waiting for the disk: recovery only.
+  Result<Entry> read_blocking(Index index) const;
+  /// The newest snapshot. Its state bytes stay in memory only until release_snapshot_state().
+  const std::optional<Snapshot>& snapshot() const { return snapshot_; }
+  void release_snapshot_state() {
+    if (snapshot_) snapshot_->state = {};
+  }
+  /// Reads the newest snapshot's file again (to send it to a peer).
+  void read_snapshot(std::function<void(Result<Snapshot>)> callback);
+
+  // ---- writing
+
+  /// Appends entries with ascending, gapless indexes. The first may be at or below last().index:
+  /// what is there and above is truncated first and last_written falls below it. A first index
+  /// above last()+1 is a programmer's fault.
+  void append(std::vector<Entry> entries);
+  void append(Entry entry);
+  /// Drops everything above `index` (>= the snapshot's). Nothing is written: after a crash the
+  /// suffix may be back, as Raft allows for entries that were never committed.
+  void truncate_after(Index index);
+  /// Live entries of a snapshot that is being installed: any ascending indexes above what the log
+  /// has. They become part of the log when install_snapshot completes.
+  void write_sparse(std::vector<Entry> entries);
+  /// Entries appended and not yet durable.
+  std::uint64_t pending_writes() const;
+
+  // ---- snapshots
+
+  /// Writes a snapshot of this member's own state at an index it has applied and written; then
+  /// entries up to the index, except live ones, are dropped, and segments without live entries
+  /// removed. One at a time: `unavailable` otherwise.
+  void write_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
+                      DoneCallback done);
+  /// Makes a snapshot received from the leader this member's beginning: call it when
+  /// pending_writes() is 0 after write_sparse. Everything else that the log held is dropped.
+  void install_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
+                        DoneCallback done);
+  bool snapshot_in_progress() const { return snapshot_in_progress_; }
+
+  std::size_t segment_count() const { return segments_.size(); }
+  std::uint64_t memory_bytes() const { return memory_.bytes(); }
+
+ private:
+  friend class LogSystem;
+  friend struct MemberRecovery;
+  MemberLog(LogSystem& system, ServerConfig config) : system_(system), config_(std::move(config)) {}
+
+  struct PendingWrite {
+    std::uint64_t first_sequence;
+    IndexRange range;
+    Term last_term;
+    bool sparse;
+  };
+  void queue(std::vector<Entry> entries, bool sparse);
+  void handle_written(const Written& event);
+  void set_snapshot(Snapshot snapshot, bool installed);
+  void add_segments(const std::vector<std::shared_ptr<const Segment>>& segments);
+  std::vector<Entry> entries_to_flush(IndexRange range) const;
+  void remove_dead_segments();
+  const Segment* find_segment(Index index, const SegmentSlot** slot) const;
+  bool needed(Index index) const;
+  std::string directory() const;
+
+  LogSystem& system_;
+  ServerConfig config_;
+  MetaRow meta_;
+  std::optional<std::string> amnesia_;
+  MemberLogObserver* observer_ = nullptr;
+  WriterId writer_ = 0;
+  bool deleted_ = false;
+
+  bool empty_ = true;
+  Index first_index_ = 0;
+  Position last_;
+  Position last_written_;
+  MemoryTable memory_;
+  std::uint64_t next_sequence_ = 1;
+  std::deque<PendingWrite> pending_;
+  std::optional<Snapshot> snapshot_;
+  bool snapshot_in_progress_ = false;
+  std::vector<std::shared_ptr<const Segment>> segments_;  // ascending by number
+  std::uint64_t next_segment_ = 1;
+};
+
+}  // namespace rakv::log

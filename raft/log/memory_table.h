@@ -1,0 +1,78 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <optional>
+
+#include "raft/log/types.h"
+
+namespace rakv::log {
+
+/// A member's entries that are in memory: one contiguous run at the end of the log (deque: O(1)
+/// fetch and append) and, below it, single live entries of a snapshot (ordered map). Entries leave
+/// when they are in a segment, or when a snapshot makes them unneeded. Not thread-safe: owner
+/// thread only; payloads are shared with other threads by reference.
+class MemoryTable {
+ public:
+  bool empty() const { return tail_.empty() && sparse_.empty(); }
+  std::size_t size() const { return tail_.size() + sparse_.size(); }
+  /// Sum of payload sizes.
+  std::uint64_t bytes() const { return bytes_; }
+  /// First and last index of the contiguous run; nothing when it is empty.
+  std::optional<IndexRange> tail_range() const;
+
+  /// Adds at the end. The index must be last+1 when the run is not empty; any index starts an empty
+  /// run.
+  void append(Entry entry);
+  /// Puts an entry outside the run (live entries of a snapshot being installed, recovery).
+  /// Replaces.
+  void put_sparse(Entry entry);
+  /// The entry, or nullptr. Valid until the next change.
+  const Entry* find(Index index) const;
+  /// Drops every entry above `index`.
+  void truncate_after(Index index);
+  /// Drops the run's entries up to `index` and sparse ones, except those that `is_live` accepts;
+  /// kept ones become sparse.
+  template <class IsLive>
+  void drop_prefix(Index index, IsLive&& is_live) {
+    while (!tail_.empty() && tail_.front().index <= index) {
+      Entry entry = std::move(tail_.front());
+      tail_.pop_front();
+      bytes_ -= entry.payload.size();
+      if (is_live(entry.index)) put_sparse(std::move(entry));
+    }
+    for (auto at = sparse_.begin(); at != sparse_.end() && at->first <= index;) {
+      if (is_live(at->first)) {
+        ++at;
+      } else {
+        bytes_ -= at->second.payload.size();
+        at = sparse_.erase(at);
+      }
+    }
+  }
+  /// Drops one entry if it is there with that term (it is in a segment now). In the run only from
+  /// the front.
+  bool drop_flushed(Index index, Term term);
+  /// Calls `visit(const Entry&)` for entries in `range`, in index order.
+  template <class Visit>
+  void for_each(IndexRange range, Visit&& visit) const {
+    for (auto at = sparse_.lower_bound(range.first); at != sparse_.end() && at->first <= range.last;
+         ++at) {
+      visit(at->second);
+    }
+    if (tail_.empty()) return;
+    const Index base = tail_.front().index;
+    for (Index i = range.first > base ? range.first : base;
+         i <= range.last && i - base < tail_.size(); ++i) {
+      visit(tail_[i - base]);
+    }
+  }
+  void clear();
+
+ private:
+  std::deque<Entry> tail_;
+  std::map<Index, Entry> sparse_;  // all below tail_
+  std::uint64_t bytes_ = 0;
+};
+
+}  // namespace rakv::log

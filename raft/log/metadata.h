@@ -1,0 +1,42 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "raft/log/disk.h"
+#include "raft/log/types.h"
+
+// names.dets and meta.dets (ra_directory.erl, ra_log_meta.erl): kept whole in memory, replaced
+// whole on disk (tmp, fsync, rename, fsync of the directory), so that a crash leaves the old file
+// or the new one.
+
+namespace rakv::log {
+
+/// Row of names.dets: `{Name, UId}`.
+struct NameRow {
+  std::string name;
+  std::string uid;
+  bool operator==(const NameRow&) const = default;
+};
+
+/// Row of meta.dets: `{UId, Term, VotedFor, LastApplied}`; absent fields are `undefined` on disk
+/// and 0 / nothing here.
+struct MetaRow {
+  std::string uid;
+  Term term = 0;
+  std::optional<ServerId> voted_for;
+  Index last_applied = 0;
+  bool operator==(const MetaRow&) const = default;
+};
+
+/// Missing file = no rows. A key seen twice (dirty file): the larger (term, last_applied) wins.
+Result<std::vector<NameRow>> read_names(Disk& disk, const std::string& path);
+Result<std::vector<MetaRow>> read_meta(Disk& disk, const std::string& path);
+
+/// Durable when they return.
+Result<void> write_names(Disk& disk, const std::string& path, const std::vector<NameRow>& rows);
+Result<void> write_meta(Disk& disk, const std::string& path, const std::vector<MetaRow>& rows);
+
+}  // namespace rakv::log

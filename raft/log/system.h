@@ -1,0 +1,164 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "raft/log/disk.h"
+#include "raft/log/executor.h"
+#include "raft/log/member_log.h"
+#include "raft/log/metadata.h"
+#include "raft/log/wal.h"
+#include "raft/log/wal_recovery.h"
+
+namespace rakv::log {
+
+struct LogSystemOptions {
+  WalOptions wal;
+  SegmentOptions segment;
+  /// False: no WAL thread; the simulator or test drives wal_writer().run_one_batch().
+  bool wal_thread = true;
+};
+
+/// What the owner is told about the whole system, on its own thread.
+class LogSystemObserver {
+ public:
+  virtual ~LogSystemObserver() = default;
+  /// Nothing can be made durable (disk full or failing). Members must stop acknowledging and refuse
+  /// votes; reads go on. Call retry_wal() after a while.
+  virtual void wal_down(const Error& error) = 0;
+  virtual void wal_up() = 0;
+  /// A background job failed (segment flush, clean-up); it is kept and tried again. For the
+  /// operator's log.
+  virtual void trouble(const Error& error) = 0;
+};
+
+/// The store of one ra system: the directory DIR/NAME@HOST with names.dets, meta.dets, *.wal and
+/// one directory per server.
+///
+/// Threads: everything here is called on the owner's thread (the executor `owner`). The WAL has its
+/// own thread; jobs that wait for the disk run on `worker`, in order, one at a time; results come
+/// back through `owner`.
+///
+/// Order of durable steps (each crash window leaves a state that open() understands):
+///  - server creation: directory, config, parent synced; then names.dets; then the callback;
+///  - deletion: directory renamed to UID.deleted, parent synced; names.dets, meta.dets; then the
+///  tree goes;
+///  - WAL removal: segments of every server synced, their directories synced; unlink, oldest first;
+///  directory synced.
+class LogSystem {
+ public:
+  /// Makes the directory if missing, locks it, recovers everything. Waits for the disk. Errors:
+  /// unavailable when another process has the directory; io when it can't be read or made; corrupt
+  /// when acknowledged data are damaged.
+  static Result<std::unique_ptr<LogSystem>> open(std::string directory, Disk& disk, Executor& owner,
+                                                 Executor& worker, LogSystemOptions options = {});
+  /// Ends the WAL thread (see stop()). Jobs on the executors must have run or never run after this.
+  ~LogSystem();
+
+  const std::string& directory() const { return directory_; }
+  void set_observer(LogSystemObserver* observer) { observer_ = observer; }
+  /// What recovery found worth telling the operator.
+  const std::vector<std::string>& notices() const { return notices_; }
+
+  /// Every registered server, recovered.
+  std::vector<MemberLog*> members();
+  MemberLog* find(const std::string& uid);
+  MemberLog* find_by_name(const std::string& name);
+  /// Registered servers that can't be started and why (config unreadable, snapshot gone...). Their
+  /// files are kept.
+  const std::map<std::string, Error>& broken_servers() const { return broken_; }
+
+  /// Makes a new server durable (order in the class comment), then gives its empty log.
+  /// already_exists: name or UId taken.
+  void register_server(ServerConfig config, std::function<void(Result<MemberLog*>)> done);
+  /// Replaces the config file of a registered server.
+  void update_config(ServerConfig config, DoneCallback done);
+  /// Removes a server with all its files. Its MemberLog is destroyed before `done` is called.
+  void delete_server(const std::string& uid, DoneCallback done);
+
+  /// Makes term and vote durable, then calls back. Calls that wait for the disk together are
+  /// written as one file.
+  void store_term_vote(const std::string& uid, Term term, std::optional<ServerId> voted_for,
+                       DoneCallback done);
+  /// Remembers last_applied; it is written along with the next term change, or by flush_metadata().
+  void note_last_applied(const std::string& uid, Index index);
+  /// Writes noted last_applied values if there are any (the owner calls it every few seconds, and
+  /// at stop).
+  void flush_metadata(DoneCallback done);
+
+  /// Appended, not yet durable bytes over all members (for back-pressure).
+  std::uint64_t queued_bytes() const { return queue_.queued_bytes(); }
+  /// Starts a new WAL file at the next batch; the old one goes to segments.
+  void roll_over_wal() { queue_.roll_over(); }
+  void retry_wal() { queue_.retry(); }
+  /// Only with wal_thread = false.
+  WalWriter& wal_writer();
+  /// Writes what is queued, final mark, metadata; waits for the disk. Nothing may be called after
+  /// it but the destructor.
+  Result<void> stop();
+
+ private:
+  friend class MemberLog;
+  friend struct MemberRecovery;
+  class Sink;
+  LogSystem(std::string directory, Disk& disk, Executor& owner, Executor& worker,
+            LogSystemOptions options);
+
+  struct MetadataJob {
+    std::vector<DoneCallback> done;
+  };
+  struct FlushPart {
+    std::string uid;
+    std::uint64_t first_segment;
+    std::vector<Entry> entries;
+  };
+
+  Result<void> recover();
+  void handle_wal_events(std::vector<WalEvent> events);
+  void start_flush(std::vector<std::string> wal_paths, std::map<std::string, IndexRange> ranges);
+  void run_next_flush();
+  void write_metadata_soon();
+  std::string member_directory(const std::string& uid) const { return directory_ + "/" + uid; }
+  /// Runs `job` on the worker, then `then` on the owner with its outcome, unless the system is
+  /// gone.
+  template <class Job, class Then>
+  void run_on_worker(Job job, Then then);
+
+  std::string directory_;
+  Disk& disk_;
+  Executor& owner_;
+  Executor& worker_;
+  LogSystemOptions options_;
+  LogSystemObserver* observer_ = nullptr;
+  std::vector<std::string> notices_;
+  std::map<std::string, Error> broken_;
+
+  std::unique_ptr<FileLock> lock_;
+  std::map<std::string, std::unique_ptr<MemberLog>> members_;  // by UId
+  std::map<WriterId, MemberLog*> by_writer_;
+  std::vector<NameRow> names_;
+  std::map<std::string, MetaRow> meta_;
+  bool metadata_dirty_ = false;
+  bool metadata_writing_ = false;
+  std::vector<DoneCallback> metadata_waiting_;
+
+  struct Flush {
+    std::vector<std::string> wal_paths;
+    std::map<std::string, IndexRange> ranges;
+  };
+  std::deque<Flush> flushes_;
+  bool flushing_ = false;
+
+  WalQueue queue_;
+  std::unique_ptr<Sink> sink_;
+  std::unique_ptr<WalWriter> wal_writer_;
+  std::unique_ptr<WalThread> wal_thread_;
+  std::shared_ptr<bool> alive_ =
+      std::make_shared<bool>(true);  // jobs in flight hold it to see whether we are gone
+};
+
+}  // namespace rakv::log

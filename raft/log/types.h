@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cnode/base/result.h"
+#include "cnode/base/shared_bytes.h"
+
+// Words that every file of the log room uses. Indexes and terms are plain integers here: the
+// protocol's strong types live in raft/core, and the shell (raft/member) converts.
+
+namespace rakv::log {
+
+using Index = std::uint64_t;
+using Term = std::uint64_t;
+
+/// ra's `{Name, Node}`: both atoms, as UTF-8 text.
+struct ServerId {
+  std::string name;
+  std::string node;
+  bool operator==(const ServerId&) const = default;
+};
+
+/// One log entry. `payload` is the ETF of the command with its leading 131, exactly as stored on
+/// disk.
+struct Entry {
+  Index index = 0;
+  Term term = 0;
+  SharedBytes payload;
+};
+
+/// A place in a log: index and the term of the entry there. {0, 0} is "before the first entry".
+struct Position {
+  Index index = 0;
+  Term term = 0;
+  bool operator==(const Position&) const = default;
+};
+
+/// An inclusive run of indexes.
+struct IndexRange {
+  Index first = 0;
+  Index last = 0;
+  bool operator==(const IndexRange&) const = default;
+};
+
+/// An ETF term with its leading 131, kept as bytes by code that does not look into it.
+using EncodedTerm = std::string;
+
+/// Told once how a durable operation ended. Always called on the owner's executor, never from
+/// inside the call that started the operation.
+using DoneCallback = std::function<void(Result<void>)>;
+
+}  // namespace rakv::log

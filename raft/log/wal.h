@@ -1,0 +1,211 @@
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "raft/log/disk.h"
+#include "raft/log/types.h"
+
+// The write-ahead log shared by all members of a system, in ra's record format (ra_log_wal.erl,
+// "RAWA" version 1), with batch marks: records of the reserved UId `_CPPBATCH`, which ra skips as
+// those of a deleted server.
+//
+// The owner thread puts entries into a WalQueue; WalWriter takes everything queued, writes it with
+// one gathered write and one fdatasync, and reports. WalThread drives a WalWriter; tests and the
+// simulator call run_one_batch() themselves.
+
+namespace rakv::log {
+
+/// The reserved UId of batch marks; no server may have it.
+inline constexpr std::string_view kBatchMarkUid = "_CPPBATCH";
+
+struct WalOptions {
+  std::uint64_t max_size_bytes =
+      256'000'000;  ///< roll over when a file is larger; one batch may overshoot
+  std::size_t max_batch_entries = 8192;  ///< entries per write and sync
+  std::size_t max_batch_bytes =
+      16 * 1024 * 1024;  ///< payload bytes per write and sync (at least one entry)
+  std::uint64_t preallocate_bytes =
+      16 * 1024 * 1024;  ///< reserve the file in steps of this size; 0 = never
+};
+
+/// A member as the WAL knows it; given by WalQueue::add_writer, never used twice in a process.
+using WriterId = std::uint32_t;
+
+/// Entries `range` of a writer are durable, all of one term. `sequence` counts the entries ever
+/// appended by that writer: everything it appended up to and including that number is durable.
+struct Written {
+  WriterId writer = 0;
+  std::uint64_t sequence = 0;
+  Term term = 0;
+  IndexRange range;
+};
+
+/// A WAL file is complete and closed; `ranges` says which indexes of which writer it holds (lowest
+/// to highest).
+struct WalClosed {
+  std::string path;
+  std::vector<std::pair<WriterId, IndexRange>> ranges;
+};
+
+/// Nothing can be made durable: writing failed on one file and then on a fresh one, or the disk is
+/// full. What was queued is kept and not acknowledged; retry() tries again with a new file.
+struct WalDown {
+  Error error;
+};
+
+/// Writing works again after WalDown; Written events for what was kept follow.
+struct WalUp {};
+
+using WalEvent = std::variant<Written, WalClosed, WalDown, WalUp>;
+
+/// Where a WalWriter reports to. Called on the thread that runs the batch, once per batch, in
+/// order.
+class CompletionSink {
+ public:
+  virtual ~CompletionSink() = default;
+  virtual void wal_events(std::vector<WalEvent> events) = 0;
+};
+
+/// Owner to WAL: one lock per append and one swap per batch; the WAL thread is woken only when it
+/// sleeps.
+class WalQueue {
+ public:
+  /// Makes a writer known. `uid` is at most 65,535 bytes and not kBatchMarkUid.
+  WriterId add_writer(std::string uid);
+  /// Queues entries in order; `first_sequence` is the writer's number of the first. A lower index
+  /// than the writer's last voids, at recovery, everything above it; a higher jump is a sparse
+  /// write.
+  void append(WriterId writer, std::uint64_t first_sequence, std::vector<Entry> entries);
+  void append(WriterId writer, std::uint64_t sequence, Entry entry);
+  /// Asks for a new file at the next batch, also when the present one is not full.
+  void roll_over();
+  /// Asks for another attempt after WalDown.
+  void retry();
+  /// Payload bytes queued and not yet taken by the writer (for back-pressure).
+  std::uint64_t queued_bytes() const;
+
+ private:
+  friend class WalWriter;
+  friend class WalThread;
+  struct Item {
+    WriterId writer;
+    std::uint64_t sequence;
+    Entry entry;
+  };
+  struct Taken {
+    std::vector<Item> items;
+    std::vector<std::pair<WriterId, std::string>> new_writers;
+    bool roll_over = false;
+    bool retry = false;
+    bool stop = false;
+    bool empty() const { return items.empty() && !roll_over && !retry && !stop; }
+  };
+  void wake(std::unique_lock<std::mutex>& lock);
+  /// Swaps what is queued into `into` (which must be empty but may have capacity); waits for
+  /// something when `block`.
+  void take(Taken& into, bool block);
+  void request_stop();
+
+  mutable std::mutex mutex_;
+  std::condition_variable ready_;
+  bool sleeping_ = false;
+  Taken waiting_;
+  WriterId next_writer_ = 1;
+  std::uint64_t queued_bytes_ = 0;
+};
+
+/// The WAL's logic without a thread: files, batches, marks, roll-over, what to do on errors.
+///
+/// An fdatasync that fails is never repeated on that file: the kernel may have dropped the pages
+/// and would report success. The batch is written again to a new file; if that fails too the writer
+/// is down (WalDown) and keeps the batch.
+class WalWriter {
+ public:
+  /// Opens file number `first_number` (NNNNNNNNNNNNNNNN.wal) in `directory`, durable with its
+  /// directory entry.
+  static Result<std::unique_ptr<WalWriter>> open(Disk& disk, std::string directory,
+                                                 std::uint64_t first_number, WalOptions options,
+                                                 WalQueue& queue, CompletionSink& sink);
+  ~WalWriter();
+
+  /// Takes what is queued, writes, syncs, reports. False when there was nothing to do (or the
+  /// writer is down).
+  bool run_one_batch();
+  /// Writes what is queued, then the final mark. The writer is not used any more after this.
+  Result<void> close();
+  bool down() const { return down_; }
+  std::uint64_t file_number() const { return number_; }
+  std::uint64_t file_size() const { return offset_; }
+
+ private:
+  friend class WalThread;
+  using Item = WalQueue::Item;
+  WalWriter(Disk& disk, std::string directory, WalOptions options, WalQueue& queue,
+            CompletionSink& sink);
+
+  struct WriterState {
+    std::string uid;
+    std::uint32_t file_ref = 0;
+    std::uint64_t defined_in = 0;     // number of the file in which file_ref was given out
+    std::optional<IndexRange> range;  // what the present file holds of it
+  };
+
+  bool run(bool block);
+  void admit(WalQueue::Taken& taken);
+  bool write_pending();
+  Result<void> write_batch(std::size_t count);
+  Result<void> open_next_file();
+  void finish_file(std::vector<WalEvent>& events);
+  void append_header(const Item& item);
+  void append_mark(std::uint32_t kind, std::uint64_t first_offset, std::uint32_t crc);
+  void report_written(std::size_t count, std::vector<WalEvent>& events);
+  void note_ranges(std::size_t count);
+  std::size_t next_batch_size() const;
+
+  Disk& disk_;
+  std::string directory_;
+  WalOptions options_;
+  WalQueue& queue_;
+  CompletionSink& sink_;
+
+  std::unique_ptr<File> file_;
+  std::uint64_t number_ = 0;
+  std::uint64_t offset_ = 0;
+  std::uint64_t reserved_ = 0;
+  std::uint64_t salt_ = 0;
+  std::uint64_t batch_sequence_ = 0;
+  std::uint32_t next_ref_ = 0;
+  bool down_ = false;
+  bool roll_requested_ = false;
+  bool stopping_ = false;
+
+  std::unordered_map<WriterId, WriterState> writers_;
+  WalQueue::Taken taken_;
+  std::vector<Item> pending_;     // taken, not durable
+  std::size_t pending_done_ = 0;  // of pending_, already durable
+  std::string arena_;             // record headers and marks of the batch
+  std::vector<std::pair<std::size_t, std::size_t>> header_spans_;
+  std::vector<IoSlice> slices_;
+};
+
+/// Runs a WalWriter on a thread of its own until stop().
+class WalThread {
+ public:
+  explicit WalThread(std::unique_ptr<WalWriter> writer);
+  ~WalThread();
+  /// Writes what is queued, closes the file with its final mark, ends the thread.
+  void stop();
+
+ private:
+  std::unique_ptr<WalWriter> writer_;
+  std::thread thread_;
+};
+
+}  // namespace rakv::log

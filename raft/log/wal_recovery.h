@@ -1,0 +1,56 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "raft/log/disk.h"
+#include "raft/log/types.h"
+
+// Reading WAL files at start. See wal.h for the form; ra_log_wal.erl `recover_wal` for ra's own
+// rules, which are kept for files without batch marks (written by a BEAM).
+
+namespace rakv::log {
+
+/// The entries that one writer has in the WAL files. `entries` are in index order, each index once:
+/// the newest written. A write of a lower index removed what was above it; jumps upwards leave
+/// gaps.
+struct RecoveredWriter {
+  std::map<Index, Entry> entries;
+  /// Lowest index at which a rewrite happened (a lower index came after a higher one), if any.
+  /// Indexes at or above it that come from segments are void too.
+  std::optional<Index> first_written;
+};
+
+struct RecoveredWal {
+  std::map<std::string, RecoveredWriter> writers;  ///< by UId
+  std::vector<std::string> files;                  ///< paths read, oldest first
+  std::uint64_t last_number = 0;  ///< highest file number seen; the next file gets last_number + 1
+  std::vector<std::string> notices;  ///< what was dropped as unacknowledged, for the log
+};
+
+/// One record as it stands in a file, for tools and tests.
+struct WalRecord {
+  std::uint64_t offset = 0;
+  std::string uid;
+  Entry entry;
+  bool truncate = false;
+};
+
+/// Reads one file's content. Records after the last valid mark are a batch that was never
+/// acknowledged and are left out
+/// (`notice` says so). `corrupt` when bytes before a valid mark are damaged, or a torn write cannot
+/// explain what is there: the message names file, offset and what is lost.
+Result<std::vector<WalRecord>> parse_wal(const std::string& path, const std::string& bytes,
+                                         std::string* notice);
+
+/// Reads all *.wal of a directory, oldest to newest. Stray *.tmp files of the WAL are ignored. Also
+/// 8-digit names of old ra.
+Result<RecoveredWal> recover_wal(Disk& disk, const std::string& directory);
+
+/// NNNNNNNNNNNNNNNN + suffix, e.g. ".wal".
+std::string numbered_name(std::uint64_t number, std::string_view suffix);
+/// The number of such a name, or nothing.
+std::optional<std::uint64_t> number_of_name(std::string_view name, std::string_view suffix);
+
+}  // namespace rakv::log
