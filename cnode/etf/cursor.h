@@ -155,6 +155,8 @@ class Cursor {
   std::optional<std::string_view> skip();
 
  private:
+  std::string_view name_of(std::string_view bytes, bool latin1);
+
   std::string_view input_;
   std::size_t position_ = 0;
   Limits limits_;
