@@ -1,0 +1,379 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "raft/core/effect.h"
+#include "raft/core/event.h"
+#include "raft/core/log_shape.h"
+#include "raft/core/types.h"
+
+// The Raft rules of one member as a pure machine: events in, effects out. No clock, no disk, no
+// network, no thread.
+//
+// It behaves on the wire as ra 3.1.10 does (pre-votes with a token, no idle heartbeats,
+// acknowledgements that carry the durable index, empty AERs as truncation orders, await_condition,
+// query heartbeats, one membership change at a time, promotable members) and is stricter where that
+// stays invisible; docs say where.
+//
+// Promises to the shell: effects are in the order in which they must be carried out; a step never
+// depends on anything but the events so far; nothing is read from the log (the core keeps its
+// shape).
+
+namespace rakv::raft {
+
+/// Limits and lengths; the defaults are ra's.
+struct CoreOptions {
+  std::uint64_t max_pipeline_count = 4096;
+  std::uint64_t max_append_entries_rpc_batch_size = 128;
+  std::uint64_t low_priority_commands_flush_size = 16;
+  std::uint64_t await_condition_timeout_ms = 30'000;
+  std::uint64_t wal_down_timeout_ms = 5'000;
+  std::uint64_t receive_snapshot_timeout_ms = 30'000;
+  std::uint64_t snapshot_retry_base_ms = 5'000;
+  std::uint64_t snapshot_retry_limit_ms = 60'000;
+};
+
+/// An entry that means something to the core itself: cluster change, cluster delete, noop.
+struct SpecialEntry {
+  IndexTerm at;
+  EntryKind kind = EntryKind::noop;
+  ClusterPtr cluster;
+  MachineVersion machine_version = 0;
+};
+
+/// Everything a member remembers across a restart.
+struct CoreState {
+  ServerId id;
+  std::string uid;
+  /// The configured membership, valid while no cluster map says otherwise.
+  Membership membership = Membership::voter;
+  /// The configuration in the snapshot, or the initial members.
+  Cluster cluster;
+  /// All cluster_change, cluster_delete and noop entries above the snapshot, ascending.
+  std::vector<SpecialEntry> special_entries;
+  Term current_term;
+  std::optional<ServerId> voted_for;
+  LogShape log;
+  /// Where the machine stands after recovery (at least the snapshot's index); also the first commit
+  /// index.
+  Index last_applied;
+  MachineVersion machine_version = 0;
+  CoreOptions options;
+};
+
+enum class PeerStatus : std::uint8_t {
+  normal,
+  suspended,
+  sending_snapshot,
+  snapshot_backoff,
+  disconnected
+};
+std::string_view to_string(PeerStatus status);
+
+/// What a leader knows of one other member.
+struct Peer {
+  PeerConfig config;
+  Index next_index{1};
+  Index match_index;
+  QueryIndex query_index;
+  Index commit_index_sent;
+  PeerStatus status = PeerStatus::normal;
+  /// Failed snapshot transfers in a row.
+  std::uint64_t snapshot_failures = 0;
+  /// The running transfer, with status sending_snapshot.
+  RoundId transfer;
+};
+using Peers = std::map<ServerId, Peer>;
+
+class Core {
+ public:
+  /// A recovered member, not yet running: call start() once the machine stands at
+  /// `state.last_applied`.
+  explicit Core(CoreState state);
+  ~Core();
+  Core(Core&&) noexcept;
+  Core& operator=(Core&&) noexcept;
+
+  /// Enters the follower state: a restarted member arms the short election timer, a brand-new one
+  /// stays silent until it is told of a leader, asked for a vote or triggered.
+  void start(Effects& effects);
+
+  /// Handles one event to its end and adds to `effects` what is to be done.
+  void step(Event event, Effects& effects);
+
+  // --- for overviews, metrics, queries; all as of the last step ---
+
+  const ServerId& id() const { return id_; }
+  const std::string& uid() const { return uid_; }
+  Role role() const;
+  Term current_term() const { return current_term_; }
+  const std::optional<ServerId>& voted_for() const { return voted_for_; }
+  /// The known leader: itself when leading.
+  const std::optional<ServerId>& leader() const { return leader_; }
+  Index commit_index() const { return commit_index_; }
+  Index last_applied() const { return last_applied_; }
+  const LogShape& log() const { return log_; }
+  const Cluster& cluster() const { return *cluster_.members; }
+  /// The entry that made cluster() (the snapshot's place or {0, 0} at first).
+  IndexTerm cluster_index_term() const { return cluster_.at; }
+  bool cluster_change_permitted() const { return cluster_change_permitted_; }
+  Membership membership() const { return membership_; }
+  QueryIndex query_index() const { return query_index_; }
+  MachineVersion machine_version() const { return machine_version_; }
+  const CoreOptions& options() const { return options_; }
+  /// The other members as a leader sees them; nullptr when there is no such knowledge (any other
+  /// role).
+  const Peers* peers() const;
+  /// True while some peer gets a snapshot from here (release cursors wait for it).
+  bool sending_snapshots() const;
+  /// Reads waiting for the confirmation of leadership.
+  std::size_t waiting_queries() const;
+  /// Reads parked until cluster changes are permitted, or until a leader is known.
+  std::size_t pending_queries() const;
+  /// Calls held until a leader is known.
+  std::size_t held_calls() const { return held_.size(); }
+  /// True once effect::Stop was given.
+  bool stopped() const { return stopped_; }
+
+ private:
+  // --- roles: what exists in one role only lives there ---
+
+  struct Follower {};
+  /// Votes of distinct members, own included, in one round.
+  struct Ballot {
+    RoundId round;
+    std::vector<ServerId> granted;
+  };
+  struct PreVote {
+    Ballot ballot;
+  };
+  struct Candidate {
+    Ballot ballot;
+  };
+  struct WaitingRead {
+    CallToken token;
+    QueryIndex query_index;
+    Index commit_index;
+  };
+  struct Leader {
+    Peers peers;
+    std::deque<WaitingRead> waiting_reads;
+    std::vector<CallToken> parked_reads;
+    /// The first entry of this leader's term; cluster changes and reads wait for it.
+    Index noop_index;
+    std::deque<event::ClientCommand> low_priority;
+    bool flush_scheduled = false;
+  };
+  enum class Condition : std::uint8_t { missing, term_mismatch, log_down, transfer };
+  struct AwaitCondition {
+    Condition condition = Condition::missing;
+    /// missing, term_mismatch: the refusal to repeat on timeout, and to whom.
+    ServerId reply_to;
+    AppendEntriesReply reply;
+    /// log_down and transfer of a leader: what it is when it returns to leading.
+    std::unique_ptr<Leader> leader;
+  };
+  struct ReceiveSnapshot {
+    std::shared_ptr<const SnapshotMeta> meta;
+    ServerId leader;
+    std::uint64_t next_chunk = 1;
+    bool live_entries = false;
+    /// The last chunk is in: the call to answer once the shell has installed it.
+    std::optional<CallToken> completing;
+  };
+  struct TerminatingLeader {
+    Leader leader;
+  };
+  struct TerminatingFollower {};
+  using RoleState = std::variant<Follower, PreVote, Candidate, Leader, AwaitCondition,
+                                 ReceiveSnapshot, TerminatingLeader, TerminatingFollower>;
+
+  struct Configuration {
+    ClusterPtr members;
+    IndexTerm at;
+  };
+  /// A request kept until a leader is known.
+  using Held = std::variant<event::ClientCommand, event::ReadRequest, event::LeaderRequest,
+                            event::TransferLeadership>;
+
+  // --- the step's frame (core.cc) ---
+  template <class EffectType>
+  void emit(EffectType effect) {
+    out_->emplace_back(std::move(effect));
+  }
+  void dispatch(Event& event);
+  void finish_step();
+  void on(event::ElectionTimeout& event);
+  void on(event::ConditionTimeout& event);
+  void on(event::ReceiveSnapshotTimeout& event);
+  void on(event::SnapshotRetry& event);
+  void on(event::Tick& event);
+  void on(event::Written& event);
+  void on(event::LogDown& event);
+  void on(event::LogUp& event);
+  void on(event::SnapshotTaken& event);
+  void on(event::ClientCommands& event);
+  void on(event::FlushLowPriority& event);
+  void on(event::ReadRequest& event);
+  void on(event::LeaderRequest& event);
+  void on(event::TransferLeadership& event);
+  void on(event::TriggerElection& event);
+  void on(event::ElectionRequested& event);
+  void on(event::ForceMemberChange& event);
+  void on(event::AppendEntries& event);
+  void on(event::AppendEntriesReplied& event);
+  void on(event::VoteRequested& event);
+  void on(event::VoteReplied& event);
+  void on(event::PreVoteRequested& event);
+  void on(event::PreVoteReplied& event);
+  void on(event::Heartbeat& event);
+  void on(event::HeartbeatReplied& event);
+  void on(event::InfoRequested& event);
+  void on(event::InfoReplied& event);
+  void on(event::InstallSnapshot& event);
+  void on(event::InstallSnapshotReplied& event);
+  void on(event::SnapshotInstalled& event);
+  void on(event::SnapshotTransferEnded& event);
+  void on(event::LeaderDown& event);
+  void on(event::FailureDetector& event);
+  void on(event::NodeUp& event);
+  void on(event::NodeDown& event);
+  void on(event::PeerSuspended& event);
+  void on(event::PeerResumed& event);
+
+  // --- roles, term, leader, timers (roles.cc) ---
+  bool is_new() const { return log_.last().index == Index(0); }
+  bool leads() const { return role() == Role::leader || role() == Role::terminating_leader; }
+  /// The leader's data, also of one that waits in await_condition; nullptr otherwise.
+  Leader* leader_data();
+  const Leader* leader_data() const;
+  void set_role(RoleState next);
+  void become_follower(effect::ElectionTimer length = effect::ElectionTimer::long_);
+  void step_down(Term term);
+  void retire(Leader& leader);
+  void set_term_and_vote(Term term, std::optional<ServerId> voted_for);
+  void adopt_term(Term term);
+  void note_leader(const ServerId& leader);
+  void drop_monitor();
+  void arm_election_timer(effect::ElectionTimer length);
+  void disarm_election_timer();
+  void redirect_held();
+  void execute_held();
+
+  // --- votes (election.cc) ---
+  void call_pre_vote();
+  void call_election();
+  void count_pre_vote(const ServerId& from);
+  void count_vote(const ServerId& from);
+  void become_leader();
+  bool is_up_to_date(Index last_index, Term last_term) const;
+  void process_pre_vote(CallToken call, const PreVoteRpc& rpc);
+  void follower_vote(CallToken call, const RequestVoteRpc& rpc);
+  std::size_t required_quorum() const;
+
+  // --- follower (follower.cc) ---
+  void follower_append_entries(AppendEntriesRpc& rpc);
+  void accept_entries(AppendEntriesRpc& rpc, std::size_t skip);
+  void validated_to_end(const AppendEntriesRpc& rpc);
+  void refuse_append_entries(const ServerId& to);
+  void await_catch_up(Condition condition, const ServerId& leader, AppendEntriesReply reply);
+  AppendEntriesReply append_entries_reply(bool success) const;
+  AppendEntriesReply rewind_reply() const;
+  void acknowledge_written();
+  void bad_message(const ServerId& from, std::string what);
+
+  // --- await_condition (await_condition.cc) ---
+  void enter_await_condition(AwaitCondition state, std::uint64_t timeout_ms);
+  bool prev_fits(const AppendEntriesRpc& rpc, Condition original) const;
+  void leader_log_down();
+  void resume_leader();
+
+  // --- log and machine (applying.cc) ---
+  void append_special(const Entry& entry);
+  void forget_above(Index last);
+  void set_cluster(ClusterPtr members, IndexTerm at);
+  void refresh_membership();
+  void apply_committed();
+  void applied_special(const SpecialEntry& entry);
+
+  // --- leader (leader.cc, queries.cc, membership.cc, snapshots.cc) ---
+  void append_as_leader(std::vector<Entry> entries);
+  Entry new_leader_entry(EntryKind kind, EntryOrigin origin) const;
+  void execute_commands(std::vector<event::ClientCommand> commands);
+  std::optional<Entry> make_entry(event::ClientCommand& command, Index index);
+  void leader_tick();
+  void replicate(bool force = false);
+  void send_batch(const ServerId& id, Peer& peer, std::uint64_t limit, bool advance);
+  void probe_peers(bool stale_only);
+  void send_heartbeats();
+  void send_infos();
+  void evaluate_commit();
+  void leader_append_reply(const ServerId& from, Peer& peer, const AppendEntriesReply& reply);
+  void leader_refusal(Peer& peer, const AppendEntriesReply& reply);
+  void promote_if_caught_up(const ServerId& id);
+  void check_termination();
+  void start_read(CallToken token);
+  void start_parked_reads();
+  void answer_reads();
+  void transfer_leadership(CallToken token, const ServerId& target);
+  void start_snapshot_send(const ServerId& id, Peer& peer);
+  void change_cluster(Cluster members, IndexTerm at, ClusterPtr shared);
+  void sync_peers();
+
+  // --- snapshot receiver (snapshots.cc) ---
+  void follower_install_snapshot(CallToken call, InstallSnapshotRpc& rpc);
+  void receive_chunk(CallToken call, InstallSnapshotRpc& rpc);
+  void abort_receive();
+
+  // --- clients (clients.cc) ---
+  void hold_or_redirect(CallToken token, Held request);
+
+  // identity and options
+  ServerId id_;
+  std::string uid_;
+  CoreOptions options_;
+  MachineVersion machine_version_ = 0;
+  /// Raised by noop entries; above machine_version_ nothing is applied any more.
+  MachineVersion effective_machine_version_ = 0;
+
+  // durable
+  Term current_term_;
+  std::optional<ServerId> voted_for_;
+  LogShape log_;
+
+  // volatile, of every role
+  RoleState role_;
+  std::optional<ServerId> leader_;
+  std::optional<ServerId> monitored_;
+  Index commit_index_;
+  Index last_applied_;
+  /// The highest index known to agree with the current leader's log.
+  Index validated_;
+  Configuration cluster_;
+  /// The configuration below all special entries.
+  Configuration base_cluster_;
+  std::deque<SpecialEntry> special_entries_;
+  Membership membership_ = Membership::voter;
+  bool cluster_change_permitted_ = false;
+  QueryIndex query_index_;
+  RoundId last_round_;
+  bool log_up_ = true;
+  std::deque<Held> held_;
+  bool stopped_ = false;
+
+  // the step being made
+  Effects* out_ = nullptr;
+  bool timer_armed_ = false;
+  bool timer_armed_outside_ = false;
+  std::optional<effect::ElectionTimer> timer_to_set_;
+  std::optional<ServerId> reported_leader_;
+  std::vector<Index> sort_buffer_;
+};
+
+}  // namespace rakv::raft
