@@ -165,6 +165,7 @@ class Core {
     Peers peers;
     std::deque<WaitingRead> waiting_reads;
     std::vector<CallToken> parked_reads;
+    Term term;
     /// The first entry of this leader's term; cluster changes and reads wait for it.
     Index noop_index;
     std::deque<event::ClientCommand> low_priority;
@@ -269,8 +270,8 @@ class Core {
   // --- votes (election.cc) ---
   void call_pre_vote();
   void call_election();
-  void count_pre_vote(const ServerId& from);
-  void count_vote(const ServerId& from);
+  void election_wanted();
+  bool wins(Ballot& ballot, const ServerId& voter);
   void become_leader();
   bool is_up_to_date(Index last_index, Term last_term) const;
   void process_pre_vote(CallToken call, const PreVoteRpc& rpc);
@@ -279,9 +280,11 @@ class Core {
 
   // --- follower (follower.cc) ---
   void follower_append_entries(AppendEntriesRpc& rpc);
-  void accept_entries(AppendEntriesRpc& rpc, std::size_t skip);
+  void accept_entries(AppendEntriesRpc& rpc, std::size_t known);
+  void confirm_known_entries(const AppendEntriesRpc& rpc, Index valid);
+  void follower_heartbeat(const HeartbeatRpc& rpc);
+  void reply_info(const InfoRpc& rpc, bool with_facts);
   void validated_to_end(const AppendEntriesRpc& rpc);
-  void refuse_append_entries(const ServerId& to);
   void await_catch_up(Condition condition, const ServerId& leader, AppendEntriesReply reply);
   AppendEntriesReply append_entries_reply(bool success) const;
   AppendEntriesReply rewind_reply() const;
@@ -290,8 +293,8 @@ class Core {
 
   // --- await_condition (await_condition.cc) ---
   void enter_await_condition(AwaitCondition state, std::uint64_t timeout_ms);
-  bool prev_fits(const AppendEntriesRpc& rpc, Condition original) const;
-  void leader_log_down();
+  void await_as_leader(Condition condition, std::uint64_t timeout_ms);
+  bool ends_catch_up(Condition original, const AppendEntriesRpc& rpc) const;
   void resume_leader();
 
   // --- log and machine (applying.cc) ---
@@ -302,37 +305,44 @@ class Core {
   void apply_committed();
   void applied_special(const SpecialEntry& entry);
 
-  // --- leader (leader.cc, queries.cc, membership.cc, snapshots.cc) ---
-  void append_as_leader(std::vector<Entry> entries);
-  Entry new_leader_entry(EntryKind kind, EntryOrigin origin) const;
-  void execute_commands(std::vector<event::ClientCommand> commands);
-  std::optional<Entry> make_entry(event::ClientCommand& command, Index index);
+  // --- leader (leader.cc) ---
+  void append_own(Entry& entry);
+  void emit_appended(std::vector<Entry> entries);
   void leader_tick();
   void replicate(bool force = false);
   void send_batch(const ServerId& id, Peer& peer, std::uint64_t limit, bool advance);
   void probe_peers(bool stale_only);
-  void send_heartbeats();
   void send_infos();
   void evaluate_commit();
-  void leader_append_reply(const ServerId& from, Peer& peer, const AppendEntriesReply& reply);
+  void leader_success(const ServerId& from, Peer& peer, const AppendEntriesReply& reply);
   void leader_refusal(Peer& peer, const AppendEntriesReply& reply);
-  void promote_if_caught_up(const ServerId& id);
+  bool is_fully_replicated() const;
   void check_termination();
+
+  // --- consistent reads (queries.cc) ---
   void start_read(CallToken token);
   void start_parked_reads();
   void answer_reads();
-  void transfer_leadership(CallToken token, const ServerId& target);
-  void start_snapshot_send(const ServerId& id, Peer& peer);
-  void change_cluster(Cluster members, IndexTerm at, ClusterPtr shared);
-  void sync_peers();
+  void send_heartbeats();
 
-  // --- snapshot receiver (snapshots.cc) ---
+  // --- membership and leadership changes (membership.cc) ---
+  std::optional<Entry> make_entry(event::ClientCommand& command);
+  ClusterPtr cluster_with(const ServerId& server, const VoterStatus& status) const;
+  void promote_if_caught_up(const ServerId& id);
+  void sync_peers();
+  void transfer_leadership(CallToken token, const ServerId& target);
+  void force_member_change(CallToken token);
+
+  // --- snapshots (snapshots.cc) ---
+  void start_snapshot_send(const ServerId& id, Peer& peer);
   void follower_install_snapshot(CallToken call, InstallSnapshotRpc& rpc);
   void receive_chunk(CallToken call, InstallSnapshotRpc& rpc);
   void abort_receive();
 
   // --- clients (clients.cc) ---
+  void execute_commands(std::vector<event::ClientCommand> commands);
   void hold_or_redirect(CallToken token, Held request);
+  void reject(CallToken token, effect::RejectReason reason);
 
   // identity and options
   ServerId id_;
@@ -373,7 +383,7 @@ class Core {
   bool timer_armed_outside_ = false;
   std::optional<effect::ElectionTimer> timer_to_set_;
   std::optional<ServerId> reported_leader_;
-  std::vector<Index> sort_buffer_;
+  std::vector<std::uint64_t> sort_buffer_;
 };
 
 }  // namespace rakv::raft

@@ -111,6 +111,7 @@ enum class RejectReason : std::uint8_t {
   unknown_member,
   non_voter,
   not_up_to_date,
+  snapshot_corrupt,  ///< a transferred snapshot failed its checks; any error value will do
   unsupported_call,  ///< {error, {unsupported_call, Msg}}, Msg being the request
 };
 /// Answer {error, Reason} to a client's or a peer's call.

@@ -1,0 +1,77 @@
+#include <utility>
+
+#include "raft/core/core.h"
+
+// await_condition: a member that can do nothing useful until something particular happens. A
+// follower waits for the leader to rewind (after one refusal), a leader for its successor or for
+// its log.
+
+namespace rakv::raft {
+
+void Core::enter_await_condition(AwaitCondition state, std::uint64_t timeout_ms) {
+  set_role(std::move(state));
+  emit(effect::SetConditionTimer{timeout_ms});
+}
+
+/// The leader's data waits along, in case it goes on leading.
+void Core::await_as_leader(Condition condition, std::uint64_t timeout_ms) {
+  AwaitCondition state;
+  state.condition = condition;
+  state.leader = std::make_unique<Leader>(std::exchange(std::get<Leader>(role_), Leader{}));
+  enter_await_condition(std::move(state), timeout_ms);
+}
+
+/// Does this AER end the wait for a fitting one? After `missing` a mismatch does too, since it is
+/// news.
+bool Core::ends_catch_up(Condition original, const AppendEntriesRpc& rpc) const {
+  if (rpc.term < current_term_) return false;
+  const std::optional<Term> term = log_.term_at(rpc.prev_index);
+  if (!term) return false;
+  return *term == rpc.prev_term || original == Condition::missing;
+}
+
+/// Leads again, unless a newer term was seen meanwhile: nobody elected this member in that one.
+void Core::resume_leader() {
+  auto& waiting = std::get<AwaitCondition>(role_);
+  std::unique_ptr<Leader> kept = std::move(waiting.leader);
+  if (kept->term != current_term_) {
+    leader_.reset();
+    retire(*kept);
+    become_follower();
+    return;
+  }
+  set_role(std::move(*kept));
+  Leader& leader = std::get<Leader>(role_);
+  leader.flush_scheduled = !leader.low_priority.empty();
+  if (leader.flush_scheduled) emit(effect::ScheduleFlush{});
+  evaluate_commit();
+  if (role() == Role::leader) execute_held();
+}
+
+void Core::on(event::ConditionTimeout&) {
+  auto* waiting = std::get_if<AwaitCondition>(&role_);
+  if (waiting == nullptr) return;
+  switch (waiting->condition) {
+    case Condition::missing:
+    case Condition::term_mismatch:
+      emit(effect::SendAppendEntriesReply{waiting->reply_to, waiting->reply});
+      become_follower();
+      break;
+    case Condition::transfer:
+      resume_leader();
+      break;
+    case Condition::log_down:
+      if (waiting->leader == nullptr) {
+        become_follower();
+        break;
+      }
+      resume_leader();
+      // A leader that can't write should not lead: offer the first peer.
+      if (auto* leader = std::get_if<Leader>(&role_); leader != nullptr && !leader->peers.empty()) {
+        transfer_leadership(CallToken(0), ServerId(leader->peers.begin()->first));
+      }
+      break;
+  }
+}
+
+}  // namespace rakv::raft

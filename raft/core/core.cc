@@ -1,0 +1,205 @@
+#include "raft/core/core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cnode/base/check.h"
+
+// The frame of a step: dispatch, what every event ends with, construction.
+
+namespace rakv::raft {
+
+Core::Core(CoreState state)
+    : id_(std::move(state.id)),
+      uid_(std::move(state.uid)),
+      options_(state.options),
+      machine_version_(state.machine_version),
+      current_term_(state.current_term),
+      voted_for_(std::move(state.voted_for)),
+      log_(std::move(state.log)),
+      last_applied_(std::max(state.last_applied, log_.snapshot().index)),
+      membership_(state.membership) {
+  RAKV_CHECK(!id_.is_none());
+  RAKV_CHECK_MSG(last_applied_ <= log_.last().index,
+                 "a member recovered beyond the end of its log");
+  commit_index_ = last_applied_;
+  // A member always finds itself in its configuration; a newcomer's start config may list the
+  // others only.
+  state.cluster.try_emplace(id_);
+  base_cluster_ = {std::make_shared<const Cluster>(std::move(state.cluster)), log_.snapshot()};
+  cluster_ = base_cluster_;
+  refresh_membership();
+  for (SpecialEntry& entry : state.special_entries) {
+    if (entry.at.index <= log_.snapshot().index) continue;
+    RAKV_CHECK(log_.term_at(entry.at.index) == entry.at.term);
+    if (entry.kind == EntryKind::cluster_change) {
+      RAKV_CHECK(entry.cluster != nullptr);
+      cluster_ = {entry.cluster, entry.at};
+      refresh_membership();
+      cluster_change_permitted_ = true;
+    }
+    if (entry.kind == EntryKind::noop && entry.at.index <= last_applied_) {
+      effective_machine_version_ = std::max(effective_machine_version_, entry.machine_version);
+    }
+    special_entries_.push_back(std::move(entry));
+  }
+}
+
+Core::~Core() = default;
+Core::Core(Core&&) noexcept = default;
+Core& Core::operator=(Core&&) noexcept = default;
+
+Role Core::role() const {
+  constexpr Role kRoles[] = {Role::follower,           Role::pre_vote,
+                             Role::candidate,          Role::leader,
+                             Role::await_condition,    Role::receive_snapshot,
+                             Role::terminating_leader, Role::terminating_follower};
+  static_assert(std::variant_size_v<RoleState> == std::size(kRoles));
+  return kRoles[role_.index()];
+}
+
+void Core::start(Effects& effects) {
+  out_ = &effects;
+  if (!is_new()) arm_election_timer(effect::ElectionTimer::short_);
+  finish_step();
+  out_ = nullptr;
+}
+
+void Core::step(Event event, Effects& effects) {
+  RAKV_CHECK(out_ == nullptr);
+  if (stopped_) return;
+  out_ = &effects;
+  std::visit([this](auto& alternative) { on(alternative); }, event);
+  finish_step();
+  out_ = nullptr;
+}
+
+void Core::finish_step() {
+  if (!stopped_) check_termination();
+  if (role() == Role::pre_vote) arm_election_timer(effect::ElectionTimer::long_);
+  if (role() == Role::candidate) arm_election_timer(effect::ElectionTimer::medium);
+  if (timer_to_set_) {
+    emit(effect::SetElectionTimer{*timer_to_set_});
+  } else if (timer_armed_outside_ && !timer_armed_) {
+    emit(effect::CancelElectionTimer{});
+  }
+  timer_to_set_.reset();
+  timer_armed_outside_ = timer_armed_;
+  if (leader_ != reported_leader_) {
+    reported_leader_ = leader_;
+    emit(effect::LeaderChanged{leader_});
+  }
+  RAKV_CHECK(last_applied_ <= commit_index_ && commit_index_ <= log_.last().index);
+}
+
+void Core::on(event::Tick&) {
+  if (leads()) leader_tick();
+}
+
+// --- own log
+// --------------------------------------------------------------------------------------------------------
+
+void Core::on(event::Written& event) {
+  if (!log_.written(event.term, event.up_to)) return;
+  switch (role()) {
+    case Role::leader:
+    case Role::terminating_leader:
+      evaluate_commit();
+      break;
+    case Role::follower:
+    case Role::terminating_follower:
+      acknowledge_written();
+      break;
+    default:
+      break;
+  }
+}
+
+void Core::on(event::LogDown&) { log_up_ = false; }
+
+void Core::on(event::LogUp&) {
+  log_up_ = true;
+  auto* waiting = std::get_if<AwaitCondition>(&role_);
+  if (waiting == nullptr || waiting->condition != Condition::log_down) return;
+  if (waiting->leader != nullptr) {
+    resume_leader();
+  } else {
+    become_follower();
+  }
+}
+
+void Core::on(event::SnapshotTaken& event) {
+  if (event.index <= log_.snapshot().index || event.index > last_applied_) return;
+  while (!special_entries_.empty() && special_entries_.front().at.index <= event.index) {
+    SpecialEntry& entry = special_entries_.front();
+    if (entry.kind == EntryKind::cluster_change) base_cluster_ = {entry.cluster, entry.at};
+    special_entries_.pop_front();
+  }
+  log_.snapshot_taken({event.index, event.term});
+}
+
+// --- nodes
+// ----------------------------------------------------------------------------------------------------------
+
+void Core::on(event::NodeUp& event) {
+  Leader* leader = leader_data();
+  if (leader == nullptr) return;
+  for (auto& [id, peer] : leader->peers) {
+    if (id.node() != event.node) continue;
+    if (peer.status == PeerStatus::snapshot_backoff) emit(effect::CancelSnapshotRetryTimer{id});
+    if (peer.status == PeerStatus::disconnected || peer.status == PeerStatus::snapshot_backoff) {
+      peer.status = PeerStatus::normal;
+    }
+  }
+}
+
+void Core::on(event::NodeDown&) {}
+
+void Core::on(event::PeerSuspended& event) {
+  Leader* leader = leader_data();
+  if (leader == nullptr) return;
+  const auto found = leader->peers.find(event.peer);
+  if (found != leader->peers.end() && found->second.status == PeerStatus::normal) {
+    found->second.status = PeerStatus::suspended;
+  }
+}
+
+void Core::on(event::PeerResumed& event) {
+  Leader* leader = leader_data();
+  if (leader == nullptr) return;
+  const auto found = leader->peers.find(event.peer);
+  if (found == leader->peers.end() || found->second.status != PeerStatus::suspended) return;
+  found->second.status = PeerStatus::normal;
+  if (leads()) replicate();
+}
+
+// --- accessors
+// ------------------------------------------------------------------------------------------------------
+
+const Peers* Core::peers() const {
+  const Leader* leader = leader_data();
+  return leader == nullptr ? nullptr : &leader->peers;
+}
+
+bool Core::sending_snapshots() const {
+  const Peers* all = peers();
+  return all != nullptr && std::any_of(all->begin(), all->end(), [](const auto& entry) {
+           return entry.second.status == PeerStatus::sending_snapshot;
+         });
+}
+
+std::size_t Core::waiting_queries() const {
+  const Leader* leader = leader_data();
+  return leader == nullptr ? 0 : leader->waiting_reads.size();
+}
+
+std::size_t Core::pending_queries() const {
+  const Leader* leader = leader_data();
+  const auto held_reads =
+      static_cast<std::size_t>(std::count_if(held_.begin(), held_.end(), [](const Held& held) {
+        return std::holds_alternative<event::ReadRequest>(held);
+      }));
+  return held_reads + (leader == nullptr ? 0 : leader->parked_reads.size());
+}
+
+}  // namespace rakv::raft

@@ -1,0 +1,284 @@
+#include <algorithm>
+
+#include "raft/core/core.h"
+
+// Pre-votes, votes and the way to leadership (Raft dissertation 3.4, 3.6, 9.6;
+// ra_server:call_for_election).
+//
+// Stricter than ra where peers can't see it: votes are counted by distinct voters, not by number of
+// replies.
+
+namespace rakv::raft {
+
+namespace {
+constexpr std::uint64_t kProtocolVersion = 1;
+}
+
+std::size_t Core::required_quorum() const {
+  const auto voters = std::count_if(cluster_.members->begin(), cluster_.members->end(),
+                                    [](const auto& member) { return member.second.is_voter(); });
+  return static_cast<std::size_t>(voters) / 2 + 1;
+}
+
+/// Adds a granted vote; true when that makes the quorum.
+bool Core::wins(Ballot& ballot, const ServerId& voter) {
+  const auto member = cluster_.members->find(voter);
+  if (member == cluster_.members->end() || !member->second.is_voter()) return false;
+  if (std::find(ballot.granted.begin(), ballot.granted.end(), voter) != ballot.granted.end())
+    return false;
+  ballot.granted.push_back(voter);
+  return ballot.granted.size() >= required_quorum();
+}
+
+void Core::call_pre_vote() {
+  // As ra: the vote of the *present* term goes to oneself, so that nobody else gets it meanwhile.
+  set_term_and_vote(current_term_, id_);
+  leader_.reset();
+  drop_monitor();
+  set_role(PreVote{{++last_round_, {}}});
+  arm_election_timer(effect::ElectionTimer::long_);
+  const PreVoteRpc rpc{kProtocolVersion,  machine_version_, current_term_, id_,
+                       log_.last().index, log_.last().term};
+  for (const auto& [id, config] : *cluster_.members) {
+    if (id != id_) emit(effect::CallPreVote{id, last_round_, rpc});
+  }
+  if (wins(std::get<PreVote>(role_).ballot, id_)) call_election();
+}
+
+void Core::call_election() {
+  set_term_and_vote(current_term_ + 1, id_);
+  leader_.reset();
+  set_role(Candidate{{++last_round_, {}}});
+  arm_election_timer(effect::ElectionTimer::short_);
+  const RequestVoteRpc rpc{current_term_, id_, log_.last().index, log_.last().term};
+  for (const auto& [id, config] : *cluster_.members) {
+    if (id != id_) emit(effect::CallRequestVote{id, last_round_, rpc});
+  }
+  if (wins(std::get<Candidate>(role_).ballot, id_)) become_leader();
+}
+
+void Core::become_leader() {
+  leader_ = id_;
+  set_role(Leader{});
+  Leader& leader = std::get<Leader>(role_);
+  leader.term = current_term_;
+  leader.noop_index = log_.next();
+  cluster_change_permitted_ = false;
+  sync_peers();
+  for (auto& [id, peer] : leader.peers) peer.next_index = log_.next();
+  // The order on the wire is ra's: questions about machine versions, an immediate tick, then the
+  // noop.
+  send_infos();
+  leader_tick();
+  Entry noop;
+  noop.kind = EntryKind::noop;
+  noop.origin = EntryOrigin::leader;
+  noop.machine_version = effective_machine_version_;
+  append_own(noop);
+  std::vector<Entry> entries;
+  entries.push_back(std::move(noop));
+  emit_appended(std::move(entries));
+  replicate(true);
+  execute_held();
+}
+
+// --- what starts an election
+// ------------------------------------------------------------------------------------------
+
+void Core::election_wanted() {
+  switch (role()) {
+    case Role::follower:
+    case Role::await_condition:
+      if (membership_ == Membership::voter) call_pre_vote();
+      break;
+    case Role::pre_vote:
+      call_pre_vote();
+      break;
+    case Role::candidate:
+      call_election();
+      break;
+    default:
+      break;
+  }
+}
+
+void Core::on(event::ElectionTimeout&) {
+  // A timer that was cancelled while its event was already under way does not count.
+  if (!timer_armed_) return;
+  timer_armed_ = false;
+  timer_armed_outside_ = false;
+  election_wanted();
+}
+
+void Core::on(event::ElectionRequested&) { election_wanted(); }
+
+void Core::on(event::TriggerElection& event) {
+  if (role() == Role::receive_snapshot) {
+    emit(effect::DropCall{event.token});
+    return;
+  }
+  emit(effect::AnswerOk{event.token});
+  if (role() == Role::follower || role() == Role::await_condition) election_wanted();
+}
+
+// --- asking voters
+// ----------------------------------------------------------------------------------------------------
+
+bool Core::is_up_to_date(Index last_index, Term last_term) const {
+  const IndexTerm own = log_.last();
+  return last_term > own.term || (last_term == own.term && last_index >= own.index);
+}
+
+/// For every state but leader; a follower that declines because of its longer log says nothing.
+void Core::process_pre_vote(CallToken call, const PreVoteRpc& rpc) {
+  if (rpc.term < current_term_) {
+    emit(effect::ReplyPreVote{call, {current_term_, false}});
+    return;
+  }
+  adopt_term(rpc.term);
+  const bool follows = role() == Role::follower || role() == Role::terminating_follower;
+  if (!is_up_to_date(rpc.last_log_index, rpc.last_log_term)) {
+    if (!follows) {
+      emit(effect::ReplyPreVote{call, {current_term_, false}});
+      return;
+    }
+    emit(effect::DropCall{call});
+    arm_election_timer(effect::ElectionTimer::long_);
+    return;
+  }
+  if (rpc.protocol_version > kProtocolVersion) {
+    emit(effect::ReplyPreVote{call, {current_term_, false}});
+    return;
+  }
+  const bool version_fits = rpc.machine_version == effective_machine_version_ ||
+                            (rpc.machine_version >= effective_machine_version_ &&
+                             rpc.machine_version <= machine_version_);
+  emit(effect::ReplyPreVote{call, {current_term_, version_fits}});
+  if (!version_fits && follows) arm_election_timer(effect::ElectionTimer::long_);
+}
+
+void Core::on(event::PreVoteRequested& event) {
+  const PreVoteRpc& rpc = event.rpc;
+  switch (role()) {
+    case Role::leader:
+    case Role::terminating_leader:
+      if (rpc.term <= current_term_) {
+        // Silence, and proof of leadership instead.
+        emit(effect::DropCall{event.call});
+        send_heartbeats();
+        probe_peers(false);
+        return;
+      }
+      if (!leader_data()->peers.contains(rpc.candidate) || role() == Role::terminating_leader) {
+        emit(effect::DropCall{event.call});
+        return;
+      }
+      step_down(rpc.term);
+      break;
+    case Role::candidate:
+      if (rpc.term > current_term_) step_down(rpc.term);
+      break;
+    default:
+      break;
+  }
+  if (role() == Role::follower && membership_ != Membership::voter) {
+    emit(effect::DropCall{event.call});
+    return;
+  }
+  process_pre_vote(event.call, rpc);
+}
+
+void Core::follower_vote(CallToken call, const RequestVoteRpc& rpc) {
+  if (membership_ != Membership::voter) {
+    emit(effect::DropCall{call});
+    return;
+  }
+  const bool taken = rpc.term == current_term_ && voted_for_ && *voted_for_ != rpc.candidate;
+  if (rpc.term < current_term_ || taken) {
+    emit(effect::ReplyVote{call, {current_term_, false}});
+    return;
+  }
+  const bool grants = is_up_to_date(rpc.last_log_index, rpc.last_log_term);
+  if (grants) {
+    set_term_and_vote(rpc.term, rpc.candidate);
+  } else {
+    adopt_term(rpc.term);
+  }
+  emit(effect::ReplyVote{call, {current_term_, grants}});
+}
+
+void Core::on(event::VoteRequested& event) {
+  const RequestVoteRpc& rpc = event.rpc;
+  const bool newer = rpc.term > current_term_;
+  switch (role()) {
+    case Role::follower:
+    case Role::terminating_follower:
+      break;
+    case Role::leader:
+      if (newer && !leader_data()->peers.contains(rpc.candidate)) {
+        emit(effect::DropCall{event.call});
+        return;
+      }
+      [[fallthrough]];
+    case Role::candidate:
+      if (!newer) {
+        emit(effect::ReplyVote{event.call, {current_term_, false}});
+        return;
+      }
+      step_down(rpc.term);
+      break;
+    case Role::terminating_leader:
+      emit(effect::ReplyVote{event.call, {current_term_, false}});
+      return;
+    case Role::pre_vote:
+      if (!newer) {
+        reject(event.call, effect::RejectReason::unsupported_call);
+        return;
+      }
+      step_down(rpc.term);
+      break;
+    case Role::await_condition:
+      become_follower();
+      break;
+    case Role::receive_snapshot:
+      if (!newer || std::get<ReceiveSnapshot>(role_).completing) {
+        emit(effect::ReplyVote{event.call, {current_term_, false}});
+        return;
+      }
+      abort_receive();
+      break;
+  }
+  follower_vote(event.call, rpc);
+}
+
+// --- counting
+// ---------------------------------------------------------------------------------------------------------
+
+void Core::on(event::PreVoteReplied& event) {
+  auto* state = std::get_if<PreVote>(&role_);
+  if (state == nullptr) return;
+  if (event.result.term > current_term_) {
+    step_down(event.result.term);
+    return;
+  }
+  if (!event.result.granted || event.result.term != current_term_ ||
+      event.round != state->ballot.round || membership_ != Membership::voter) {
+    return;
+  }
+  if (wins(state->ballot, event.from)) call_election();
+}
+
+void Core::on(event::VoteReplied& event) {
+  auto* state = std::get_if<Candidate>(&role_);
+  if (state == nullptr) return;
+  if (event.result.term > current_term_) {
+    step_down(event.result.term);
+    return;
+  }
+  if (!event.result.granted || event.result.term != current_term_ ||
+      event.round != state->ballot.round)
+    return;
+  if (wins(state->ballot, event.from)) become_leader();
+}
+
+}  // namespace rakv::raft

@@ -1,0 +1,143 @@
+#include <utility>
+
+#include "raft/core/core.h"
+
+// Changing roles, terms, leaders and timers: the small moves that all rules are made of.
+
+namespace rakv::raft {
+
+Core::Leader* Core::leader_data() {
+  return const_cast<Leader*>(std::as_const(*this).leader_data());
+}
+
+const Core::Leader* Core::leader_data() const {
+  if (const auto* leader = std::get_if<Leader>(&role_)) return leader;
+  if (const auto* terminating = std::get_if<TerminatingLeader>(&role_)) return &terminating->leader;
+  if (const auto* waiting = std::get_if<AwaitCondition>(&role_)) return waiting->leader.get();
+  return nullptr;
+}
+
+/// Leaves the present role properly and enters `next`. A leader's data must have been moved out
+/// before if it is to survive. Every change of role cancels the election timer.
+void Core::set_role(RoleState next) {
+  if (Leader* leader = leader_data()) retire(*leader);
+  if (std::holds_alternative<AwaitCondition>(role_)) emit(effect::CancelConditionTimer{});
+  if (std::holds_alternative<ReceiveSnapshot>(role_)) emit(effect::CancelReceiveSnapshotTimer{});
+  const Role from = role();
+  role_ = std::move(next);
+  disarm_election_timer();
+  if (role() != from) emit(effect::RoleChanged{from, role()});
+}
+
+void Core::become_follower(effect::ElectionTimer length) {
+  set_role(Follower{});
+  if (!is_new()) arm_election_timer(length);
+}
+
+/// A higher term was seen: follow it, with no leader known yet.
+void Core::step_down(Term term) {
+  leader_.reset();
+  adopt_term(term);
+  become_follower();
+}
+
+/// What a leader leaves behind: transfers stop, queued low-priority commands are forgotten, reads
+/// wait for the next leader to be redirected to.
+void Core::retire(Leader& leader) {
+  for (auto& [id, peer] : leader.peers) {
+    if (peer.status == PeerStatus::sending_snapshot)
+      emit(effect::StopSnapshotSend{id, peer.transfer});
+    if (peer.status == PeerStatus::snapshot_backoff) emit(effect::CancelSnapshotRetryTimer{id});
+  }
+  for (event::ClientCommand& command : leader.low_priority) {
+    if (command.token != CallToken(0)) emit(effect::DropCall{command.token});
+  }
+  for (const CallToken token : leader.parked_reads) held_.push_back(event::ReadRequest{token});
+  for (const WaitingRead& read : leader.waiting_reads)
+    held_.push_back(event::ReadRequest{read.token});
+  leader = Leader{};
+}
+
+void Core::set_term_and_vote(Term term, std::optional<ServerId> voted_for) {
+  if (term == current_term_ && voted_for == voted_for_) return;
+  if (term != current_term_) validated_ = Index(0);
+  current_term_ = term;
+  voted_for_ = std::move(voted_for);
+  if (Leader* leader = leader_data()) {
+    for (auto& [id, peer] : leader->peers) peer.query_index = QueryIndex(0);
+  }
+  emit(effect::PersistTermVote{current_term_, voted_for_});
+}
+
+void Core::adopt_term(Term term) {
+  if (term > current_term_) set_term_and_vote(term, std::nullopt);
+}
+
+/// A message of the current term's leader was acted on: remember it, watch it, send held clients
+/// there.
+void Core::note_leader(const ServerId& leader) {
+  if (leader_ != leader) validated_ = Index(0);
+  leader_ = leader;
+  if (leader == id_ || monitored_ == leader) return;
+  drop_monitor();
+  monitored_ = leader;
+  emit(effect::MonitorLeader{leader});
+  redirect_held();
+}
+
+void Core::drop_monitor() {
+  if (!monitored_) return;
+  emit(effect::DemonitorLeader{*monitored_});
+  monitored_.reset();
+}
+
+void Core::arm_election_timer(effect::ElectionTimer length) {
+  if (timer_armed_) return;
+  timer_armed_ = true;
+  timer_to_set_ = length;
+}
+
+void Core::disarm_election_timer() {
+  timer_armed_ = false;
+  timer_to_set_.reset();
+}
+
+// --- liveness of the leader
+// -------------------------------------------------------------------------------------------
+
+void Core::on(event::LeaderDown& event) {
+  if (monitored_ != event.leader) return;
+  monitored_.reset();
+  const bool gone = event.reason != event::DownReason::noconnection;
+  switch (role()) {
+    case Role::follower:
+      if (gone) leader_.reset();
+      arm_election_timer(gone ? effect::ElectionTimer::really_short
+                              : effect::ElectionTimer::short_);
+      break;
+    case Role::await_condition:
+      if (gone) leader_.reset();
+      become_follower();
+      break;
+    case Role::receive_snapshot:
+      abort_receive();
+      break;
+    default:
+      break;
+  }
+}
+
+void Core::on(event::FailureDetector& event) {
+  if (!leader_ || leader_->node() != event.node || *leader_ == id_) return;
+  if (role() == Role::follower) {
+    if (event.up) {
+      disarm_election_timer();
+    } else {
+      arm_election_timer(effect::ElectionTimer::long_);
+    }
+  } else if (role() == Role::await_condition && !event.up) {
+    become_follower();
+  }
+}
+
+}  // namespace rakv::raft
