@@ -10,9 +10,10 @@
 
 namespace rakv {
 
-/// An immutable, reference-counted run of bytes: one allocation, cheap to copy, safe to hand to other threads.
-/// Log entries live in these: the bytes of a value are copied once, from the frame they came in, and from then on
-/// memory table, WAL writer and outgoing messages only point at them.
+/// An immutable, reference-counted run of bytes: one allocation, cheap to copy, safe to hand to
+/// other threads. Log entries live in these: the bytes of a value are copied once, from the frame
+/// they came in, and from then on memory table, WAL writer and outgoing messages only point at
+/// them.
 class SharedBytes {
  public:
   SharedBytes() = default;
@@ -24,7 +25,8 @@ class SharedBytes {
     return made;
   }
 
-  /// `size` bytes of undefined content, to be filled through mutable_data() before the first copy is made.
+  /// `size` bytes of undefined content, to be filled through mutable_data() before the first copy
+  /// is made.
   static SharedBytes uninitialized(std::size_t size) {
     void* memory = std::malloc(sizeof(Header) + size);
     if (memory == nullptr) throw std::bad_alloc();
@@ -44,8 +46,9 @@ class SharedBytes {
   ~SharedBytes() { release(); }
 
   std::string_view view() const {
-    return header_ == nullptr ? std::string_view{}
-                              : std::string_view{reinterpret_cast<const char*>(header_ + 1), header_->size};
+    return header_ == nullptr
+               ? std::string_view{}
+               : std::string_view{reinterpret_cast<const char*>(header_ + 1), header_->size};
   }
   std::size_t size() const { return header_ == nullptr ? 0 : header_->size; }
   bool empty() const { return size() == 0; }

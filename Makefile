@@ -1,0 +1,64 @@
+# Everything that is done with this repository, by name. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+JOBS ?= $(shell nproc)
+# `make run`: the node's name, its data and what else it is told.
+NAME ?= rakv
+DATA_DIR ?= data
+RUN_ARGS ?=
+# `make fuzz`: how long each target runs.
+FUZZ_SECONDS ?= 600
+# `make bench`: arguments of the benchmark programs, e.g. --benchmark_filter=append
+BENCH_ARGS ?=
+# `make lint LINT=raft/core`: only below that folder.
+LINT ?=
+
+.PHONY: help setup otp29 build run test asan tsan bench fuzz format lint clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install the Debian packages that are missing
+	@scripts/setup.sh
+
+otp29: setup ## OTP 29 with ra 3.1.10 and rebar3 into .deps/otp29
+	@scripts/otp29.sh .deps/otp29
+
+build: ## the release binary, build/release/rakv
+	@scripts/setup.sh --build-only
+	@scripts/build.sh release rakv
+
+run: build ## one node in the foreground, with a single-member cluster kv (NAME, DATA_DIR, RUN_ARGS)
+	@epmd -daemon
+	@exec build/release/rakv start --sname $(NAME) --bootstrap kv --data-dir $(DATA_DIR) $(RUN_ARGS)
+
+test: otp29 ## everything set up, built and tested: units, the rebar3 package, suites with real ra members
+	@scripts/test.sh
+
+asan: setup ## the unit tests under the address and undefined-behaviour sanitizers
+	@scripts/build.sh asan
+	@ctest --preset asan -j $(JOBS) --no-tests=error
+
+tsan: setup ## the unit tests under the thread sanitizer
+	@scripts/build.sh tsan
+	@ctest --preset tsan -j $(JOBS) --no-tests=error
+
+bench: setup ## the benchmarks (BENCH_ARGS)
+	@scripts/build.sh bench
+	@scripts/bench.sh $(BENCH_ARGS)
+
+fuzz: setup ## every fuzz target for FUZZ_SECONDS
+	@scripts/build.sh fuzz
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+format: setup ## clang-format over all sources
+	@git ls-files -co --exclude-standard '*.cc' '*.h' | xargs -r clang-format -i
+
+lint: setup ## format, clang-tidy, headers that stand alone, shellcheck; all warnings are errors (LINT)
+	@scripts/build.sh --configure debug
+	@scripts/lint.sh $(LINT)
+
+clean: ## remove what was built; .deps and data stay
+	rm -rf build

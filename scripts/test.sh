@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Builds and runs every test, in stages; goes on after a failed stage, and ends with the totals.
+#
+#   usage: scripts/test.sh [STAGE...]         stages: unit release shim25 shim29 suites (default: all)
+#
+#   unit     debug build, GoogleTest units through CTest
+#   release  the program itself, build/release/rakv
+#   shim25   the rebar3 package's suite on the system's OTP 25
+#   shim29   the same on OTP 29
+#   suites   Common Test suites with real ra members on OTP 29 and clients on OTP 25
+#
+# Needs what scripts/setup.sh and scripts/otp29.sh .deps/otp29 install. `make test` does all of it.
+#   RAKV_CT_ARGS   further arguments of rebar3 ct for the suites, e.g. "--suite=smoke_SUITE"
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+readonly top=$PWD
+readonly jobs=${JOBS:-$(nproc)}
+readonly logs=$top/build/test-logs
+readonly otp29=$top/.deps/otp29
+export RAKV_OTP25=${RAKV_OTP25:-/usr/bin/erl}
+export RAKV_BINARY=${RAKV_BINARY:-$top/build/release/rakv}
+
+passed=0
+failed=0
+summary=()
+
+# run STAGE COMMAND...: its output to the terminal and to a file; $status and $seconds say how it went.
+run() {
+  local stage=$1 start=$SECONDS
+  shift
+  log=$logs/$stage.log
+  printf '\n=== %s: %s\n' "$stage" "$*"
+  "$@" 2>&1 </dev/null | tee "$log"
+  status=${PIPESTATUS[0]}
+  seconds=$((SECONDS - start))
+}
+
+# add STAGE PASSED FAILED: a stage that ended badly without counting a failed test counts as one.
+add() {
+  local stage=$1 good=$2 bad=$3
+  if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+  passed=$((passed + good))
+  failed=$((failed + bad))
+  summary+=("$(printf '%-8s %5d passed %5d failed %6d s' "$stage" "$good" "$bad" "$seconds")")
+}
+
+# "97% tests passed, 3 tests failed out of 100"
+count_ctest() {
+  local all bad
+  read -r bad all < <(sed -nE 's/^[0-9]+% tests passed, ([0-9]+) tests failed out of ([0-9]+)$/\1 \2/p' "$log" | tail -1)
+  add "$1" $((${all:-0} - ${bad:-0})) "${bad:-0}"
+}
+
+# "All 3 tests passed." or "Failed 1 tests. Skipped 2 (0, 2) tests. Passed 3 tests."; a skipped test is a failed one.
+count_ct() {
+  local good bad skipped
+  good=$(grep -oE '(All|Passed) [0-9]+ tests' "$log" | grep -oE '[0-9]+' | tail -1)
+  bad=$(grep -oE 'Failed [0-9]+ tests' "$log" | grep -oE '[0-9]+' | tail -1)
+  skipped=$(grep -oE 'Skipped [0-9]+ ' "$log" | grep -oE '[0-9]+' | tail -1)
+  if [ "$status" -eq 0 ] && [ "${good:-0}" -eq 0 ]; then
+    echo "$1: no test was run" >&2
+    status=1
+  fi
+  add "$1" "${good:-0}" $((${bad:-0} + ${skipped:-0}))
+}
+
+stage_unit() {
+  run unit-build scripts/build.sh debug
+  if [ "$status" -ne 0 ]; then
+    add unit 0 1
+    return
+  fi
+  run unit ctest --preset debug -j "$jobs" --no-tests=error --timeout 300
+  count_ctest unit
+}
+
+stage_release() {
+  run release scripts/build.sh release rakv
+  if [ "$status" -ne 0 ]; then add release 0 1; fi
+}
+
+# in_rebar FOLDER BASE REBAR3 ARGUMENT...: rebar3 keeps what it builds under build/, apart for each OTP.
+in_rebar() {
+  local folder=$1 base=$2
+  shift 2
+  (cd "$folder" && REBAR_BASE_DIR="$top/build/rebar/$base" "$@")
+}
+
+stage_shim25() {
+  run shim25 in_rebar rebar_shim shim25 rebar3 ct
+  count_ct shim25
+}
+
+stage_shim29() {
+  run shim29 in_rebar rebar_shim shim29 "$otp29/bin/rebar3" ct
+  count_ct shim29
+}
+
+stage_suites() {
+  local arguments
+  read -r -a arguments <<<"${RAKV_CT_ARGS:-}"
+  run suites in_rebar erlang_tests suites "$otp29/bin/rebar3" ct "${arguments[@]}"
+  count_ct suites
+}
+
+mkdir -p "$logs"
+[ $# -gt 0 ] || set -- unit release shim25 shim29 suites
+for stage in "$@"; do
+  case "$stage" in
+    unit | release | shim25 | shim29 | suites) "stage_$stage" ;;
+    *)
+      echo "test: error: there is no stage $stage (unit, release, shim25, shim29, suites)" >&2
+      exit 2
+      ;;
+  esac
+done
+
+printf '\n=== all stages, logs in build/test-logs\n'
+printf '%s\n' "${summary[@]}"
+if [ -f "$RAKV_BINARY" ]; then
+  echo "program  $(stat -c %s "$RAKV_BINARY") bytes, of them $(size "$RAKV_BINARY" | awk 'NR == 2 {print $1}') of code"
+fi
+echo "time     $SECONDS s in all on $jobs cores"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
