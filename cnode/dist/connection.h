@@ -48,8 +48,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::function<void()> on_drained;
   };
 
+  /// `on_gone` is called from inside close(), for the one who keeps a table of connections.
   Connection(boost::asio::io_context& io, std::unique_ptr<Transport> transport, PeerIdentity peer,
-             std::string leftover, ConnectionOptions options);
+             std::string leftover, ConnectionOptions options, std::function<void()> on_gone = {});
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -78,6 +79,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   void read();
   void handle_input();
+  void post_input();
+  bool handle_event(const FrameAssembler::Event& event);
+  void report_closed();
   void schedule_flush();
   void write_batch();
   void arm_tick_timer();
@@ -88,6 +92,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::unique_ptr<Transport> transport_;
   PeerIdentity peer_;
   ConnectionOptions options_;
+  std::function<void()> on_gone_;
   Handlers handlers_;
   FrameAssembler assembler_;
   Outbox outbox_;
@@ -100,6 +105,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool flush_scheduled_ = false;
   bool refused_ = false;
   bool closed_ = false;
+  Error close_reason_{};
 };
 
 }  // namespace rakv::dist

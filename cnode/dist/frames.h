@@ -107,7 +107,6 @@ class FrameAssembler {
   AssemblerLimits limits_;
   GrowingBuffer slab_;
   std::size_t parsed_ = 0;  ///< bytes at the front of the slab that are done with
-  std::size_t memory_in_sequences_ = 0;
   std::size_t assembled_bytes_ = 0;
   std::uint64_t bytes_received_ = 0;
   std::unordered_map<std::uint64_t, Sequence> sequences_;

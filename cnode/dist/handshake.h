@@ -133,6 +133,9 @@ class Handshake {
 
   /// True after Finished, Failed or WaitForInbound.
   bool done() const { return state_ == State::done; }
+  /// Initiator: our digest is out and the peer's is awaited. A peer that closes now has not liked
+  /// our cookie.
+  bool awaits_ack() const { return state_ == State::awaits_ack; }
 
  private:
   enum class State {

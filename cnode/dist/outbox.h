@@ -127,10 +127,12 @@ class Outbox {
     std::string_view shared;
   };
 
+  Admission admit(std::size_t message_bytes);
   void take_small_messages(std::size_t budget);
   void take_lane_turn();
   void emit_whole(OutMessage message);
   void emit_fragment(Lane& lane);
+  void begin_fragments(Lane& lane);
   void emit_text(std::string_view bytes);
   void emit_range(const OutMessage& message, std::size_t offset, std::size_t length);
 
@@ -147,7 +149,8 @@ class Outbox {
   std::vector<std::string_view> batch_views_;
   std::vector<OutMessage> batch_messages_;  ///< keep the shared values of the batch alive
   std::vector<std::string_view> range_scratch_;
-  std::size_t batch_bytes_ = 0;
+  std::size_t batch_bytes_ = 0;         ///< bytes of the batch under way
+  std::size_t batch_queued_bytes_ = 0;  ///< what it counts for in queued_bytes_
 
   std::size_t queued_bytes_ = 0;
   std::uint64_t bytes_written_ = 0;

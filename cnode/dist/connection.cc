@@ -1,0 +1,190 @@
+#include "cnode/dist/connection.h"
+
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "cnode/base/check.h"
+
+namespace rakv::dist {
+
+namespace {
+
+namespace asio = boost::asio;
+
+/// A tick interval is T/4, and a peer is dead after this many of them without a byte (OTP:
+/// net_tickintensity).
+constexpr int kTickIntensity = 4;
+
+}  // namespace
+
+Connection::Connection(asio::io_context& io, std::unique_ptr<Transport> transport,
+                       PeerIdentity peer, std::string leftover, ConnectionOptions options,
+                       std::function<void()> on_gone)
+    : io_(io),
+      transport_(std::move(transport)),
+      peer_(std::move(peer)),
+      options_(options),
+      on_gone_(std::move(on_gone)),
+      assembler_(options.receive),
+      outbox_(options.send),
+      tick_timer_(io) {
+  assembler_.feed(leftover);
+}
+
+Connection::~Connection() = default;
+
+void Connection::start(Handlers handlers) {
+  RAKV_CHECK(!started_);
+  started_ = true;
+  handlers_ = std::move(handlers);
+  if (closed_) {
+    report_closed();
+    return;
+  }
+  arm_tick_timer();
+  post_input();
+}
+
+Outbox::Admission Connection::try_send(SenderKey sender, OutMessage message) {
+  if (closed_) return Outbox::Admission::overflow;
+  const Outbox::Admission admission = outbox_.try_send(sender, std::move(message));
+  if (admission == Outbox::Admission::would_block) refused_ = true;
+  return after_send(admission);
+}
+
+Outbox::Admission Connection::send(SenderKey sender, OutMessage message) {
+  if (closed_) return Outbox::Admission::overflow;
+  return after_send(outbox_.send(sender, std::move(message)));
+}
+
+Outbox::Admission Connection::send_beat(OutMessage message) {
+  if (closed_) return Outbox::Admission::overflow;
+  return after_send(outbox_.send_beat(std::move(message)));
+}
+
+Outbox::Admission Connection::after_send(Outbox::Admission admission) {
+  switch (admission) {
+    case Outbox::Admission::queued:
+      schedule_flush();
+      break;
+    case Outbox::Admission::would_block:
+      break;
+    case Outbox::Admission::overflow:
+      close(make_error(ErrorCode::limit_exceeded, "too much is queued for " + peer_.name + " (" +
+                                                      std::to_string(outbox_.queued_bytes()) +
+                                                      " bytes): it does not read fast enough"));
+      break;
+  }
+  return admission;
+}
+
+void Connection::close(Error reason) {
+  if (std::exchange(closed_, true)) return;
+  close_reason_ = std::move(reason);
+  transport_->close();
+  tick_timer_.cancel();
+  if (auto on_gone = std::exchange(on_gone_, nullptr)) on_gone();
+  if (started_) report_closed();
+}
+
+void Connection::report_closed() {
+  // Later, because the caller may stand in the middle of something; and only then the handlers may
+  // go, because one of them may be what called close().
+  asio::post(io_, [self = shared_from_this()] {
+    Handlers handlers = std::exchange(self->handlers_, {});
+    if (handlers.on_closed) handlers.on_closed(self->close_reason_);
+  });
+}
+
+void Connection::read() {
+  transport_->read_some(assembler_.prepare(),
+                        [self = shared_from_this()](Result<std::size_t> count) {
+                          if (self->closed_) return;
+                          if (!count) return self->close(count.error());
+                          self->assembler_.commit(*count);
+                          self->handle_input();
+                        });
+}
+
+void Connection::post_input() {
+  asio::post(io_, [self = shared_from_this()] { self->handle_input(); });
+}
+
+/// Handles what has been read, in turns: timers, writes and other connections come between two of
+/// them.
+void Connection::handle_input() {
+  for (std::size_t handled = 0; handled < options_.turn_messages; ++handled) {
+    if (closed_) return;
+    const Result<std::optional<FrameAssembler::Event>> event = assembler_.next();
+    if (!event) return close(event.error());
+    if (!*event) return read();
+    if (!handle_event(**event)) return;
+  }
+  post_input();
+}
+
+bool Connection::handle_event(const FrameAssembler::Event& event) {
+  const auto* message = std::get_if<FrameAssembler::Message>(&event);
+  if (message == nullptr) return true;  // a tick: its bytes are counted already
+  etf::Cursor cursor(message->terms);
+  const Result<DecodedMessage> decoded = decode_message(cursor);
+  if (!decoded) {
+    close(decoded.error());
+    return false;
+  }
+  handlers_.on_message(decoded->control, decoded->payload);
+  return true;
+}
+
+/// Writes at the end of the present turn of the io_context, so that messages sent in one go leave
+/// in one write.
+void Connection::schedule_flush() {
+  if (writing_ || std::exchange(flush_scheduled_, true)) return;
+  asio::post(io_, [self = shared_from_this()] {
+    self->flush_scheduled_ = false;
+    if (!self->writing_) self->write_batch();
+  });
+}
+
+void Connection::write_batch() {
+  if (closed_) return;
+  const std::vector<std::string_view>& batch = outbox_.next_batch();
+  if (batch.empty()) return;
+  writing_ = true;
+  transport_->write_all(batch, [self = shared_from_this()](Result<std::size_t> count) {
+    self->writing_ = false;
+    if (self->closed_) return;
+    if (!count) return self->close(count.error());
+    self->outbox_.written();
+    self->write_batch();
+    if (self->refused_ && !self->outbox_.would_block()) {
+      self->refused_ = false;
+      if (self->handlers_.on_drained) self->handlers_.on_drained();
+    }
+  });
+}
+
+void Connection::arm_tick_timer() {
+  tick_timer_.expires_after(options_.net_ticktime / kTickIntensity);
+  tick_timer_.async_wait([self = shared_from_this()](boost::system::error_code error) {
+    if (!error && !self->closed_) self->check_liveness();
+  });
+}
+
+void Connection::check_liveness() {
+  silent_checks_ = assembler_.bytes_received() == received_at_check_ ? silent_checks_ + 1 : 0;
+  received_at_check_ = assembler_.bytes_received();
+  if (silent_checks_ >= kTickIntensity) {
+    return close(
+        make_error(ErrorCode::timeout, peer_.name + " has been silent for the net ticktime of " +
+                                           std::to_string(options_.net_ticktime.count()) + " ms"));
+  }
+  if (outbox_.empty() && outbox_.bytes_written() == written_at_check_) {
+    outbox_.tick();
+    schedule_flush();
+  }
+  written_at_check_ = outbox_.bytes_written();
+  arm_tick_timer();
+}
+
+}  // namespace rakv::dist

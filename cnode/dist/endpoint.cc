@@ -1,0 +1,419 @@
+#include "cnode/dist/endpoint.h"
+
+#include <fcntl.h>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <set>
+#include <utility>
+
+#include "cnode/base/check.h"
+#include "cnode/dist/attempt.h"
+
+namespace rakv::dist {
+
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+/// Pause after a failed accept (no descriptors left).
+constexpr std::chrono::milliseconds kAcceptRetryPause{100};
+
+Error with_peer(const std::string& peer, const Error& error) {
+  return make_error(error.code, "connecting with " + peer + ": " + error.message);
+}
+
+}  // namespace
+
+/// Everything behind Endpoint. Handlers of pending operations hold it by shared_ptr and do nothing
+/// once stopped_.
+struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
+  using Done = std::function<void(Result<void>)>;
+
+  /// Those who wait for a connection with one peer, and the own attempt that runs for them.
+  struct Dialling {
+    explicit Dialling(asio::io_context& context) : window(context), deadline(context) {}
+    AttemptId attempt = 0;
+    std::vector<Done> waiting;
+    std::shared_ptr<Attempt> handshake;  ///< once the socket is open
+    std::shared_ptr<tcp::socket> socket;
+    std::shared_ptr<tcp::resolver> resolver;
+    asio::steady_timer window;    ///< after nok: how long we wait for the peer's own attempt
+    asio::steady_timer deadline;  ///< while looking up and connecting
+  };
+
+  Impl(asio::io_context& context, EndpointOptions given, Events handlers)
+      : io(context),
+        options(std::move(given)),
+        events(std::move(handlers)),
+        acceptor(context),
+        accept_pause(context),
+        table(options.node_name) {}
+
+  // Listening
+  // ---------------------------------------------------------------------------------------------------
+
+  Result<std::uint16_t> listen() {
+    error_code error;
+    const asio::ip::address address = asio::ip::make_address(options.listen_address, error);
+    if (error) {
+      return make_error(ErrorCode::invalid_argument,
+                        "cannot listen on " + options.listen_address + ": not an IP address");
+    }
+    const tcp::endpoint local(address, options.listen_port);
+    acceptor.open(local.protocol(), error);
+    if (!error) ::fcntl(acceptor.native_handle(), F_SETFD, FD_CLOEXEC);
+    if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error) acceptor.bind(local, error);
+    if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
+    if (error) {
+      return make_error(
+          error == asio::error::address_in_use ? ErrorCode::already_exists : ErrorCode::io,
+          "cannot listen on " + options.listen_address + ":" + std::to_string(options.listen_port) +
+              ": " + error.message());
+    }
+    return acceptor.local_endpoint().port();
+  }
+
+  void accept_next() {
+    if (stopped) return;
+    acceptor.async_accept([self = shared_from_this()](error_code error, tcp::socket socket) {
+      if (self->stopped || error == asio::error::operation_aborted) return;
+      if (error) return self->accept_later(error);
+      self->accepted(std::move(socket));
+      self->accept_next();
+    });
+  }
+
+  void accept_later(error_code error) {
+    note("cannot accept a connection: " + error.message());
+    accept_pause.expires_after(kAcceptRetryPause);
+    accept_pause.async_wait([self = shared_from_this()](error_code timer_error) {
+      if (!timer_error) self->accept_next();
+    });
+  }
+
+  void accepted(tcp::socket socket) {
+    if (inbound.size() >= options.max_half_open) {
+      return note("closed an incoming connection: " + std::to_string(inbound.size()) +
+                  " handshakes are under way already");
+    }
+    ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
+    const auto key = next_inbound_key++;
+    // The attempt's number in the table, once the peer has told its name.
+    const auto named = std::make_shared<std::pair<std::string, AttemptId>>();
+    Attempt::Events handlers;
+    handlers.on_name = [this, named](const PeerIdentity& peer) {
+      return inbound_named(peer, *named);
+    };
+    handlers.on_finished = [this, key, named](Handshake::Finished finished,
+                                              std::unique_ptr<Transport> transport) {
+      inbound.erase(key);
+      handshake_finished(named->second, std::move(finished), std::move(transport));
+    };
+    auto transport = make_tcp_transport(std::move(socket));
+    handlers.on_failed = [this, key, named,
+                          from = transport->remote_address()](const Error& error) {
+      inbound.erase(key);
+      if (named->second != 0) table.attempt_failed(named->first, named->second);
+      note("incoming connection from " + from + ": " + error.message);
+    };
+    const auto attempt = std::make_shared<Attempt>(io, Handshake::acceptor(setup(options.cookie)),
+                                                   options.step_timeout, std::move(handlers));
+    inbound.emplace(key, attempt);
+    attempt->start(std::move(transport));
+  }
+
+  Attempt::StatusAnswer inbound_named(const PeerIdentity& peer,
+                                      std::pair<std::string, AttemptId>& named) {
+    const ConnectionTable::InboundAnswer decision = table.inbound_named(peer.name);
+    named = {peer.name, decision.attempt};
+    if (decision.abort_dial) wait_for_inbound(peer.name);
+    return {decision.status, decision.close_silently, cookie_for(peer.name)};
+  }
+
+  // Dialling
+  // ----------------------------------------------------------------------------------------------------
+
+  void dial(const std::string& peer, Done done) {
+    const Result<NodeName> name = parse_node_name(peer);
+    if (!name || peer == options.node_name) {
+      const Error error = !name ? name.error()
+                                : make_error(ErrorCode::invalid_argument,
+                                             "a node cannot connect with itself (" + peer + ")");
+      return asio::post(io, [done = std::move(done), error] { done(error); });
+    }
+    const ConnectionTable::DialAnswer answer = table.begin_dial(peer);
+    if (answer.verdict == ConnectionTable::Dial::up) {
+      return asio::post(io, [done = std::move(done)] { done({}); });
+    }
+    Dialling& dialling = diallings.try_emplace(peer, io).first->second;
+    dialling.waiting.push_back(std::move(done));
+    if (answer.verdict == ConnectionTable::Dial::under_way) return;
+    dialling.window.cancel();
+    dialling.attempt = answer.attempt;
+    if (options.fixed_peer_port != 0) {
+      return resolve_and_connect(peer, answer.attempt, name->host, options.fixed_peer_port);
+    }
+    epmd::Options lookup_options = options.epmd;
+    lookup_options.deadline = options.step_timeout;
+    epmd::lookup(
+        io, lookup_options, name->alive, name->host,
+        [self = shared_from_this(), peer, attempt = answer.attempt](Result<epmd::Endpoint> found) {
+          if (!self->running(peer, attempt)) return;
+          if (!found) return self->dial_failed(peer, attempt, found.error());
+          self->resolve_and_connect(peer, attempt, found->address, found->port);
+        });
+  }
+
+  /// The dialling of `peer` if `attempt` is still the one that runs, else null.
+  Dialling* running(const std::string& peer, AttemptId attempt) {
+    const auto found = diallings.find(peer);
+    if (stopped || found == diallings.end() || found->second.attempt != attempt) return nullptr;
+    return &found->second;
+  }
+
+  void resolve_and_connect(const std::string& peer, AttemptId attempt, const std::string& host,
+                           std::uint16_t port) {
+    Dialling* dialling = running(peer, attempt);
+    if (dialling == nullptr) return;
+    dialling->deadline.expires_after(options.step_timeout);
+    dialling->deadline.async_wait([self = shared_from_this(), peer, attempt](error_code error) {
+      if (error || self->running(peer, attempt) == nullptr) return;
+      self->dial_failed(peer, attempt, make_error(ErrorCode::timeout, "its host does not answer"));
+    });
+    dialling->resolver = std::make_shared<tcp::resolver>(io);
+    dialling->resolver->async_resolve(
+        host, std::to_string(port),
+        [self = shared_from_this(), peer, attempt, resolver = dialling->resolver](
+            error_code error, const tcp::resolver::results_type& addresses) {
+          if (self->running(peer, attempt) == nullptr) return;
+          if (error) {
+            return self->dial_failed(
+                peer, attempt,
+                make_error(ErrorCode::unavailable, "cannot resolve its host: " + error.message()));
+          }
+          self->connect(peer, attempt, addresses);
+        });
+  }
+
+  void connect(const std::string& peer, AttemptId attempt,
+               const tcp::resolver::results_type& addresses) {
+    const auto socket = std::make_shared<tcp::socket>(io);
+    running(peer, attempt)->socket = socket;
+    asio::async_connect(
+        *socket, addresses,
+        [self = shared_from_this(), peer, attempt, socket](error_code error, const tcp::endpoint&) {
+          Dialling* dialling = self->running(peer, attempt);
+          if (dialling == nullptr) return;
+          dialling->deadline.cancel();
+          dialling->socket.reset();
+          if (error) {
+            return self->dial_failed(
+                peer, attempt,
+                make_error(ErrorCode::unavailable, "it does not listen (" + error.message() + ")"));
+          }
+          self->shake_hands(peer, attempt, std::move(*socket));
+        });
+  }
+
+  void shake_hands(const std::string& peer, AttemptId attempt, tcp::socket socket) {
+    ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
+    Attempt::Events handlers;
+    handlers.on_alive = [this, peer] { return table.old_connection_is_dead(peer); };
+    handlers.on_nok = [this, peer, attempt] {
+      table.dial_refused_nok(peer, attempt);
+      wait_for_inbound(peer);
+    };
+    handlers.on_finished = [this, attempt](Handshake::Finished finished,
+                                           std::unique_ptr<Transport> transport) {
+      handshake_finished(attempt, std::move(finished), std::move(transport));
+    };
+    handlers.on_failed = [this, peer, attempt](const Error& error) {
+      dial_failed(peer, attempt, error);
+    };
+    const auto handshake =
+        std::make_shared<Attempt>(io, Handshake::initiator(setup(cookie_for(peer)), peer),
+                                  options.step_timeout, std::move(handlers));
+    running(peer, attempt)->handshake = handshake;
+    handshake->start(make_tcp_transport(std::move(socket)));
+  }
+
+  void dial_failed(const std::string& peer, AttemptId attempt, const Error& error) {
+    table.attempt_failed(peer, attempt);
+    if (running(peer, attempt) != nullptr) resolve_dialling(peer, with_peer(peer, error));
+  }
+
+  /// Ends the own attempt, but not the waiting: the peer's own attempt is on its way, or should be.
+  void wait_for_inbound(const std::string& peer) {
+    const auto found = diallings.find(peer);
+    if (found == diallings.end()) return;
+    Dialling& dialling = found->second;
+    give_up_attempt(dialling);
+    dialling.window.expires_after(options.inbound_window);
+    dialling.window.async_wait(
+        [self = shared_from_this(), peer, attempt = dialling.attempt](error_code error) {
+          if (error || self->running(peer, attempt) == nullptr) return;
+          self->table.inbound_window_over(peer, attempt);
+          self->resolve_dialling(
+              peer, make_error(ErrorCode::timeout,
+                               "connecting with " + peer +
+                                   ": it prefers its own attempt to ours, but that never came"));
+        });
+  }
+
+  static void give_up_attempt(Dialling& dialling) {
+    dialling.deadline.cancel();
+    error_code ignored;
+    if (dialling.socket) dialling.socket->close(ignored);
+    if (dialling.resolver) dialling.resolver->cancel();
+    if (const auto handshake = std::exchange(dialling.handshake, nullptr)) handshake->abort();
+  }
+
+  /// Tells all who wait for `peer`, from the io_context.
+  void resolve_dialling(const std::string& peer, const Result<void>& result) {
+    const auto found = diallings.find(peer);
+    if (found == diallings.end()) return;
+    give_up_attempt(found->second);
+    found->second.window.cancel();
+    asio::post(io, [waiting = std::move(found->second.waiting), result] {
+      for (const Done& done : waiting) done(result);
+    });
+    diallings.erase(found);
+  }
+
+  // Connections
+  // -------------------------------------------------------------------------------------------------
+
+  void handshake_finished(AttemptId attempt, Handshake::Finished finished,
+                          std::unique_ptr<Transport> transport) {
+    const std::string peer = finished.peer.name;
+    const ConnectionTable::UpAnswer answer = table.handshake_finished(peer, attempt);
+    if (!answer.keep) {
+      transport->close();
+      return;
+    }
+    if (answer.drop_connection) {
+      // Taken out first: its place in the table is the new connection's already.
+      const std::shared_ptr<Connection> old = std::exchange(connections[peer], nullptr);
+      if (old) {
+        old->close(
+            make_error(ErrorCode::unavailable,
+                       peer + " has connected anew: it was restarted or lost the old connection"));
+      }
+    }
+    auto gone = [weak = weak_from_this(), peer, attempt] {
+      if (const auto self = weak.lock()) self->connection_gone(peer, attempt);
+    };
+    const auto connection = std::make_shared<Connection>(
+        io, std::move(transport), std::move(finished.peer), std::move(finished.leftover),
+        options.connection, std::move(gone));
+    connections[peer] = connection;
+    // Posted, so that on_closed of the old connection, which is posted too, comes before.
+    asio::post(io, [self = shared_from_this(), connection] {
+      if (!self->stopped && self->events.on_up) self->events.on_up(connection);
+    });
+    resolve_dialling(peer, {});
+  }
+
+  void connection_gone(const std::string& peer, AttemptId attempt) {
+    if (table.up(peer) == attempt) connections.erase(peer);
+    table.connection_closed(peer, attempt);
+  }
+
+  void stop() {
+    if (std::exchange(stopped, true)) return;
+    error_code ignored;
+    acceptor.close(ignored);
+    accept_pause.cancel();
+    for (const auto& [key, attempt] : std::exchange(inbound, {})) attempt->abort();
+    while (!diallings.empty()) {
+      resolve_dialling(diallings.begin()->first,
+                       make_error(ErrorCode::unavailable, "this node is stopping"));
+    }
+    for (const auto& [peer, connection] : std::exchange(connections, {})) {
+      if (connection)
+        connection->close(make_error(ErrorCode::unavailable, "this node is stopping"));
+    }
+  }
+
+  // Odds
+  // --------------------------------------------------------------------------------------------------------
+
+  HandshakeSetup setup(const std::string& cookie) const {
+    HandshakeSetup made;
+    made.own_name = options.node_name;
+    made.own_creation = options.creation;
+    made.own_flags = options.flags;
+    made.cookie = cookie;
+    made.own_challenge = random_challenge();
+    return made;
+  }
+
+  std::string cookie_for(const std::string& peer) const {
+    const auto own = options.peer_cookies.find(peer);
+    return own == options.peer_cookies.end() ? options.cookie : own->second;
+  }
+
+  void note(const std::string& line) const {
+    if (!stopped && events.on_note) events.on_note(line);
+  }
+
+  asio::io_context& io;
+  EndpointOptions options;
+  Events events;
+  tcp::acceptor acceptor;
+  asio::steady_timer accept_pause;
+  ConnectionTable table;
+  std::map<std::string, Dialling> diallings;
+  std::map<std::uint64_t, std::shared_ptr<Attempt>> inbound;
+  std::uint64_t next_inbound_key = 1;
+  std::map<std::string, std::shared_ptr<Connection>> connections;
+  bool stopped = false;
+};
+
+Endpoint::Endpoint(asio::io_context& io, EndpointOptions options, Events events)
+    : impl_(std::make_shared<Impl>(io, std::move(options), std::move(events))) {}
+
+Endpoint::~Endpoint() { impl_->stop(); }
+
+Result<std::uint16_t> Endpoint::listen() { return impl_->listen(); }
+
+void Endpoint::accept_peers() {
+  RAKV_CHECK_MSG(impl_->options.creation >= 4, "set_creation() comes before accept_peers()");
+  impl_->accept_next();
+}
+
+void Endpoint::set_creation(std::uint32_t creation) { impl_->options.creation = creation; }
+
+void Endpoint::dial(const std::string& peer, std::function<void(Result<void>)> done) {
+  RAKV_CHECK_MSG(impl_->options.creation >= 4, "set_creation() comes before dial()");
+  impl_->dial(peer, std::move(done));
+}
+
+std::shared_ptr<Connection> Endpoint::connection(const std::string& peer) const {
+  const auto found = impl_->connections.find(peer);
+  return found == impl_->connections.end() ? nullptr : found->second;
+}
+
+std::vector<std::string> Endpoint::connected_peers() const {
+  std::vector<std::string> peers;
+  for (const auto& [peer, connection] : impl_->connections) peers.push_back(peer);
+  return peers;
+}
+
+void Endpoint::disconnect(const std::string& peer, const std::string& reason) {
+  if (const std::shared_ptr<Connection> open = connection(peer)) {
+    open->close(make_error(ErrorCode::unavailable, reason));
+  }
+}
+
+std::size_t Endpoint::half_open() const { return impl_->inbound.size(); }
+
+void Endpoint::stop() { impl_->stop(); }
+
+}  // namespace rakv::dist
