@@ -17,6 +17,9 @@ inline constexpr std::size_t kMaxReferenceWords = 5;
 /// The first byte of a term in the external format.
 inline constexpr unsigned char kVersionMagic = 131;
 
+/// Text of terms nests at most this deep when read.
+inline constexpr std::uint32_t kMaxTextDepth = 1000;
+
 /// Bounds of one reading operation.
 struct Limits {
   /// How deep tuples, lists, maps, funs and records may nest. The tail of a list is as deep as the
