@@ -92,7 +92,7 @@ check_tidy() {
 
 if [ ${#sources[@]} -gt 0 ]; then check format check_format; fi
 if [ -z "$quick" ] && [ ${#headers[@]} -gt 0 ]; then check "headers alone" check_headers; fi
-if [ ${#scripts[@]} -gt 0 ]; then check shellcheck shellcheck "${scripts[@]}"; fi
+if [ ${#scripts[@]} -gt 0 ]; then check shellcheck shellcheck -x "${scripts[@]}"; fi
 if [ -z "$quick" ] && [ ${#sources[@]} -gt 0 ]; then check clang-tidy check_tidy; fi
 if [ ${#failed[@]} -gt 0 ]; then
   echo "lint: FAILED: ${failed[*]}" >&2

@@ -61,7 +61,7 @@ install_missing() {
   fi
   say "installing $# missing packages: $*"
   "${as_root[@]}" apt-get -q -oAcquire::Retries=3 update
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -oAcquire::Retries=3 --no-install-recommends \
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -oAcquire::Retries=3 -oDPkg::Lock::Timeout=120 --no-install-recommends \
     --no-remove install "$@" || die "apt-get could not install all of: $*"
 }
 
