@@ -1,8 +1,11 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -33,6 +36,9 @@ struct WalOptions {
       16 * 1024 * 1024;  ///< payload bytes per write and sync (at least one entry)
   std::uint64_t preallocate_bytes =
       16 * 1024 * 1024;  ///< reserve the file in steps of this size; 0 = never
+  /// Mixed into each file's salt (wal_format.h); 0 = random. The simulator sets it, to be
+  /// repeatable.
+  std::uint64_t salt_seed = 0;
 };
 
 /// A member as the WAL knows it; given by WalQueue::add_writer, never used twice in a process.
@@ -153,21 +159,24 @@ class WalWriter {
   struct WriterState {
     std::string uid;
     std::uint32_t file_ref = 0;
-    std::uint64_t defined_in = 0;     // number of the file in which file_ref was given out
+    bool defined = false;             // file_ref is given out in the present file
+    std::size_t event = SIZE_MAX;     // its latest Written of this batch, in events_
     std::optional<IndexRange> range;  // what the present file holds of it
   };
 
   bool run(bool block);
-  void admit(WalQueue::Taken& taken);
+  void admit();
   bool write_pending();
   Result<void> write_batch(std::size_t count);
+  void gather(std::size_t count);
+  void add_record(const Item& item);
   Result<void> open_next_file();
-  void finish_file(std::vector<WalEvent>& events);
-  void append_header(const Item& item);
-  void append_mark(std::uint32_t kind, std::uint64_t first_offset, std::uint32_t crc);
-  void report_written(std::size_t count, std::vector<WalEvent>& events);
-  void note_ranges(std::size_t count);
+  void finish_file();
+  void abandon_file();
+  void go_down(Error error);
+  void report_written(std::size_t count);
   std::size_t next_batch_size() const;
+  std::string path_of(std::uint64_t number, std::string_view suffix) const;
 
   Disk& disk_;
   std::string directory_;
@@ -176,22 +185,28 @@ class WalWriter {
   CompletionSink& sink_;
 
   std::unique_ptr<File> file_;
-  std::uint64_t number_ = 0;
-  std::uint64_t offset_ = 0;
+  std::uint64_t number_ = 0;  // of the present file; the next one gets number_ + 1
+  std::uint64_t offset_ = 0;  // end of what is durable in it
   std::uint64_t reserved_ = 0;
   std::uint64_t salt_ = 0;
   std::uint64_t batch_sequence_ = 0;
-  std::uint32_t next_ref_ = 0;
+  std::uint32_t next_ref_ = 1;
   bool down_ = false;
   bool roll_requested_ = false;
   bool stopping_ = false;
 
   std::unordered_map<WriterId, WriterState> writers_;
   WalQueue::Taken taken_;
-  std::vector<Item> pending_;     // taken, not durable
-  std::size_t pending_done_ = 0;  // of pending_, already durable
-  std::string arena_;             // record headers and marks of the batch
-  std::vector<std::pair<std::size_t, std::size_t>> header_spans_;
+  std::deque<Item> pending_;  // taken and not durable
+  std::vector<WalEvent> events_;
+
+  // The batch being written; kept to reuse their memory.
+  std::string arena_;  // record headers, small payloads, the mark
+  struct Piece {
+    const char* payload;  // nullptr: `size` bytes of the arena, following those of the piece before
+    std::size_t size;
+  };
+  std::vector<Piece> pieces_;
   std::vector<IoSlice> slices_;
 };
 
@@ -201,7 +216,7 @@ class WalThread {
   explicit WalThread(std::unique_ptr<WalWriter> writer);
   ~WalThread();
   /// Writes what is queued, closes the file with its final mark, ends the thread.
-  void stop();
+  Result<void> stop();
 
  private:
   std::unique_ptr<WalWriter> writer_;

@@ -17,8 +17,7 @@ namespace rakv::log {
 /// gaps.
 struct RecoveredWriter {
   std::map<Index, Entry> entries;
-  /// Lowest index at which a rewrite happened (a lower index came after a higher one), if any.
-  /// Indexes at or above it that come from segments are void too.
+  /// Lowest index that any record had: what segments hold at or above it was written again here.
   std::optional<Index> first_written;
 };
 

@@ -1,0 +1,68 @@
+#include "raft/log/disk.h"
+
+namespace rakv::log {
+
+std::string parent_of(const std::string& path) {
+  const auto slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+Result<std::string> read_file(Disk& disk, const std::string& path, std::uint64_t max_size) {
+  auto file = disk.open_read(path);
+  if (!file) return file.error();
+  const auto size = (*file)->size();
+  if (!size) return size.error();
+  if (*size > max_size) {
+    return make_error(ErrorCode::limit_exceeded, path + ": is " + std::to_string(*size) +
+                                                     " bytes long, more than the " +
+                                                     std::to_string(max_size) + " it may have");
+  }
+  std::string bytes(*size, '\0');
+  std::size_t have = 0;
+  while (have < bytes.size()) {
+    const auto got = (*file)->pread(have, bytes.data() + have, bytes.size() - have);
+    if (!got) return got.error();
+    if (*got == 0) break;
+    have += *got;
+  }
+  bytes.resize(have);
+  return bytes;
+}
+
+Result<void> replace_file(Disk& disk, const std::string& path, std::string_view bytes) {
+  const std::string temporary = path + ".tmp";
+  {
+    auto file = disk.create(temporary);
+    if (!file) return file.error();
+    if (auto done = (*file)->pwrite(0, bytes); !done) return done;
+    if (auto done = (*file)->fdatasync(); !done) return done;
+  }
+  if (auto done = disk.rename(temporary, path); !done) return done;
+  return disk.sync_directory(parent_of(path));
+}
+
+Result<void> remove_tree(Disk& disk, const std::string& path) {
+  const auto entries = disk.list(path);
+  if (!entries) {  // not a directory, or not there
+    const auto there = disk.exists(path);
+    if (!there) return there.error();
+    if (!*there) return {};
+    return disk.unlink(path);
+  }
+  for (const auto& entry : *entries) {
+    const std::string child = path + "/" + entry.name;
+    const auto done = entry.kind == DirectoryEntry::Kind::directory ? remove_tree(disk, child)
+                                                                    : disk.unlink(child);
+    if (!done) return done;
+  }
+  return disk.remove_directory(path);
+}
+
+Result<void> ensure_directory(Disk& disk, const std::string& path) {
+  auto made = disk.make_directory(path);
+  if (!made && made.error().code == ErrorCode::already_exists) return {};
+  return made;
+}
+
+}  // namespace rakv::log

@@ -1,0 +1,119 @@
+#include "raft/log/metadata.h"
+
+#include <tuple>
+
+#include "cnode/etf/cursor.h"
+#include "cnode/etf/writer.h"
+#include "raft/log/dets.h"
+#include "raft/log/terms.h"
+
+namespace rakv::log {
+namespace {
+
+Result<std::vector<std::string>> read_rows(Disk& disk, const std::string& path) {
+  const auto bytes = read_file(disk, path);
+  if (!bytes) {
+    if (bytes.error().code == ErrorCode::not_found) return std::vector<std::string>{};
+    return bytes.error();
+  }
+  auto content = read_dets(path, *bytes);
+  if (!content) return content.error();
+  return std::move(content->objects);
+}
+
+Error bad_row(const std::string& path, const std::string& expected) {
+  return make_error(ErrorCode::corrupt, path + ": has a row that is not " + expected +
+                                            "; restore the file from a copy");
+}
+
+/// An integer, or 0 for `undefined`.
+std::optional<std::uint64_t> number_or_undefined(etf::Cursor& cursor) {
+  if (cursor.is_atom("undefined")) return 0;
+  return cursor.u64();
+}
+
+bool read_meta_row(const std::string& object, MetaRow& row) {
+  etf::Cursor cursor(object);
+  if (!cursor.version() || !cursor.tuple(4)) return false;
+  const auto uid = cursor.binary();
+  const auto term = number_or_undefined(cursor);
+  if (!uid || !term) return false;
+  row.uid = std::string(*uid);
+  row.term = *term;
+  if (!cursor.is_atom("undefined")) {
+    row.voted_for = read_server_id(cursor);
+    if (!row.voted_for) return false;
+  }
+  const auto last_applied = number_or_undefined(cursor);
+  row.last_applied = last_applied.value_or(0);
+  return last_applied && cursor.at_end();
+}
+
+}  // namespace
+
+Result<std::vector<NameRow>> read_names(Disk& disk, const std::string& path) {
+  auto objects = read_rows(disk, path);
+  if (!objects) return objects.error();
+  std::map<std::string, std::string> by_name;
+  for (const auto& object : *objects) {
+    etf::Cursor cursor(object);
+    if (!cursor.version() || !cursor.tuple(2)) return bad_row(path, "{Name, UId}");
+    const auto name = cursor.atom();
+    const auto uid = cursor.binary();
+    if (!name || !uid || !cursor.at_end()) return bad_row(path, "{Name, UId}");
+    by_name[std::string(*name)] = std::string(*uid);
+  }
+  std::vector<NameRow> rows;
+  for (auto& [name, uid] : by_name) rows.push_back({name, uid});
+  return rows;
+}
+
+Result<std::vector<MetaRow>> read_meta(Disk& disk, const std::string& path) {
+  auto objects = read_rows(disk, path);
+  if (!objects) return objects.error();
+  std::map<std::string, MetaRow> by_uid;
+  for (const auto& object : *objects) {
+    MetaRow row;
+    if (!read_meta_row(object, row)) return bad_row(path, "{UId, Term, VotedFor, LastApplied}");
+    auto [at, fresh] = by_uid.try_emplace(row.uid, row);
+    if (!fresh &&
+        std::tie(row.term, row.last_applied) > std::tie(at->second.term, at->second.last_applied)) {
+      at->second = std::move(row);
+    }
+  }
+  std::vector<MetaRow> rows;
+  for (auto& [uid, row] : by_uid) rows.push_back(std::move(row));
+  return rows;
+}
+
+Result<void> write_names(Disk& disk, const std::string& path, const std::vector<NameRow>& rows) {
+  std::vector<std::string> objects;
+  for (const auto& row : rows) {
+    etf::Writer writer;
+    writer.version().tuple(2).atom(row.name).binary(row.uid);
+    objects.push_back(writer.take());
+  }
+  const auto bytes = write_dets(objects);
+  if (!bytes) return bytes.error();
+  return replace_file(disk, path, *bytes);
+}
+
+Result<void> write_meta(Disk& disk, const std::string& path, const std::vector<MetaRow>& rows) {
+  std::vector<std::string> objects;
+  for (const auto& row : rows) {
+    etf::Writer writer;
+    writer.version().tuple(4).binary(row.uid).u64(row.term);
+    if (row.voted_for) {
+      write_server_id(writer, *row.voted_for);
+    } else {
+      writer.atom("undefined");
+    }
+    writer.u64(row.last_applied);
+    objects.push_back(writer.take());
+  }
+  const auto bytes = write_dets(objects);
+  if (!bytes) return bytes.error();
+  return replace_file(disk, path, *bytes);
+}
+
+}  // namespace rakv::log

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <optional>
+
+#include "cnode/etf/cursor.h"
+#include "cnode/etf/writer.h"
+#include "raft/log/types.h"
+
+namespace rakv::log {
+
+/// Reads `{Name, Node}`.
+inline std::optional<ServerId> read_server_id(etf::Cursor& cursor) {
+  if (!cursor.tuple(2)) return std::nullopt;
+  const auto name = cursor.atom();
+  if (!name) return std::nullopt;
+  ServerId id{std::string(*name), {}};
+  const auto node = cursor.atom();
+  if (!node) return std::nullopt;
+  id.node = std::string(*node);
+  return id;
+}
+
+inline void write_server_id(etf::Writer& writer, const ServerId& id) {
+  writer.tuple(2).atom(id.name).atom(id.node);
+}
+
+/// A term that was read without its version byte, as EncodedTerm.
+inline EncodedTerm encoded(std::string_view term) { return "\x83" + std::string(term); }
+
+/// An EncodedTerm without its version byte.
+inline std::string_view without_version(std::string_view term) {
+  return term.starts_with('\x83') ? term.substr(1) : term;
+}
+
+}  // namespace rakv::log

@@ -1,0 +1,307 @@
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "cnode/base/check.h"
+#include "raft/log/checksum.h"
+#include "raft/log/wal.h"
+#include "raft/log/wal_format.h"
+#include "raft/log/wal_recovery.h"
+
+namespace rakv::log {
+namespace {
+
+/// Payloads up to this size are copied behind their header: that is cheaper than one more piece of
+/// a gathered write. Larger ones are written from where they are.
+constexpr std::size_t kCopyBelow = 512;
+
+std::uint64_t make_salt(std::uint64_t seed, std::uint64_t file_number) {
+  if (seed == 0) {
+    std::random_device device;
+    return std::uint64_t{device()} << 32 | device();
+  }
+  return std::mt19937_64(seed ^ file_number)();
+}
+
+}  // namespace
+
+WalWriter::WalWriter(Disk& disk, std::string directory, WalOptions options, WalQueue& queue,
+                     CompletionSink& sink)
+    : disk_(disk),
+      directory_(std::move(directory)),
+      options_(options),
+      queue_(queue),
+      sink_(sink) {}
+
+WalWriter::~WalWriter() = default;
+
+Result<std::unique_ptr<WalWriter>> WalWriter::open(Disk& disk, std::string directory,
+                                                   std::uint64_t first_number, WalOptions options,
+                                                   WalQueue& queue, CompletionSink& sink) {
+  RAKV_CHECK(first_number > 0);
+  std::unique_ptr<WalWriter> writer(
+      new WalWriter(disk, std::move(directory), options, queue, sink));
+  writer->number_ = first_number - 1;
+  if (auto opened = writer->open_next_file(); !opened) return opened.error();
+  return writer;
+}
+
+std::string WalWriter::path_of(std::uint64_t number, std::string_view suffix) const {
+  return directory_ + "/" + numbered_name(number, suffix);
+}
+
+/// The file appears under its name with its first mark inside and its directory entry durable
+/// before any record in it can be acknowledged.
+Result<void> WalWriter::open_next_file() {
+  const std::uint64_t number = number_ + 1;
+  const std::uint64_t salt = make_salt(options_.salt_seed, number);
+  std::string head(kWalMagic);
+  append_mark(head, {MarkKind::start, 0, kWalMagic.size(),
+                     finish_mark_crc(0, 0, kWalMagic.size(), salt), salt});
+  auto file = disk_.create(path_of(number, ".tmp"));
+  if (!file) return file.error();
+  if (auto done = (*file)->pwrite(0, head); !done) return done;
+  if (auto done = (*file)->fdatasync(); !done) return done;
+  if (auto done = disk_.rename(path_of(number, ".tmp"), path_of(number, ".wal")); !done) {
+    return done;
+  }
+  number_ = number;  // the name is taken from here on, whatever happens
+  if (auto done = disk_.sync_directory(directory_); !done) return done;
+  file_ = std::move(*file);
+  offset_ = head.size();
+  reserved_ = 0;
+  salt_ = salt;
+  batch_sequence_ = 0;
+  next_ref_ = 1;
+  for (auto& [id, writer] : writers_) {
+    writer.defined = false;
+    writer.range.reset();
+  }
+  return {};
+}
+
+bool WalWriter::run_one_batch() { return run(false); }
+
+bool WalWriter::run(bool block) {
+  queue_.take(taken_, block && (pending_.empty() || down_));
+  const bool worked = !taken_.empty() || (!pending_.empty() && !down_);
+  admit();
+  if (down_) return worked;
+  if (roll_requested_) {
+    roll_requested_ = false;
+    finish_file();
+    if (auto opened = open_next_file(); !opened) go_down(opened.error());
+  }
+  if (!down_ && !pending_.empty()) write_pending();
+  if (!events_.empty()) sink_.wal_events(std::exchange(events_, {}));
+  return worked;
+}
+
+void WalWriter::admit() {
+  for (auto& [id, uid] : taken_.new_writers) writers_[id].uid = std::move(uid);
+  for (auto& item : taken_.items) pending_.push_back(std::move(item));
+  roll_requested_ |= taken_.roll_over;
+  stopping_ |= taken_.stop;
+  if (taken_.retry && down_) {
+    if (open_next_file()) {
+      down_ = false;
+      events_.emplace_back(WalUp{});
+    }
+  }
+  taken_.new_writers.clear();
+  taken_.items.clear();
+  taken_.roll_over = taken_.retry = taken_.stop = false;
+}
+
+/// One batch, on a second file if the first fails. False when the writer is down after it.
+bool WalWriter::write_pending() {
+  if (offset_ > options_.max_size_bytes || next_ref_ + writers_.size() > kWalMaxRef) {
+    finish_file();
+    if (auto opened = open_next_file(); !opened) {
+      go_down(opened.error());
+      return false;
+    }
+  }
+  const std::size_t count = next_batch_size();
+  auto written = write_batch(count);
+  if (!written) {
+    // The kernel may have thrown away what it could not write, and a second fdatasync of this file
+    // would then claim success. So this file ends at its last good batch and everything after that
+    // is written anew elsewhere.
+    abandon_file();
+    written = open_next_file();
+    if (written) written = write_batch(count);
+  }
+  if (!written) {
+    go_down(written.error());
+    return false;
+  }
+  report_written(count);
+  pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(count));
+  return true;
+}
+
+std::size_t WalWriter::next_batch_size() const {
+  std::size_t bytes = 0;
+  std::size_t count = 0;
+  while (count < pending_.size() && count < options_.max_batch_entries) {
+    bytes += pending_[count].entry.payload.size();
+    if (count > 0 && bytes > options_.max_batch_bytes) break;
+    ++count;
+  }
+  return count;
+}
+
+void WalWriter::add_record(const Item& item) {
+  const auto found = writers_.find(item.writer);
+  RAKV_CHECK(found != writers_.end());
+  WriterState& writer = found->second;
+  const std::string_view payload = item.entry.payload.view();
+  RAKV_CHECK(payload.size() <= UINT32_MAX);
+  const std::size_t before = arena_.size();
+  std::string_view uid;
+  if (!writer.defined) {
+    writer.defined = true;
+    writer.file_ref = next_ref_++;
+    uid = writer.uid;
+  }
+  append_record_header(arena_, writer.file_ref, uid, item.entry.index, item.entry.term, payload);
+  if (payload.size() <= kCopyBelow) arena_.append(payload);
+  const std::size_t grown = arena_.size() - before;
+  if (!pieces_.empty() && pieces_.back().payload == nullptr) {
+    pieces_.back().size += grown;
+  } else {
+    pieces_.push_back({nullptr, grown});
+  }
+  if (payload.size() > kCopyBelow) pieces_.push_back({payload.data(), payload.size()});
+}
+
+/// Lays out the first `count` pending entries and their mark as slices_.
+void WalWriter::gather(std::size_t count) {
+  arena_.clear();
+  pieces_.clear();
+  slices_.clear();
+  for (std::size_t i = 0; i < count; ++i) add_record(pending_[i]);
+  // The arena does not move any more, except for the mark, for which there is room now.
+  arena_.reserve(arena_.size() + kWalMarkSize);
+  std::size_t at = 0;
+  std::uint32_t crc = 0;
+  for (const auto& piece : pieces_) {
+    const char* data = piece.payload;
+    if (data == nullptr) {
+      data = arena_.data() + at;
+      at += piece.size;
+    }
+    slices_.push_back({data, piece.size});
+    crc = crc32c(crc, {data, piece.size});
+  }
+  const std::uint64_t sequence = batch_sequence_ + 1;
+  append_mark(arena_, {MarkKind::batch, sequence, offset_,
+                       finish_mark_crc(crc, sequence, offset_, salt_), salt_});
+  slices_.push_back({arena_.data() + at, kWalMarkSize});
+}
+
+Result<void> WalWriter::write_batch(std::size_t count) {
+  gather(count);
+  std::uint64_t size = 0;
+  for (const auto& slice : slices_) size += slice.size;
+  if (options_.preallocate_bytes != 0 && offset_ + size > reserved_) {
+    // Blocks that are there already make fdatasync cheaper. Failing is no harm: the write itself
+    // tells.
+    const std::uint64_t from = std::max(reserved_, offset_);
+    const std::uint64_t step = std::max(options_.preallocate_bytes, size);
+    reserved_ = file_->reserve(from, step) ? from + step : UINT64_MAX;
+  }
+  if (auto done = file_->pwritev(offset_, slices_); !done) return done;
+  if (auto done = file_->fdatasync(); !done) return done;
+  offset_ += size;
+  ++batch_sequence_;
+  return {};
+}
+
+void WalWriter::report_written(std::size_t count) {
+  const std::size_t first_event = events_.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    const Item& item = pending_[i];
+    const Index index = item.entry.index;
+    WriterState& writer = writers_.at(item.writer);
+    if (!writer.range) writer.range = IndexRange{index, index};
+    writer.range->first = std::min(writer.range->first, index);
+    writer.range->last = std::max(writer.range->last, index);
+    if (writer.event != SIZE_MAX && writer.event >= first_event) {
+      auto& event = std::get<Written>(events_[writer.event]);
+      if (event.term == item.entry.term && event.range.last + 1 == index) {
+        event.range.last = index;
+        event.sequence = item.sequence;
+        continue;
+      }
+    }
+    writer.event = events_.size();
+    events_.emplace_back(Written{item.writer, item.sequence, item.entry.term, {index, index}});
+  }
+  for (std::size_t i = 0; i < count; ++i) writers_.at(pending_[i].writer).event = SIZE_MAX;
+}
+
+/// Ends a file in order. The final mark says that nothing is missing behind it; without it (an
+/// error here) the file is only less well guarded.
+void WalWriter::finish_file() {
+  const std::uint64_t sequence = batch_sequence_ + 1;
+  std::string mark;
+  append_mark(mark, {MarkKind::final, sequence, offset_,
+                     finish_mark_crc(0, sequence, offset_, salt_), salt_});
+  if (file_->pwrite(offset_, mark)) static_cast<void>(file_->fdatasync());
+  abandon_file();
+}
+
+void WalWriter::abandon_file() {
+  if (!file_) return;
+  WalClosed closed{path_of(number_, ".wal"), {}};
+  for (const auto& [id, writer] : writers_) {
+    if (writer.range) closed.ranges.emplace_back(id, *writer.range);
+  }
+  std::sort(closed.ranges.begin(), closed.ranges.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  events_.emplace_back(std::move(closed));
+  file_.reset();
+}
+
+void WalWriter::go_down(Error error) {
+  abandon_file();
+  down_ = true;
+  error.message += "; nothing can be made durable until there is room and the disk works again";
+  events_.emplace_back(WalDown{std::move(error)});
+}
+
+Result<void> WalWriter::close() {
+  do {
+    run(false);
+  } while (!down_ && !pending_.empty());
+  if (down_) {
+    return make_error(ErrorCode::io, directory_ + ": " + std::to_string(pending_.size()) +
+                                         " log entries could not be written; none of them was "
+                                         "acknowledged");
+  }
+  const std::uint64_t sequence = batch_sequence_ + 1;
+  std::string mark;
+  append_mark(mark, {MarkKind::final, sequence, offset_,
+                     finish_mark_crc(0, sequence, offset_, salt_), salt_});
+  if (auto done = file_->pwrite(offset_, mark); !done) return done;
+  return file_->fdatasync();
+}
+
+WalThread::WalThread(std::unique_ptr<WalWriter> writer)
+    : writer_(std::move(writer)), thread_([this] {
+        while (!writer_->stopping_) writer_->run(true);
+      }) {}
+
+WalThread::~WalThread() {
+  if (thread_.joinable()) static_cast<void>(stop());
+}
+
+Result<void> WalThread::stop() {
+  writer_->queue_.request_stop();
+  thread_.join();
+  return writer_->close();
+}
+
+}  // namespace rakv::log
