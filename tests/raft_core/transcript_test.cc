@@ -274,7 +274,7 @@ class Script {
           {term, arguments.has("success"), Index(arguments.value("next", 1)), last.index,
            last.term}};
     }
-    const IndexTerm last = place(arguments.after("last", "0/0"));
+    const IndexTerm last = word == "snapshot" ? IndexTerm{} : place(arguments.after("last", "0/0"));
     if (word == "request_vote")
       return event::VoteRequested{call, {term, from, last.index, last.term}};
     if (word == "pre_vote") {
