@@ -1,7 +1,6 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdlib>
 
 #include "cnode/base/check.h"
 #include "cnode/etf/canonical.h"
@@ -82,6 +81,10 @@ void append_escaped(std::string& out, std::uint32_t c, char quote) {
     out.push_back(static_cast<char>(c));
   } else if (is_printable(c)) {
     scan::append_utf8(out, c);
+  } else if (c < 256) {
+    out.push_back('\\');
+    for (int shift = 6; shift >= 0; shift -= 3)
+      out.push_back(static_cast<char>('0' + ((c >> shift) & 7)));
   } else {
     out += "\\x{";
     append_hex(out, c);
@@ -171,7 +174,9 @@ void append_float(std::string& out, double value) {
   for (const char c : scientific.substr(0, e)) {
     if (c != '.') digits.push_back(c);
   }
-  const int exponent = std::atoi(buffer + e + 1);
+  int exponent = 0;
+  const char* exponent_at = buffer + e + (buffer[e + 1] == '+' ? 2 : 1);
+  RAKV_CHECK(std::from_chars(exponent_at, made.ptr, exponent).ec == std::errc());
   const int length = static_cast<int>(digits.size());
   const int place = exponent + 1;  // digits before the point
   const std::string exponent_text = std::to_string(exponent);
