@@ -13,8 +13,10 @@ ConnectionTable::DialAnswer ConnectionTable::begin_dial(const std::string& peer)
   if (entry.up) return {Dial::up, 0};
   if (entry.dial) return {Dial::under_way, 0};
   entry.dial = next_attempt_++;
-  entry.waits_for_inbound = false;
-  return {Dial::start, *entry.dial};
+  // Were we to dial now, the peer might give up the attempt that we are about to accept, in favour
+  // of a dial that we give up the moment that attempt succeeds.
+  entry.waits_for_inbound = !entry.inbound.empty();
+  return {entry.waits_for_inbound ? Dial::wait : Dial::start, *entry.dial};
 }
 
 void ConnectionTable::dial_refused_nok(const std::string& peer, AttemptId attempt) {
@@ -30,6 +32,11 @@ bool ConnectionTable::inbound_window_over(const std::string& peer, AttemptId att
   found->second.dial.reset();
   forget_if_empty(peer);
   return true;
+}
+
+bool ConnectionTable::inbound_under_way(const std::string& peer) const {
+  const auto found = peers_.find(peer);
+  return found != peers_.end() && !found->second.inbound.empty();
 }
 
 bool ConnectionTable::old_connection_is_dead(const std::string& peer) const { return !up(peer); }

@@ -28,7 +28,8 @@ class ConnectionTable {
   enum class Dial {
     start,      ///< go on, with the given attempt
     up,         ///< there is a connection
-    under_way,  ///< an own attempt runs already, or we wait for the peer's after a nok
+    under_way,  ///< an own attempt runs already, or waits for the peer's
+    wait,       ///< the peer's own attempt is under way here: wait for it, with the given attempt
   };
   struct DialAnswer {
     Dial verdict;
@@ -43,6 +44,9 @@ class ConnectionTable {
   bool old_connection_is_dead(const std::string& peer) const;
   /// The attempt ended without a connection.
   void attempt_failed(const std::string& peer, AttemptId attempt);
+
+  /// Is an inbound attempt of `peer` under way?
+  bool inbound_under_way(const std::string& peer) const;
 
   /// A new inbound attempt has told its name.
   struct InboundAnswer {

@@ -344,7 +344,6 @@ std::optional<ControlMessage> Reader::take_ignored() {
 }
 
 // Encoding
-// -----------------------------------------------------------------------------------------------------
 
 void write(etf::Writer& writer, const PidOrName& value) {
   if (const auto* pid = std::get_if<etf::PidView>(&value)) {

@@ -38,6 +38,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   struct Dialling {
     explicit Dialling(asio::io_context& context) : window(context), deadline(context) {}
     AttemptId attempt = 0;
+    bool waits = false;  ///< for the peer's own attempt
     std::vector<Done> waiting;
     std::shared_ptr<Attempt> handshake;  ///< once the socket is open
     std::shared_ptr<tcp::socket> socket;
@@ -55,7 +56,6 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
         table(options.node_name) {}
 
   // Listening
-  // ---------------------------------------------------------------------------------------------------
 
   Result<std::uint16_t> listen() {
     error_code error;
@@ -119,7 +119,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     handlers.on_failed = [this, key, named,
                           from = transport->remote_address()](const Error& error) {
       inbound.erase(key);
-      if (named->second != 0) table.attempt_failed(named->first, named->second);
+      if (named->second != 0) inbound_failed(named->first, named->second, error);
       note("incoming connection from " + from + ": " + error.message);
     };
     const auto attempt = std::make_shared<Attempt>(io, Handshake::acceptor(setup(options.cookie)),
@@ -137,7 +137,16 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   }
 
   // Dialling
-  // ----------------------------------------------------------------------------------------------------
+
+  /// The attempt of `peer` has failed; those who waited for it and no other need not wait any
+  /// longer.
+  void inbound_failed(const std::string& peer, AttemptId attempt, const Error& error) {
+    table.attempt_failed(peer, attempt);
+    const auto found = diallings.find(peer);
+    if (found == diallings.end() || !found->second.waits || table.inbound_under_way(peer)) return;
+    table.inbound_window_over(peer, found->second.attempt);
+    resolve_dialling(peer, with_peer(peer, error));
+  }
 
   void dial(const std::string& peer, Done done) {
     const Result<NodeName> name = parse_node_name(peer);
@@ -155,7 +164,9 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     dialling.waiting.push_back(std::move(done));
     if (answer.verdict == ConnectionTable::Dial::under_way) return;
     dialling.window.cancel();
+    dialling.waits = false;
     dialling.attempt = answer.attempt;
+    if (answer.verdict == ConnectionTable::Dial::wait) return wait_for_inbound(peer);
     if (options.fixed_peer_port != 0) {
       return resolve_and_connect(peer, answer.attempt, name->host, options.fixed_peer_port);
     }
@@ -254,6 +265,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     if (found == diallings.end()) return;
     Dialling& dialling = found->second;
     give_up_attempt(dialling);
+    dialling.waits = true;
     dialling.window.expires_after(options.inbound_window);
     dialling.window.async_wait(
         [self = shared_from_this(), peer, attempt = dialling.attempt](error_code error) {
@@ -287,7 +299,6 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   }
 
   // Connections
-  // -------------------------------------------------------------------------------------------------
 
   void handshake_finished(AttemptId attempt, Handshake::Finished finished,
                           std::unique_ptr<Transport> transport) {
@@ -342,7 +353,6 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   }
 
   // Odds
-  // --------------------------------------------------------------------------------------------------------
 
   HandshakeSetup setup(const std::string& cookie) const {
     HandshakeSetup made;

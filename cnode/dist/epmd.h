@@ -36,7 +36,6 @@ struct Registration {
 };
 
 // The codec.
-// ---------------------------------------------------------------------------------------------------
 
 /// ALIVE2_REQ with its length. Error `invalid_argument`: empty or too long a name.
 Result<std::string> encode_register(const Registration& registration);
@@ -62,7 +61,6 @@ struct NamedPort {
 Result<std::vector<NamedPort>> decode_names_reply(std::string_view bytes);
 
 // The client.
-// --------------------------------------------------------------------------------------------------
 
 /// How to reach epmd, and how to start it.
 struct Options {

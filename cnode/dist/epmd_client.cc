@@ -166,7 +166,6 @@ void names(asio::io_context& io, const Options& options, std::string host,
 }
 
 // Registrar
-// ----------------------------------------------------------------------------------------------------
 
 /// What the registrar is doing. Every try has a number, so that the handlers of an abandoned one do
 /// nothing.
