@@ -88,8 +88,9 @@ class MemberLog {
   /// Drops everything above `index` (>= the snapshot's). Nothing is written: after a crash the
   /// suffix may be back, as Raft allows for entries that were never committed.
   void truncate_after(Index index);
-  /// Live entries of a snapshot that is being installed: any ascending indexes above what the log
-  /// has. They become part of the log when install_snapshot completes.
+  /// Live entries of a snapshot that is being installed, in ascending order. They are kept beside
+  /// the log until install_snapshot completes; an append() or truncate_after() before that drops
+  /// them.
   void write_sparse(std::vector<Entry> entries);
   /// Entries appended and not yet durable.
   std::uint64_t pending_writes() const;
@@ -103,8 +104,12 @@ class MemberLog {
                       DoneCallback done);
   /// Makes a snapshot received from the leader this member's beginning: call it when
   /// pending_writes() is 0 after write_sparse. Everything else that the log held is dropped.
+  /// Nothing may be appended or truncated until `done` has been called.
   void install_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
                         DoneCallback done);
+  /// After a start with snapshot()->live_indexes_known == false (nothing at or below the snapshot
+  /// has been dropped then): what the owner found in the machine's state; made durable.
+  void set_live_indexes(IndexSet live_indexes, DoneCallback done);
   bool snapshot_in_progress() const { return snapshot_in_progress_; }
 
   std::size_t segment_count() const { return segments_.size(); }
@@ -112,23 +117,33 @@ class MemberLog {
 
  private:
   friend class LogSystem;
-  friend struct MemberRecovery;
-  MemberLog(LogSystem& system, ServerConfig config) : system_(system), config_(std::move(config)) {}
+  friend class MemberRecovery;
+  MemberLog(LogSystem& system, ServerConfig config, WriterId writer)
+      : system_(system), config_(std::move(config)), writer_(writer) {
+    meta_.uid = config_.uid;
+  }
 
   struct PendingWrite {
     std::uint64_t first_sequence;
     IndexRange range;
-    Term last_term;
     bool sparse;
   };
-  void queue(std::vector<Entry> entries, bool sparse);
+  struct SegmentPlace {
+    std::shared_ptr<const Segment> segment;
+    SegmentSlot slot;
+  };
+  void queue(const Entry& entry, bool sparse);
   void handle_written(const Written& event);
+  void note_durable(const PendingWrite& write, Index last);
+  void begin_snapshot(Snapshot snapshot, bool installed, DoneCallback done);
   void set_snapshot(Snapshot snapshot, bool installed);
-  void add_segments(const std::vector<std::shared_ptr<const Segment>>& segments);
-  std::vector<Entry> entries_to_flush(IndexRange range) const;
-  void remove_dead_segments();
-  const Segment* find_segment(Index index, const SegmentSlot** slot) const;
   bool needed(Index index) const;
+  std::optional<SegmentPlace> find_in_segments(Index index) const;
+  /// What of `range` is in memory and still needed, ascending.
+  std::vector<Entry> entries_to_flush(IndexRange range) const;
+  /// Takes over segments that were flushed: they are on disk, so their entries leave memory.
+  void add_segments(const std::vector<std::shared_ptr<const Segment>>& segments);
+  void remove_dead_segments();
   std::string directory() const;
 
   LogSystem& system_;
@@ -137,19 +152,22 @@ class MemberLog {
   std::optional<std::string> amnesia_;
   MemberLogObserver* observer_ = nullptr;
   WriterId writer_ = 0;
-  bool deleted_ = false;
 
   bool empty_ = true;
-  Index first_index_ = 0;
+  Index first_index_ = 1;
   Position last_;
   Position last_written_;
   MemoryTable memory_;
+  std::map<Index, Entry> incoming_;  // write_sparse, until install_snapshot
   std::uint64_t next_sequence_ = 1;
   std::deque<PendingWrite> pending_;
   std::optional<Snapshot> snapshot_;
   bool snapshot_in_progress_ = false;
+  bool installing_ = false;
   std::vector<std::shared_ptr<const Segment>> segments_;  // ascending by number
   std::uint64_t next_segment_ = 1;
+  // A job in flight holds a weak pointer to it, to see whether the member is still there.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace rakv::log

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ struct LogSystemOptions {
   SegmentOptions segment;
   /// False: no WAL thread; the simulator or test drives wal_writer().run_one_batch().
   bool wal_thread = true;
+  /// Runs the long jobs (segments, snapshots, removals); nullptr = the worker given to open(). With
+  /// one of its own, a vote never waits behind a segment.
+  Executor* background = nullptr;
 };
 
 /// What the owner is told about the whole system, on its own thread.
@@ -77,7 +81,7 @@ class LogSystem {
   void register_server(ServerConfig config, std::function<void(Result<MemberLog*>)> done);
   /// Replaces the config file of a registered server.
   void update_config(ServerConfig config, DoneCallback done);
-  /// Removes a server with all its files. Its MemberLog is destroyed before `done` is called.
+  /// Removes a server with all its files. Its MemberLog is destroyed at once.
   void delete_server(const std::string& uid, DoneCallback done);
 
   /// Makes term and vote durable, then calls back. Calls that wait for the disk together are
@@ -103,30 +107,50 @@ class LogSystem {
 
  private:
   friend class MemberLog;
-  friend struct MemberRecovery;
+  friend class MemberRecovery;
+  friend class SystemRecovery;
   class Sink;
   LogSystem(std::string directory, Disk& disk, Executor& owner, Executor& worker,
             LogSystemOptions options);
 
-  struct MetadataJob {
-    std::vector<DoneCallback> done;
+  /// Indexes of closed WAL files that are to go to segments; then the files are removed.
+  struct Flush {
+    std::vector<std::string> wal_paths;        // oldest first
+    std::map<std::string, IndexRange> ranges;  // by UId
   };
-  struct FlushPart {
-    std::string uid;
-    std::uint64_t first_segment;
-    std::vector<Entry> entries;
+  /// Guards meta.dets against an older image being written over a newer one.
+  struct MetaFile {
+    std::mutex mutex;
+    std::uint64_t written = 0;
   };
 
-  Result<void> recover();
+  MemberLog& add_member(ServerConfig config);
   void handle_wal_events(std::vector<WalEvent> events);
-  void start_flush(std::vector<std::string> wal_paths, std::map<std::string, IndexRange> ranges);
+  void handle_wal_closed(const WalClosed& closed);
   void run_next_flush();
+  void finish_flush();
+  void report(const Error& error);
   void write_metadata_soon();
+  std::function<Result<void>()> meta_write_job();
+  std::function<Result<void>()> names_write_job();
   std::string member_directory(const std::string& uid) const { return directory_ + "/" + uid; }
-  /// Runs `job` on the worker, then `then` on the owner with its outcome, unless the system is
-  /// gone.
+  std::string names_path() const { return directory_ + "/names.dets"; }
+  std::string meta_path() const { return directory_ + "/meta.dets"; }
+
+  /// Runs `job` on `executor`, then `then` with its outcome on the owner, unless the system has
+  /// ended meanwhile. `job` must not touch the system: it runs on another thread.
   template <class Job, class Then>
-  void run_on_worker(Job job, Then then);
+  void run_on(Executor& executor, Job job, Then then) {
+    executor.post([alive = std::weak_ptr<bool>(alive_), &owner = owner_, job = std::move(job),
+                   then = std::move(then)]() mutable {
+      if (alive.expired()) return;
+      auto outcome = std::make_shared<decltype(job())>(job());
+      owner.post([alive, outcome, then = std::move(then)]() mutable {
+        if (!alive.expired()) then(std::move(*outcome));
+      });
+    });
+  }
+  Executor& background() { return options_.background != nullptr ? *options_.background : worker_; }
 
   std::string directory_;
   Disk& disk_;
@@ -140,25 +164,23 @@ class LogSystem {
   std::unique_ptr<FileLock> lock_;
   std::map<std::string, std::unique_ptr<MemberLog>> members_;  // by UId
   std::map<WriterId, MemberLog*> by_writer_;
-  std::vector<NameRow> names_;
-  std::map<std::string, MetaRow> meta_;
-  bool metadata_dirty_ = false;
+  std::map<std::string, std::string> names_;  // name to UId, as it shall be
+  std::map<std::string, MetaRow> meta_;       // as it shall be
+  bool metadata_dirty_ = false;               // last_applied noted and not written
   bool metadata_writing_ = false;
+  std::uint64_t meta_image_ = 0;
+  std::shared_ptr<MetaFile> meta_file_ = std::make_shared<MetaFile>();
   std::vector<DoneCallback> metadata_waiting_;
 
-  struct Flush {
-    std::vector<std::string> wal_paths;
-    std::map<std::string, IndexRange> ranges;
-  };
   std::deque<Flush> flushes_;
   bool flushing_ = false;
 
   WalQueue queue_;
   std::unique_ptr<Sink> sink_;
-  std::unique_ptr<WalWriter> wal_writer_;
+  std::unique_ptr<WalWriter> wal_writer_;  // without a WAL thread
   std::unique_ptr<WalThread> wal_thread_;
-  std::shared_ptr<bool> alive_ =
-      std::make_shared<bool>(true);  // jobs in flight hold it to see whether we are gone
+  bool stopped_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace rakv::log

@@ -1,0 +1,395 @@
+#include "raft/log/member_log.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cnode/base/check.h"
+#include "raft/log/system.h"
+
+namespace rakv::log {
+
+std::string MemberLog::directory() const { return system_.member_directory(uid()); }
+
+// ---- reading
+
+bool MemberLog::needed(Index index) const {
+  if (!snapshot_ || index > snapshot_->meta.index) return true;
+  return !snapshot_->live_indexes_known || snapshot_->live_indexes.contains(index);
+}
+
+std::optional<MemberLog::SegmentPlace> MemberLog::find_in_segments(Index index) const {
+  // The newest file that has an index has its newest entry.
+  for (auto segment = segments_.rbegin(); segment != segments_.rend(); ++segment) {
+    if (const SegmentSlot* slot = (*segment)->find(index)) return SegmentPlace{*segment, *slot};
+  }
+  return std::nullopt;
+}
+
+bool MemberLog::has(Index index) const {
+  if (empty_ || index > last_.index || !needed(index)) return false;
+  return memory_.find(index) != nullptr || find_in_segments(index).has_value();
+}
+
+std::optional<Term> MemberLog::term_at(Index index) const {
+  if (snapshot_ && index == snapshot_->meta.index) return snapshot_->meta.term;
+  if (empty_ || index > last_.index || !needed(index)) return std::nullopt;
+  if (const Entry* entry = memory_.find(index)) return entry->term;
+  const auto place = find_in_segments(index);
+  if (!place) return std::nullopt;
+  return place->slot.term;
+}
+
+namespace {
+
+Error missing_entry(const std::string& directory, Index index) {
+  return make_error(ErrorCode::not_found,
+                    directory + ": the log has no entry " + std::to_string(index));
+}
+
+}  // namespace
+
+void MemberLog::read(std::vector<Index> indexes, ReadCallback callback) {
+  std::vector<Entry> entries;
+  std::vector<std::pair<std::size_t, SegmentPlace>> on_disk;
+  std::optional<Error> missing;
+  for (const Index index : indexes) {
+    const bool may_be = !empty_ && index <= last_.index && needed(index);
+    if (const Entry* entry = may_be ? memory_.find(index) : nullptr) {
+      entries.push_back(*entry);
+    } else if (auto place = may_be ? find_in_segments(index) : std::nullopt) {
+      on_disk.emplace_back(entries.size(), std::move(*place));
+      entries.emplace_back();
+    } else {
+      missing = missing_entry(directory(), index);
+      break;
+    }
+  }
+  if (missing || on_disk.empty()) {
+    auto outcome = missing ? Result<std::vector<Entry>>(std::move(*missing))
+                           : Result<std::vector<Entry>>(std::move(entries));
+    system_.owner_.post([alive = std::weak_ptr<bool>(system_.alive_), outcome = std::move(outcome),
+                         callback = std::move(callback)]() mutable {
+      if (!alive.expired()) callback(std::move(outcome));
+    });
+    return;
+  }
+  system_.run_on(
+      system_.worker_,
+      [entries = std::move(entries),
+       on_disk = std::move(on_disk)]() mutable -> Result<std::vector<Entry>> {
+        for (const auto& [at, place] : on_disk) {
+          auto entry = place.segment->read(place.slot);
+          if (!entry) return entry.error();
+          entries[at] = std::move(*entry);
+        }
+        return std::move(entries);
+      },
+      std::move(callback));
+}
+
+Result<Entry> MemberLog::read_blocking(Index index) const {
+  if (!empty_ && index <= last_.index && needed(index)) {
+    if (const Entry* entry = memory_.find(index)) return *entry;
+    if (const auto place = find_in_segments(index)) return place->segment->read(place->slot);
+  }
+  return missing_entry(directory(), index);
+}
+
+void MemberLog::read_snapshot(std::function<void(Result<Snapshot>)> callback) {
+  std::string path;
+  IndexSet live;
+  if (snapshot_) {
+    live = snapshot_->live_indexes;
+    path = directory() + "/snapshots/" +
+           snapshot_directory_name({snapshot_->meta.index, snapshot_->meta.term}) + "/snapshot.dat";
+  }
+  system_.run_on(
+      system_.worker_,
+      [&disk = system_.disk_, path = std::move(path), live = std::move(live),
+       where = directory()]() -> Result<Snapshot> {
+        if (path.empty()) return make_error(ErrorCode::not_found, where + ": has no snapshot");
+        const auto bytes = read_file(disk, path);
+        if (!bytes) return bytes.error();
+        auto snapshot = decode_snapshot_file(path, *bytes);
+        if (snapshot) snapshot->live_indexes = live;
+        return snapshot;
+      },
+      std::move(callback));
+}
+
+// ---- writing
+
+void MemberLog::queue(const Entry& entry, bool sparse) {
+  const std::uint64_t sequence = next_sequence_++;
+  PendingWrite* back = pending_.empty() ? nullptr : &pending_.back();
+  const bool continues =
+      back != nullptr && back->sparse == sparse && back->range.last + 1 == entry.index &&
+      back->first_sequence + (back->range.last - back->range.first) + 1 == sequence;
+  if (continues) {
+    back->range.last = entry.index;
+  } else {
+    pending_.push_back({sequence, {entry.index, entry.index}, sparse});
+  }
+}
+
+void MemberLog::append(Entry entry) {
+  RAKV_CHECK_MSG(!installing_, "no appends while a snapshot is being installed");
+  incoming_.clear();
+  if (!empty_ && entry.index <= last_.index) truncate_after(entry.index - 1);
+  RAKV_CHECK_MSG(empty_ ? entry.index <= 1 : entry.index == last_.index + 1,
+                 "a log has no gaps above its snapshot");
+  RAKV_CHECK_MSG(entry.term >= last_.term, "terms do not decrease along a log");
+  if (empty_) first_index_ = entry.index;
+  empty_ = false;
+  last_ = {entry.index, entry.term};
+  queue(entry, false);
+  system_.queue_.append(writer_, next_sequence_ - 1, entry);
+  memory_.append(std::move(entry));
+}
+
+void MemberLog::append(std::vector<Entry> entries) {
+  if (entries.empty()) return;
+  if (entries.size() == 1) return append(std::move(entries.front()));
+  RAKV_CHECK_MSG(!installing_, "no appends while a snapshot is being installed");
+  incoming_.clear();
+  if (!empty_ && entries.front().index <= last_.index) truncate_after(entries.front().index - 1);
+  const std::uint64_t first_sequence = next_sequence_;
+  for (const auto& entry : entries) {
+    RAKV_CHECK_MSG(empty_ ? entry.index <= 1 : entry.index == last_.index + 1,
+                   "a log has no gaps above its snapshot");
+    RAKV_CHECK_MSG(entry.term >= last_.term, "terms do not decrease along a log");
+    if (empty_) first_index_ = entry.index;
+    empty_ = false;
+    last_ = {entry.index, entry.term};
+    queue(entry, false);
+    memory_.append(entry);
+  }
+  system_.queue_.append(writer_, first_sequence, std::move(entries));
+}
+
+void MemberLog::truncate_after(Index index) {
+  RAKV_CHECK_MSG(!installing_, "no truncation while a snapshot is being installed");
+  incoming_.clear();
+  if (empty_ || index >= last_.index) return;
+  RAKV_CHECK_MSG(!snapshot_ || index >= snapshot_->meta.index,
+                 "what a snapshot covers is committed");
+  // Index 0 may be "before everything" as well as ra's dummy entry.
+  const auto term = term_at(index);
+  empty_ = !term.has_value();
+  RAKV_CHECK_MSG(term || index < first_index_ || first_index_ == 0, "truncation leaves an entry");
+  last_ = {term ? index : 0, term.value_or(0)};
+  if (last_written_.index > last_.index || empty_) last_written_ = last_;
+  memory_.truncate_after(index);
+  if (empty_) {
+    memory_.clear();
+    first_index_ = 1;
+  }
+  // Written events of what is gone must not be taken for what will be written in its place.
+  while (!pending_.empty() && pending_.back().range.first > index) pending_.pop_back();
+  if (!pending_.empty() && pending_.back().range.last > index) pending_.back().range.last = index;
+}
+
+void MemberLog::write_sparse(std::vector<Entry> entries) {
+  const std::uint64_t first_sequence = next_sequence_;
+  for (const auto& entry : entries) {
+    queue(entry, true);
+    incoming_[entry.index] = entry;
+  }
+  if (!entries.empty()) system_.queue_.append(writer_, first_sequence, std::move(entries));
+}
+
+std::uint64_t MemberLog::pending_writes() const {
+  std::uint64_t count = 0;
+  for (const auto& write : pending_) count += write.range.last - write.range.first + 1;
+  return count;
+}
+
+void MemberLog::note_durable(const PendingWrite& write, Index last) {
+  if (write.sparse || last <= last_written_.index) return;
+  last_written_ = {last, term_at(last).value_or(last_written_.term)};
+}
+
+void MemberLog::handle_written(const Written& event) {
+  while (!pending_.empty() && pending_.front().first_sequence <= event.sequence) {
+    PendingWrite& front = pending_.front();
+    const std::uint64_t durable = event.sequence - front.first_sequence + 1;
+    const std::uint64_t size = front.range.last - front.range.first + 1;
+    if (durable >= size) {
+      note_durable(front, front.range.last);
+      pending_.pop_front();
+      continue;
+    }
+    note_durable(front, front.range.first + durable - 1);
+    front.first_sequence += durable;
+    front.range.first += durable;
+    break;
+  }
+  if (observer_ != nullptr) observer_->written(*this, event.term, event.range);
+}
+
+// ---- snapshots
+
+void MemberLog::write_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
+                               DoneCallback done) {
+  RAKV_CHECK_MSG(meta.index <= last_written_.index, "a snapshot covers durable entries only");
+  begin_snapshot({std::move(meta), std::move(state), std::move(live_indexes), true}, false,
+                 std::move(done));
+}
+
+void MemberLog::install_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
+                                 DoneCallback done) {
+  begin_snapshot({std::move(meta), std::move(state), std::move(live_indexes), true}, true,
+                 std::move(done));
+}
+
+void MemberLog::begin_snapshot(Snapshot snapshot, bool installed, DoneCallback done) {
+  std::optional<Error> refused;
+  const std::string where = directory() + ": snapshot at " + std::to_string(snapshot.meta.index);
+  if (snapshot_in_progress_) {
+    refused = make_error(ErrorCode::unavailable,
+                         where + ": another one is being written; try again when it is done");
+  } else if (snapshot_ && snapshot.meta.index <= snapshot_->meta.index) {
+    refused = make_error(ErrorCode::invalid_argument,
+                         where + ": there is one at " + std::to_string(snapshot_->meta.index));
+  } else if (installed && !pending_.empty()) {
+    refused = make_error(ErrorCode::invalid_argument,
+                         where + ": entries are still being written; wait until they are durable");
+  }
+  if (refused) {
+    system_.owner_.post([done = std::move(done), error = std::move(*refused)] { done(error); });
+    return;
+  }
+  snapshot_in_progress_ = true;
+  installing_ = installed;
+  auto shared = std::make_shared<Snapshot>(std::move(snapshot));
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, path = directory() + "/snapshots", shared] {
+        return log::write_snapshot(disk, path, *shared);
+      },
+      [this, alive = std::weak_ptr<bool>(alive_), shared, installed,
+       done = std::move(done)](Result<void> outcome) {
+        if (alive.expired()) {
+          done(make_error(ErrorCode::not_found, "the server was deleted meanwhile"));
+          return;
+        }
+        snapshot_in_progress_ = installing_ = false;
+        if (outcome) set_snapshot(std::move(*shared), installed);
+        done(std::move(outcome));
+      });
+}
+
+void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
+  const Position position{snapshot.meta.index, snapshot.meta.term};
+  snapshot_ = std::move(snapshot);
+  const auto is_live = [this](Index index) { return needed(index); };
+  if (installed) {
+    memory_.truncate_after(position.index);
+    pending_.clear();
+    last_ = last_written_ = position;
+  }
+  memory_.drop_prefix(position.index, is_live);
+  if (installed) {
+    for (auto& [index, entry] : incoming_) {
+      if (index <= position.index && needed(index)) memory_.put_sparse(std::move(entry));
+    }
+    incoming_.clear();
+  }
+  first_index_ = position.index + 1;
+  empty_ = false;
+  if (last_written_.index < position.index) last_written_ = position;
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, path = directory() + "/snapshots", position] {
+        return remove_other_snapshots(disk, path, position);
+      },
+      [this, alive = std::weak_ptr<bool>(alive_)](Result<void> outcome) {
+        if (!outcome && !alive.expired()) system_.report(outcome.error());
+      });
+  remove_dead_segments();
+}
+
+void MemberLog::set_live_indexes(IndexSet live_indexes, DoneCallback done) {
+  RAKV_CHECK(snapshot_);
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, bytes = encode_indexes_file(live_indexes),
+       path = directory() + "/snapshots/" +
+              snapshot_directory_name({snapshot_->meta.index, snapshot_->meta.term}) +
+              "/indexes"] { return replace_file(disk, path, bytes); },
+      [this, alive = std::weak_ptr<bool>(alive_), index = snapshot_->meta.index,
+       live = std::move(live_indexes), done = std::move(done)](Result<void> outcome) mutable {
+        if (outcome && !alive.expired() && snapshot_->meta.index == index) {
+          snapshot_->live_indexes = std::move(live);
+          snapshot_->live_indexes_known = true;
+          memory_.drop_prefix(index, [this](Index at) { return needed(at); });
+          remove_dead_segments();
+        }
+        done(std::move(outcome));
+      });
+}
+
+// ---- segments
+
+std::vector<Entry> MemberLog::entries_to_flush(IndexRange range) const {
+  std::map<Index, Entry> entries;
+  memory_.for_each(range, [&](const Entry& entry) {
+    if (needed(entry.index)) entries.emplace(entry.index, entry);
+  });
+  for (auto at = incoming_.lower_bound(range.first);
+       at != incoming_.end() && at->first <= range.last; ++at) {
+    entries.insert_or_assign(at->first, at->second);
+  }
+  std::vector<Entry> ordered;
+  ordered.reserve(entries.size());
+  for (auto& [index, entry] : entries) ordered.push_back(std::move(entry));
+  return ordered;
+}
+
+void MemberLog::add_segments(const std::vector<std::shared_ptr<const Segment>>& segments) {
+  for (const auto& segment : segments) {
+    segments_.push_back(segment);
+    for (const auto& slot : segment->slots()) {
+      // Not when it was truncated or overwritten while the segment was written: memory has the
+      // newer one.
+      const Entry* entry = memory_.find(slot.index);
+      if (entry != nullptr && entry->term == slot.term) memory_.drop_flushed(slot.index, slot.term);
+    }
+  }
+}
+
+/// Segments that hold nothing that is needed, except the newest, lowest number first.
+void MemberLog::remove_dead_segments() {
+  if (segments_.size() < 2) return;
+  std::vector<std::string> dead;
+  const auto is_dead = [&](const std::shared_ptr<const Segment>& segment) {
+    if (segment == segments_.back()) return false;
+    const auto& slots = segment->slots();
+    return std::none_of(slots.begin(), slots.end(),
+                        [this](const SegmentSlot& slot) { return needed(slot.index); });
+  };
+  std::vector<std::shared_ptr<const Segment>> kept;
+  for (const auto& segment : segments_) {
+    if (is_dead(segment)) {
+      dead.push_back(segment->path());
+    } else {
+      kept.push_back(segment);
+    }
+  }
+  if (dead.empty()) return;
+  segments_ = std::move(kept);
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, dead = std::move(dead), path = directory()]() -> Result<void> {
+        for (const auto& file : dead) {
+          auto done = disk.unlink(file);
+          if (!done && done.error().code != ErrorCode::not_found) return done;
+        }
+        return disk.sync_directory(path);
+      },
+      [this, alive = std::weak_ptr<bool>(alive_)](Result<void> outcome) {
+        if (!outcome && !alive.expired()) system_.report(outcome.error());
+      });
+}
+
+}  // namespace rakv::log

@@ -1,0 +1,346 @@
+#include "raft/log/recovery.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace rakv::log {
+
+// ---- one member
+
+namespace {
+
+Result<bool> is_empty(Disk& disk, const std::string& path) {
+  const auto file = disk.open_read(path);
+  if (!file) return file.error();
+  const auto size = (*file)->size();
+  if (!size) return size.error();
+  return *size == 0;
+}
+
+}  // namespace
+
+Result<void> MemberRecovery::run(const MetaRow* meta) {
+  directory_ = system_.member_directory(config_.uid);
+  if (auto done = prepare_directory(); !done) return done;
+  auto found = find_snapshot(system_.disk_, directory_ + "/snapshots");
+  if (!found) return found.error();
+  found_ = std::move(*found);
+  for (const auto& notice : found_.notices) system_.notices_.push_back(notice);
+  if (auto done = open_segments(); !done) return done;
+  lay_out_entries();
+
+  MemberLog& log = system_.add_member(config_);
+  log.segments_ = segments_;
+  log.next_segment_ = next_segment_;
+  log.snapshot_ = found_.snapshot;
+  take_live(log);
+  take_tail(log);
+  judge(log, meta);
+  return {};
+}
+
+Result<void> MemberRecovery::prepare_directory() {
+  for (const char* part : {"/snapshots", "/checkpoints", "/recovery_checkpoint"}) {
+    if (auto done = ensure_directory(system_.disk_, directory_ + part); !done) return done;
+  }
+  // A BEAM's shortcut for its own next start; it would be out of date by then.
+  const auto stale = system_.disk_.list(directory_ + "/recovery_checkpoint");
+  if (!stale) return stale.error();
+  for (const auto& entry : *stale) {
+    const std::string path = directory_ + "/recovery_checkpoint/" + entry.name;
+    if (auto done = remove_tree(system_.disk_, path); !done) return done;
+  }
+  return {};
+}
+
+/// Regular segment files in the order of their numbers. Half-made files and the marks of a BEAM's
+/// compaction are removed: entries are found by content, so every state that a compaction leaves
+/// can be read without them.
+Result<void> MemberRecovery::open_segments() {
+  const auto listed = system_.disk_.list(directory_);
+  if (!listed) return listed.error();
+  std::vector<std::pair<std::uint64_t, std::string>> files;
+  for (const auto& entry : *listed) {
+    const std::string path = directory_ + "/" + entry.name;
+    const auto number = number_of_name(entry.name, ".segment");
+    if (number && entry.kind == DirectoryEntry::Kind::file) files.emplace_back(*number, path);
+    if (number) next_segment_ = std::max(next_segment_, *number + 1);
+    for (const std::string_view suffix :
+         {".segment.tmp", ".compacting", ".compaction_group", ".link"}) {
+      if (!entry.name.ends_with(suffix)) continue;
+      if (auto done = system_.disk_.unlink(path); !done) return done;
+    }
+  }
+  std::sort(files.begin(), files.end());
+  for (const auto& [number, path] : files) {
+    const auto empty = is_empty(system_.disk_, path);
+    if (!empty) return empty.error();
+    if (*empty) {  // a BEAM had made it and not got as far as its header
+      if (auto done = system_.disk_.unlink(path); !done) return done;
+      continue;
+    }
+    auto segment = Segment::open(system_.disk_, path, number);
+    if (!segment) return segment.error();
+    segments_.push_back(std::move(*segment));
+  }
+  return {};
+}
+
+void MemberRecovery::lay_out_entries() {
+  const auto void_from = [this](Index first) {
+    above_.erase(above_.lower_bound(first), above_.end());
+  };
+  for (const auto& segment : segments_) {
+    if (segment->slots().empty()) continue;
+    void_from(segment->slots().front().index);
+    for (const auto& slot : segment->slots()) {
+      if (!found_.snapshot || slot.index > snapshot_index())
+        above_[slot.index] = {slot.term, nullptr};
+    }
+  }
+  if (wal_ == nullptr || wal_->entries.empty()) return;
+  void_from(*wal_->first_written);
+  for (const auto& [index, entry] : wal_->entries) {
+    if (!found_.snapshot || index > snapshot_index()) above_[index] = {entry.term, &entry};
+  }
+}
+
+void MemberRecovery::take_live(MemberLog& log) {
+  if (wal_ == nullptr || !found_.snapshot) return;
+  for (const auto& [index, entry] : wal_->entries) {
+    if (index <= snapshot_index() && log.needed(index)) log.memory_.put_sparse(entry);
+  }
+}
+
+/// The contiguous run above the snapshot. Entries that are in segments stay there.
+void MemberRecovery::take_tail(MemberLog& log) {
+  Position last{0, 0};
+  if (found_.snapshot) last = {found_.snapshot->meta.index, found_.snapshot->meta.term};
+  log.empty_ = !found_.snapshot;
+  log.first_index_ = found_.snapshot ? last.index + 1 : 1;
+  for (const auto& [index, place] : above_) {
+    const bool follows = log.empty_ ? index <= 1 : index == last.index + 1;
+    if (!follows || place.term < last.term) break;
+    if (log.empty_) log.first_index_ = index;
+    log.empty_ = false;
+    last = {index, place.term};
+    if (place.in_wal != nullptr) log.memory_.append(*place.in_wal);
+  }
+  log.last_ = log.last_written_ = last;
+}
+
+void MemberRecovery::judge(MemberLog& log, const MetaRow* meta) {
+  if (meta != nullptr) log.meta_ = *meta;
+  if (log.last_.term > log.meta_.term) {  // the row was lost: no vote can be known for that term
+    log.meta_.term = log.last_.term;
+    log.meta_.voted_for.reset();
+    log.amnesia_ = "meta.dets knew of term " + std::to_string(meta != nullptr ? meta->term : 0) +
+                   " only, but the log has entries of term " + std::to_string(log.last_.term);
+  }
+  if (found_.damaged) {
+    log.amnesia_ = "its newest snapshot is damaged and was set aside";
+  } else if (log.last_.index < log.meta_.last_applied) {
+    log.amnesia_ = "its log ends at index " + std::to_string(log.last_.index) +
+                   ", but it had applied entries up to " + std::to_string(log.meta_.last_applied);
+  } else if (found_.snapshot && found_.snapshot->live_indexes_known) {
+    for (const Index index : found_.snapshot->live_indexes.indexes()) {
+      if (log.has(index)) continue;
+      log.amnesia_ = "entry " + std::to_string(index) + ", which its snapshot needs, is missing";
+      break;
+    }
+  }
+  if (log.amnesia_) {
+    system_.notices_.push_back(directory_ + ": " + *log.amnesia_ +
+                               "; the server must not vote until it has caught up");
+  }
+}
+
+// ---- the system
+
+Result<void> SystemRecovery::run() {
+  if (auto done = open_directory(); !done) return done;
+  auto names = read_names(system_.disk_, system_.names_path());
+  if (!names) return names.error();
+  for (auto& row : *names) system_.names_[row.name] = row.uid;
+  auto meta = read_meta(system_.disk_, system_.meta_path());
+  if (!meta) return meta.error();
+  for (auto& row : *meta) system_.meta_[row.uid] = row;
+  if (auto done = finish_deletions(); !done) return done;
+  if (auto done = adopt_servers(); !done) return done;
+  auto wal = recover_wal(system_.disk_, system_.directory_);
+  if (!wal) return wal.error();
+  wal_ = std::move(*wal);
+  for (const auto& notice : wal_.notices) system_.notices_.push_back(notice);
+  if (auto done = sync_wal_files(); !done) return done;
+  if (auto done = recover_members(); !done) return done;
+  if (names_changed_) {
+    if (auto done = system_.names_write_job()(); !done) return done;
+  }
+  if (auto done = remove_leftovers(); !done) return done;
+  queue_flush();
+  return {};
+}
+
+Result<void> SystemRecovery::open_directory() {
+  Disk& disk = system_.disk_;
+  const std::string& directory = system_.directory_;
+  const auto there = disk.exists(directory);
+  if (!there) return there.error();
+  if (!*there) {
+    for (std::size_t slash = directory.find('/', 1);; slash = directory.find('/', slash + 1)) {
+      const std::string part = directory.substr(0, slash);
+      auto made = disk.make_directory(part);
+      if (made) made = disk.sync_directory(parent_of(part));
+      if (!made && made.error().code != ErrorCode::already_exists) {
+        return make_error(made.error().code, "can't make the data directory " + directory + ": " +
+                                                 made.error().message);
+      }
+      if (slash == std::string::npos) break;
+    }
+  }
+  auto lock = disk.lock(directory + "/rakv.lock");
+  if (!lock) {
+    if (lock.error().code != ErrorCode::unavailable) return lock.error();
+    return make_error(ErrorCode::unavailable,
+                      "the data directory " + directory +
+                          " is in use by another process; stop that one, or choose another "
+                          "directory or node name");
+  }
+  system_.lock_ = std::move(*lock);
+  auto entries = disk.list(directory);
+  if (!entries) {
+    return make_error(entries.error().code, "can't read the data directory " + directory + ": " +
+                                                entries.error().message);
+  }
+  entries_ = std::move(*entries);
+  return {};
+}
+
+/// Servers whose deletion was begun: by us (UID.deleted), or by a BEAM (a name without directory).
+Result<void> SystemRecovery::finish_deletions() {
+  std::vector<std::string> trees;
+  std::vector<std::string> gone;
+  for (const auto& entry : entries_) {
+    if (entry.kind == DirectoryEntry::Kind::directory && entry.name.ends_with(kDeletedSuffix)) {
+      trees.push_back(entry.name);
+      gone.push_back(entry.name.substr(0, entry.name.size() - kDeletedSuffix.size()));
+    }
+  }
+  for (const auto& [name, uid] : system_.names_) {
+    const bool there = std::any_of(entries_.begin(), entries_.end(), [&uid = uid](const auto& e) {
+      return e.name == uid && e.kind == DirectoryEntry::Kind::directory;
+    });
+    if (there) continue;
+    gone.push_back(uid);
+    system_.notices_.push_back(system_.directory_ + ": server " + name + " (UId " + uid +
+                               ") has no directory and was taken off the list");
+  }
+  for (const auto& uid : gone) {
+    names_changed_ |=
+        std::erase_if(system_.names_, [&](const auto& row) { return row.second == uid; }) > 0;
+    metadata_changed_ |= system_.meta_.erase(uid) > 0;
+  }
+  if (names_changed_) {
+    if (auto done = system_.names_write_job()(); !done) return done;
+  }
+  if (metadata_changed_) {
+    if (auto done = system_.meta_write_job()(); !done) return done;
+  }
+  for (const auto& tree : trees) {
+    if (auto done = remove_tree(system_.disk_, system_.member_directory(tree)); !done) return done;
+  }
+  return {};
+}
+
+/// Directories with a config whose name is not registered: a BEAM makes the name durable up to a
+/// second after the server has begun to acknowledge entries (ra's hole H3), and we make it durable
+/// last.
+Result<void> SystemRecovery::adopt_servers() {
+  for (const auto& entry : entries_) {
+    if (entry.kind != DirectoryEntry::Kind::directory || entry.name.ends_with(kDeletedSuffix)) {
+      continue;
+    }
+    const bool known = std::any_of(system_.names_.begin(), system_.names_.end(),
+                                   [&](const auto& row) { return row.second == entry.name; });
+    if (known) continue;
+    const auto config = read_server_config(system_.disk_, system_.member_directory(entry.name));
+    if (!config || config->uid != entry.name || system_.names_.contains(config->id.name)) {
+      system_.notices_.push_back(system_.member_directory(entry.name) +
+                                 ": belongs to no registered server; left alone");
+      continue;
+    }
+    system_.names_[config->id.name] = config->uid;
+    names_changed_ = true;
+    system_.notices_.push_back(system_.directory_ + ": server " + config->id.name + " (UId " +
+                               config->uid + ") was not registered and has been taken in");
+  }
+  return {};
+}
+
+/// What was read may be in the page cache only (the last process was killed): it is about to be
+/// called durable.
+Result<void> SystemRecovery::sync_wal_files() {
+  for (const auto& path : wal_.files) {
+    auto file = system_.disk_.open_write(path);
+    if (!file) return file.error();
+    if (auto done = (*file)->fdatasync(); !done) return done;
+  }
+  return system_.disk_.sync_directory(system_.directory_);
+}
+
+Result<void> SystemRecovery::recover_members() {
+  for (const auto& [name, uid] : system_.names_) {
+    const std::string directory = system_.member_directory(uid);
+    auto config = read_server_config(system_.disk_, directory);
+    Result<void> outcome;
+    if (!config) {
+      outcome = config.error();
+    } else if (config->uid != uid) {
+      outcome = make_error(ErrorCode::corrupt,
+                           directory + "/config: is that of the server " + config->uid);
+    } else {
+      const auto wal = wal_.writers.find(uid);
+      const auto meta = system_.meta_.find(uid);
+      const Term stored = meta == system_.meta_.end() ? 0 : meta->second.term;
+      MemberRecovery member(system_, std::move(*config),
+                            wal == wal_.writers.end() ? nullptr : &wal->second);
+      outcome = member.run(meta == system_.meta_.end() ? nullptr : &meta->second);
+      if (outcome && system_.find(uid)->meta().term != stored) {
+        system_.meta_[uid] = system_.find(uid)->meta();
+        metadata_changed_ = true;
+      }
+    }
+    if (outcome) continue;
+    system_.broken_.emplace(uid, outcome.error());
+    system_.notices_.push_back("server " + name + " can't be started: " + outcome.error().message);
+  }
+  return {};
+}
+
+/// Files of a BEAM that would be out of date when it comes back.
+Result<void> SystemRecovery::remove_leftovers() {
+  for (const char* name : {"/writers.snapshot", "/writers.snapshot.tmp"}) {
+    if (auto done = remove_tree(system_.disk_, system_.directory_ + name); !done) return done;
+  }
+  return {};
+}
+
+/// The recovered WAL files go to segments and are then removed, unless they hold entries of a
+/// server that could not be started: then they stay as they are.
+void SystemRecovery::queue_flush() {
+  if (wal_.files.empty()) return;
+  for (const auto& [uid, error] : system_.broken_) {
+    if (!wal_.writers.contains(uid)) continue;
+    system_.notices_.push_back(system_.directory_ + ": WAL files are kept because server " + uid +
+                               " can't be started");
+    return;
+  }
+  LogSystem::Flush flush{wal_.files, {}};
+  for (const auto& [uid, writer] : wal_.writers) {
+    if (writer.entries.empty()) continue;
+    flush.ranges[uid] = {writer.entries.begin()->first, writer.entries.rbegin()->first};
+  }
+  system_.flushes_.push_back(std::move(flush));
+}
+
+}  // namespace rakv::log

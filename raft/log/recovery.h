@@ -1,0 +1,79 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "raft/log/system.h"
+#include "raft/log/wal_recovery.h"
+
+namespace rakv::log {
+
+/// A server's directory gets this suffix when it is deleted.
+inline constexpr std::string_view kDeletedSuffix = ".deleted";
+
+/// Builds one member's log from its snapshot, its segments and what the WAL files have of it.
+///
+/// Which entry is an index's: the last one written. A write of a lower index also voids what was
+/// above it. Segments are in order of writing by their number, and the WAL files that are left come
+/// after them (what is in both is the same). Below the snapshot only live entries count, each from
+/// the newest place that has it; above it the log must be contiguous, and its terms must not
+/// decrease: what is behind a gap or a lower term was never part of this log's acknowledged end (an
+/// unfinished snapshot transfer, the old end of a log that a snapshot replaced).
+class MemberRecovery {
+ public:
+  MemberRecovery(LogSystem& system, ServerConfig config, const RecoveredWriter* wal)
+      : system_(system), config_(std::move(config)), wal_(wal) {}
+  /// Adds the member to the system. An error makes the server a broken one.
+  Result<void> run(const MetaRow* meta);
+
+ private:
+  Result<void> prepare_directory();
+  Result<void> open_segments();
+  void lay_out_entries();
+  void take_tail(MemberLog& log);
+  void take_live(MemberLog& log);
+  void judge(MemberLog& log, const MetaRow* meta);
+  Index snapshot_index() const { return found_.snapshot ? found_.snapshot->meta.index : 0; }
+
+  /// Where a tail entry is: in the WAL's entry, or in a segment.
+  struct Place {
+    Term term;
+    const Entry* in_wal;
+  };
+
+  LogSystem& system_;
+  ServerConfig config_;
+  const RecoveredWriter* wal_;
+  std::string directory_;
+  FoundSnapshot found_;
+  std::vector<std::shared_ptr<const Segment>> segments_;
+  std::uint64_t next_segment_ = 1;
+  std::map<Index, Place> above_;  // the snapshot
+};
+
+/// Everything LogSystem::open does before the new WAL file is made.
+class SystemRecovery {
+ public:
+  explicit SystemRecovery(LogSystem& system) : system_(system) {}
+  Result<void> run();
+  std::uint64_t next_wal_number() const { return wal_.last_number + 1; }
+  bool metadata_changed() const { return metadata_changed_; }
+
+ private:
+  Result<void> open_directory();
+  Result<void> finish_deletions();
+  Result<void> adopt_servers();
+  Result<void> sync_wal_files();
+  Result<void> recover_members();
+  Result<void> remove_leftovers();
+  void queue_flush();
+
+  LogSystem& system_;
+  RecoveredWal wal_;
+  std::vector<DirectoryEntry> entries_;
+  bool names_changed_ = false;
+  bool metadata_changed_ = false;
+};
+
+}  // namespace rakv::log

@@ -1,0 +1,413 @@
+#include "raft/log/system.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cnode/base/check.h"
+#include "raft/log/recovery.h"
+
+namespace rakv::log {
+
+/// Carries the WAL's events to the owner's thread.
+class LogSystem::Sink final : public CompletionSink {
+ public:
+  explicit Sink(LogSystem& system)
+      : system_(system), owner_(system.owner_), alive_(system.alive_) {}
+  void wal_events(std::vector<WalEvent> events) override {
+    owner_.post([alive = alive_, &system = system_, events = std::move(events)]() mutable {
+      if (!alive.expired()) system.handle_wal_events(std::move(events));
+    });
+  }
+
+ private:
+  LogSystem& system_;
+  Executor& owner_;
+  std::weak_ptr<bool> alive_;
+};
+
+LogSystem::LogSystem(std::string directory, Disk& disk, Executor& owner, Executor& worker,
+                     LogSystemOptions options)
+    : directory_(std::move(directory)),
+      disk_(disk),
+      owner_(owner),
+      worker_(worker),
+      options_(options) {}
+
+LogSystem::~LogSystem() { alive_.reset(); }
+
+Result<std::unique_ptr<LogSystem>> LogSystem::open(std::string directory, Disk& disk,
+                                                   Executor& owner, Executor& worker,
+                                                   LogSystemOptions options) {
+  std::unique_ptr<LogSystem> system(
+      new LogSystem(std::move(directory), disk, owner, worker, options));
+  system->sink_ = std::make_unique<Sink>(*system);
+  SystemRecovery recovery(*system);
+  if (auto done = recovery.run(); !done) return done.error();
+  auto writer = WalWriter::open(disk, system->directory_, recovery.next_wal_number(), options.wal,
+                                system->queue_, *system->sink_);
+  if (!writer) return writer.error();
+  if (options.wal_thread) {
+    system->wal_thread_ = std::make_unique<WalThread>(std::move(*writer));
+  } else {
+    system->wal_writer_ = std::move(*writer);
+  }
+  system->run_next_flush();
+  if (recovery.metadata_changed()) system->write_metadata_soon();
+  return system;
+}
+
+WalWriter& LogSystem::wal_writer() {
+  RAKV_CHECK_MSG(wal_writer_ != nullptr, "the WAL has a thread of its own");
+  return *wal_writer_;
+}
+
+std::vector<MemberLog*> LogSystem::members() {
+  std::vector<MemberLog*> all;
+  for (auto& [uid, member] : members_) all.push_back(member.get());
+  return all;
+}
+
+MemberLog* LogSystem::find(const std::string& uid) {
+  const auto found = members_.find(uid);
+  return found == members_.end() ? nullptr : found->second.get();
+}
+
+MemberLog* LogSystem::find_by_name(const std::string& name) {
+  const auto found = names_.find(name);
+  return found == names_.end() ? nullptr : find(found->second);
+}
+
+MemberLog& LogSystem::add_member(ServerConfig config) {
+  const std::string uid = config.uid;
+  const WriterId writer = queue_.add_writer(uid);
+  std::unique_ptr<MemberLog> member(new MemberLog(*this, std::move(config), writer));
+  by_writer_[writer] = member.get();
+  return *(members_[uid] = std::move(member));
+}
+
+void LogSystem::report(const Error& error) {
+  if (observer_ != nullptr) observer_->trouble(error);
+}
+
+// ---- servers
+
+namespace {
+
+/// Everything a server needs on disk before its name is known.
+Result<void> create_server(Disk& disk, const std::string& system_directory,
+                           const ServerConfig& config) {
+  const std::string directory = system_directory + "/" + config.uid;
+  if (auto done = ensure_directory(disk, directory); !done) return done;
+  for (const char* part : {"/snapshots", "/checkpoints", "/recovery_checkpoint"}) {
+    if (auto done = ensure_directory(disk, directory + part); !done) return done;
+  }
+  if (auto done = write_server_config(disk, directory, config); !done) return done;
+  return disk.sync_directory(system_directory);
+}
+
+}  // namespace
+
+std::function<Result<void>()> LogSystem::names_write_job() {
+  std::vector<NameRow> rows;
+  for (const auto& [name, uid] : names_) rows.push_back({name, uid});
+  return [&disk = disk_, path = names_path(), rows = std::move(rows)] {
+    return write_names(disk, path, rows);
+  };
+}
+
+void LogSystem::register_server(ServerConfig config, std::function<void(Result<MemberLog*>)> done) {
+  std::optional<Error> refused;
+  const auto printed = print_server_config(config);
+  const bool uid_taken = members_.contains(config.uid) || broken_.contains(config.uid) ||
+                         std::any_of(names_.begin(), names_.end(),
+                                     [&](const auto& row) { return row.second == config.uid; });
+  if (!printed) {
+    refused = printed.error();
+  } else if (names_.contains(config.id.name)) {
+    refused = make_error(ErrorCode::already_exists,
+                         directory_ + ": a server named " + config.id.name + " exists already");
+  } else if (uid_taken) {
+    refused = make_error(ErrorCode::already_exists,
+                         directory_ + ": a server with UId " + config.uid + " exists already");
+  }
+  if (refused) {
+    owner_.post([done = std::move(done), error = std::move(*refused)] { done(error); });
+    return;
+  }
+  names_[config.id.name] = config.uid;  // taken from here on; given back if it fails
+  const auto failed = [this, name = config.id.name, done](const Error& error) {
+    names_.erase(name);
+    done(error);
+  };
+  run_on(
+      worker_,
+      [&disk = disk_, directory = directory_, config] {
+        return create_server(disk, directory, config);
+      },
+      [this, config, done, failed](const Result<void>& created) {
+        if (!created) return failed(created.error());
+        run_on(worker_, names_write_job(), [this, config, done, failed](const Result<void>& named) {
+          if (!named) return failed(named.error());
+          done(&add_member(config));
+        });
+      });
+}
+
+void LogSystem::update_config(ServerConfig config, DoneCallback done) {
+  if (find(config.uid) == nullptr) {
+    owner_.post([done = std::move(done),
+                 error = make_error(ErrorCode::not_found, directory_ + ": no server with UId " +
+                                                              config.uid)] { done(error); });
+    return;
+  }
+  run_on(
+      worker_,
+      [&disk = disk_, directory = member_directory(config.uid), config] {
+        return write_server_config(disk, directory, config);
+      },
+      [this, config, done = std::move(done)](Result<void> outcome) {
+        MemberLog* member = find(config.uid);
+        if (outcome && member != nullptr) member->config_ = config;
+        done(std::move(outcome));
+      });
+}
+
+void LogSystem::delete_server(const std::string& uid, DoneCallback done) {
+  const auto found = members_.find(uid);
+  if (found == members_.end()) {
+    owner_.post([done = std::move(done),
+                 error = make_error(ErrorCode::not_found,
+                                    directory_ + ": no server with UId " + uid)] { done(error); });
+    return;
+  }
+  by_writer_.erase(found->second->writer_);
+  members_.erase(found);
+  std::erase_if(names_, [&](const auto& row) { return row.second == uid; });
+  meta_.erase(uid);
+  // From the rename on the deletion is certain; recovery finishes it if we do not get further.
+  const std::string gone = member_directory(uid) + std::string(kDeletedSuffix);
+  run_on(
+      background(),
+      [&disk = disk_, from = member_directory(uid), gone, parent = directory_]() -> Result<void> {
+        if (auto renamed = disk.rename(from, gone); !renamed) return renamed;
+        return disk.sync_directory(parent);
+      },
+      [this, gone, done = std::move(done)](Result<void> renamed) {
+        if (!renamed) return done(std::move(renamed));
+        const auto remove_rows = [names = names_write_job(), meta = meta_write_job(), &disk = disk_,
+                                  gone, parent = directory_]() -> Result<void> {
+          if (auto written = names(); !written) return written;
+          if (auto written = meta(); !written) return written;
+          if (auto removed = remove_tree(disk, gone); !removed) return removed;
+          return disk.sync_directory(parent);
+        };
+        run_on(worker_, remove_rows, done);
+      });
+}
+
+// ---- term, vote, last_applied
+
+std::function<Result<void>()> LogSystem::meta_write_job() {
+  std::vector<MetaRow> rows;
+  for (const auto& [uid, row] : meta_) rows.push_back(row);
+  metadata_dirty_ = false;
+  return [&disk = disk_, path = meta_path(), rows = std::move(rows), image = ++meta_image_,
+          file = meta_file_]() -> Result<void> {
+    std::lock_guard lock(file->mutex);
+    if (image < file->written) return {};  // a newer image, with these rows in it, is there
+    auto done = write_meta(disk, path, rows);
+    if (done) file->written = image;
+    return done;
+  };
+}
+
+void LogSystem::store_term_vote(const std::string& uid, Term term,
+                                std::optional<ServerId> voted_for, DoneCallback done) {
+  MemberLog* member = find(uid);
+  if (member == nullptr) {
+    owner_.post([done = std::move(done),
+                 error = make_error(ErrorCode::not_found,
+                                    directory_ + ": no server with UId " + uid)] { done(error); });
+    return;
+  }
+  member->meta_.term = term;
+  member->meta_.voted_for = std::move(voted_for);
+  meta_[uid] = member->meta_;
+  metadata_waiting_.push_back(std::move(done));
+  write_metadata_soon();
+}
+
+void LogSystem::note_last_applied(const std::string& uid, Index index) {
+  MemberLog* member = find(uid);
+  if (member == nullptr) return;
+  // What is not written here would look like a loss at the next start.
+  index = std::min(index, member->last_written_.index);
+  if (index <= member->meta_.last_applied) return;
+  member->meta_.last_applied = index;
+  meta_[uid] = member->meta_;
+  metadata_dirty_ = true;
+}
+
+void LogSystem::flush_metadata(DoneCallback done) {
+  if (!flushing_) run_next_flush();  // one that failed gets another chance
+  if (!metadata_dirty_ && !metadata_writing_) {
+    owner_.post([done = std::move(done)] { done({}); });
+    return;
+  }
+  metadata_waiting_.push_back(std::move(done));
+  write_metadata_soon();
+}
+
+void LogSystem::write_metadata_soon() {
+  if (metadata_writing_) return;  // what waits is written when this one is done
+  metadata_writing_ = true;
+  run_on(worker_, meta_write_job(),
+         [this, waiting = std::exchange(metadata_waiting_, {})](const Result<void>& outcome) {
+           metadata_writing_ = false;
+           if (!outcome) {
+             metadata_dirty_ = true;
+             report(outcome.error());
+           }
+           if (!metadata_waiting_.empty()) write_metadata_soon();
+           for (const auto& done : waiting) done(outcome);
+         });
+}
+
+// ---- WAL events
+
+void LogSystem::handle_wal_events(std::vector<WalEvent> events) {
+  for (auto& event : events) {
+    if (const auto* written = std::get_if<Written>(&event)) {
+      const auto found = by_writer_.find(written->writer);
+      if (found != by_writer_.end()) found->second->handle_written(*written);
+    } else if (const auto* closed = std::get_if<WalClosed>(&event)) {
+      handle_wal_closed(*closed);
+    } else if (const auto* down = std::get_if<WalDown>(&event)) {
+      if (observer_ != nullptr) observer_->wal_down(down->error);
+    } else if (observer_ != nullptr) {
+      observer_->wal_up();
+    }
+  }
+}
+
+void LogSystem::handle_wal_closed(const WalClosed& closed) {
+  Flush flush{{closed.path}, {}};
+  for (const auto& [writer, range] : closed.ranges) {
+    const auto found = by_writer_.find(writer);
+    if (found != by_writer_.end()) flush.ranges[found->second->uid()] = range;
+  }
+  flushes_.push_back(std::move(flush));
+  run_next_flush();
+}
+
+// ---- segments
+
+namespace {
+
+/// One segment's worth of a member's entries.
+struct SegmentJob {
+  std::string uid;
+  std::string directory;
+  std::uint64_t number;
+  std::vector<Entry> entries;
+};
+
+/// Cuts entries at the segment's bounds.
+std::vector<SegmentJob> cut(const std::string& uid, const std::string& directory,
+                            std::uint64_t& next_number, std::vector<Entry> entries,
+                            const SegmentOptions& options) {
+  std::vector<SegmentJob> jobs;
+  std::uint64_t bytes = 0;
+  for (auto& entry : entries) {
+    if (jobs.empty() || jobs.back().entries.size() == options.max_entries ||
+        bytes > options.max_size_bytes) {
+      jobs.push_back({uid, directory, next_number++, {}});
+      bytes = 0;
+    }
+    bytes += entry.payload.size();
+    jobs.back().entries.push_back(std::move(entry));
+  }
+  return jobs;
+}
+
+struct FlushedSegment {
+  std::string uid;
+  std::shared_ptr<const Segment> segment;
+};
+
+/// Writes every segment, syncs their directories, then removes the WAL files, oldest first.
+Result<std::vector<FlushedSegment>> flush_to_segments(Disk& disk, const std::string& directory,
+                                                      const std::vector<SegmentJob>& jobs,
+                                                      const std::vector<std::string>& wal_paths,
+                                                      const SegmentOptions& options) {
+  std::vector<FlushedSegment> flushed;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    const SegmentJob& job = jobs[i];
+    // A member that was deleted meanwhile has no directory any more, and needs none.
+    const auto there = disk.exists(job.directory);
+    if (!there) return there.error();
+    if (!*there) continue;
+    auto segment =
+        Segment::create(disk, job.directory + "/" + numbered_name(job.number, ".segment"),
+                        job.number, job.entries, options);
+    if (!segment) return segment.error();
+    flushed.push_back({job.uid, std::move(*segment)});
+    if (i + 1 == jobs.size() || jobs[i + 1].uid != job.uid) {
+      if (auto done = disk.sync_directory(job.directory); !done) return done.error();
+    }
+  }
+  for (const auto& path : wal_paths) {
+    auto done = disk.unlink(path);
+    if (!done && done.error().code != ErrorCode::not_found) return done.error();
+    if (done = disk.sync_directory(directory); !done) return done.error();
+  }
+  return flushed;
+}
+
+}  // namespace
+
+void LogSystem::run_next_flush() {
+  if (flushing_ || flushes_.empty()) return;
+  flushing_ = true;
+  std::vector<SegmentJob> jobs;
+  for (const auto& [uid, range] : flushes_.front().ranges) {
+    MemberLog* member = find(uid);
+    if (member == nullptr) continue;
+    auto more = cut(uid, member_directory(uid), member->next_segment_,
+                    member->entries_to_flush(range), options_.segment);
+    for (auto& job : more) jobs.push_back(std::move(job));
+  }
+  run_on(
+      background(),
+      [&disk = disk_, directory = directory_, jobs = std::move(jobs),
+       wal_paths = flushes_.front().wal_paths, segment = options_.segment] {
+        return flush_to_segments(disk, directory, jobs, wal_paths, segment);
+      },
+      [this](const Result<std::vector<FlushedSegment>>& flushed) {
+        flushing_ = false;
+        if (!flushed) {
+          report(flushed.error());  // kept; flush_metadata() or the next closed file tries again
+          return;
+        }
+        for (const auto& part : *flushed) {
+          if (MemberLog* member = find(part.uid)) {
+            member->add_segments({part.segment});
+            member->remove_dead_segments();
+          }
+        }
+        flushes_.pop_front();
+        run_next_flush();
+      });
+}
+
+Result<void> LogSystem::stop() {
+  RAKV_CHECK(!stopped_);
+  stopped_ = true;
+  auto outcome = wal_thread_ ? wal_thread_->stop() : wal_writer_->close();
+  auto written = meta_write_job()();
+  alive_.reset();
+  lock_.reset();
+  return outcome ? written : outcome;
+}
+
+}  // namespace rakv::log
