@@ -270,8 +270,9 @@ class Comparer {
       case TermKind::bitstring:
         return compare_bits(a, b);
       case TermKind::fun:
+        return compare_closures();
       case TermKind::record:
-        return compare_opaque();
+        return compare_records();
       case TermKind::tuple:
         if (a.count != b.count) return a.count < b.count ? -1 : 1;
         push_sequence(a.count);
@@ -308,8 +309,22 @@ class Comparer {
     return {true, side.item.bytes.size()};
   }
 
-  /// Closures and records: by their bytes.
-  int compare_opaque() {
+  /// By module, place in the module, and free variables.
+  int compare_closures() {
+    const Item& a = left_.item;
+    const Item& b = right_.item;
+    if (const int order = compare_bytes(a.atom.bytes, b.atom.bytes); order != 0) return order;
+    if (const int order = compare_integers(a.fun.old_index, b.fun.old_index); order != 0)
+      return order;
+    if (const int order = compare_integers(a.fun.old_uniq, b.fun.old_uniq); order != 0)
+      return order;
+    if (a.count != b.count) return a.count < b.count ? -1 : 1;
+    push_sequence(a.count);
+    return 0;
+  }
+
+  /// By their bytes, which is not OTP's order.
+  int compare_records() {
     left_.position = left_.start;
     right_.position = right_.start;
     return compare_bytes(left_.skip(), right_.skip());
@@ -461,7 +476,10 @@ std::weak_ordering compare_canonical(std::string_view left, std::string_view rig
 
 std::strong_ordering compare_keys(std::string_view left, std::string_view right) {
   if (left == right) return std::strong_ordering::equal;
-  return Comparer(left, right, true).run() <=> 0;
+  const int order = Comparer(left, right, true).run();
+  // Closures can differ in what does not order them: the process that made them, the version of
+  // their module.
+  return (order != 0 ? order : compare_bytes(left, right)) <=> 0;
 }
 
 Result<std::weak_ordering> compare(std::string_view left, std::string_view right,
