@@ -1,0 +1,471 @@
+#include "cnode/dist/endpoint.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cnode/dist/bytes.h"
+#include "cnode/etf/writer.h"
+#include "tests/dist/support.h"
+
+// Endpoints against each other and against hand-made sockets, all on the loopback. Each node has an
+// address of its own (127.0.0.x), so that all can listen on the same port and no epmd is needed.
+
+namespace rakv::dist {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using test::run_until;
+
+struct TestNode {
+  TestNode(asio::io_context& context, const std::string& given_name, EndpointOptions options = {})
+      : io(context), name(given_name), self(given_name, 1, 0, 1000) {
+    options.node_name = name;
+    options.creation = 1000;
+    if (options.cookie.empty()) options.cookie = "cookie";
+    options.listen_address = name.substr(name.find('@') + 1);
+    options.listen_port = options.fixed_peer_port;
+    Endpoint::Events handlers;
+    handlers.on_up = [this](std::shared_ptr<Connection> up) { connected(std::move(up)); };
+    handlers.on_note = [this](const std::string& line) { notes.push_back(line); };
+    endpoint = std::make_unique<Endpoint>(io, options, handlers);
+    const Result<std::uint16_t> port = endpoint->listen();
+    EXPECT_TRUE(port.has_value()) << port.error().message;
+    endpoint->accept_peers();
+  }
+
+  void connected(std::shared_ptr<Connection> up) {
+    events.push_back("up " + up->peer().name);
+    Connection::Handlers handlers;
+    handlers.on_message = [this](const ControlMessage& control, std::string_view payload) {
+      ++messages;
+      payload_bytes += payload.size();
+      if (on_message) on_message(control, payload);
+    };
+    handlers.on_closed = [this, peer = up->peer().name](const Error& reason) {
+      events.push_back("down " + peer);
+      reasons.push_back(reason);
+    };
+    handlers.on_drained = [this] { ++drained; };
+    up->start(std::move(handlers));
+  }
+
+  std::optional<Result<void>>& dial(const std::string& peer) {
+    dials.push_back(std::make_unique<std::optional<Result<void>>>());
+    endpoint->dial(peer,
+                   [outcome = dials.back().get()](Result<void> result) { *outcome = result; });
+    return *dials.back();
+  }
+
+  OutMessage message(const std::string& payload) const {
+    OutMessage made = encode_send_to_name(self, "name");
+    etf::Writer writer(made.text);
+    writer.binary_header(payload.size());
+    made.share(SharedBytes::copy_of(payload));
+    return made;
+  }
+
+  asio::io_context& io;
+  std::string name;
+  etf::Pid self;
+  std::unique_ptr<Endpoint> endpoint;
+  std::vector<std::string> events, notes;
+  std::vector<Error> reasons;
+  std::vector<std::unique_ptr<std::optional<Result<void>>>> dials;
+  std::function<void(const ControlMessage&, std::string_view)> on_message;
+  std::size_t messages = 0, payload_bytes = 0;
+  int drained = 0;
+};
+
+class EndpointTest : public ::testing::Test {
+ protected:
+  EndpointOptions options() const {
+    EndpointOptions made;
+    made.fixed_peer_port = port_;
+    return made;
+  }
+
+  tcp::socket raw_socket(const std::string& address) {
+    tcp::socket socket(io_);
+    socket.connect({asio::ip::make_address(address), port_});
+    return socket;
+  }
+
+  asio::io_context io_;
+  std::uint16_t port_ = test::free_port();
+};
+
+TEST_F(EndpointTest, DialsAndExchangesMessages) {
+  TestNode a(io_, "a@127.0.0.1", options()), b(io_, "b@127.0.0.2", options());
+  auto& outcome = a.dial(b.name);
+  auto& second = a.dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome && second && b.endpoint->connection(a.name); }));
+  EXPECT_TRUE(outcome->has_value() && second->has_value());
+  EXPECT_EQ(a.events, std::vector<std::string>{"up b@127.0.0.2"});
+  for (int i = 0; i < 2000; ++i) a.endpoint->connection(b.name)->send(1, a.message("hello"));
+  ASSERT_TRUE(run_until(io_, [&] { return b.messages == 2000; }));
+  auto& third = a.dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return third.has_value(); }));
+  EXPECT_TRUE(third->has_value()) << "up already";
+  a.endpoint->disconnect(b.name, "test");
+  ASSERT_TRUE(run_until(io_, [&] { return a.events.size() == 2 && b.events.size() == 2; }));
+  EXPECT_EQ(a.events.back(), "down b@127.0.0.2");
+  EXPECT_EQ(b.events.back(), "down a@127.0.0.1");
+}
+
+TEST_F(EndpointTest, SimultaneousDialsGiveOneConnection) {
+  TestNode a(io_, "a@127.0.0.1", options()), b(io_, "b@127.0.0.2", options());
+  for (int round = 0; round < 200; ++round) {
+    auto& from_a = a.dial(b.name);
+    auto& from_b = b.dial(a.name);
+    ASSERT_TRUE(run_until(io_, [&] { return from_a && from_b; }));
+    ASSERT_TRUE(from_a->has_value()) << from_a->error().message;
+    ASSERT_TRUE(from_b->has_value()) << from_b->error().message;
+    ASSERT_TRUE(
+        run_until(io_, [&] { return a.events.size() % 2 == 1 && b.events.size() % 2 == 1; }));
+    const auto to_b = a.endpoint->connection(b.name), to_a = b.endpoint->connection(a.name);
+    ASSERT_TRUE(to_b && to_a);
+    const std::size_t before = b.messages;
+    to_b->send(1, a.message("same connection?"));
+    ASSERT_TRUE(run_until(io_, [&] { return b.messages == before + 1; }));
+    a.endpoint->disconnect(b.name, "test");
+    ASSERT_TRUE(
+        run_until(io_, [&] { return a.events.size() % 2 == 0 && b.events.size() % 2 == 0; }));
+  }
+  EXPECT_EQ(a.events.size(), 400u);
+  EXPECT_EQ(b.events.size(), 400u);
+}
+
+TEST_F(EndpointTest, ATakeoverReportsDownBeforeUp) {
+  TestNode b(io_, "b@127.0.0.2", options());
+  EndpointOptions first_life = options();
+  auto a = std::make_unique<TestNode>(io_, "a@127.0.0.1", first_life);
+  auto& outcome = a->dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome && !b.events.empty(); }));
+  // The second life listens elsewhere; the first one still holds its connection.
+  EndpointOptions elsewhere = options();
+  elsewhere.node_name = a->name;
+  elsewhere.cookie = "cookie";
+  elsewhere.creation = 2000;
+  std::shared_ptr<Connection> up;
+  Endpoint second(io_, elsewhere,
+                  {[&](std::shared_ptr<Connection> made) {
+                     made->start({[](const ControlMessage&, std::string_view) {}, {}, {}});
+                     up = std::move(made);
+                   },
+                   {}});
+  second.dial(b.name, [](Result<void>) {});
+  ASSERT_TRUE(run_until(io_, [&] { return up && b.events.size() == 3; }));
+  EXPECT_EQ(b.events,
+            (std::vector<std::string>{"up a@127.0.0.1", "down a@127.0.0.1", "up a@127.0.0.1"}));
+  EXPECT_EQ(b.endpoint->connection(a->name)->peer().creation, 2000u);
+  ASSERT_TRUE(run_until(io_, [&] { return a->events.size() == 2; }));
+}
+
+TEST_F(EndpointTest, AThiefOfANameWithoutTheCookieBreaksNothing) {
+  TestNode a(io_, "a@127.0.0.1", options()), b(io_, "b@127.0.0.2", options());
+  auto& outcome = a.dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome && !b.events.empty(); }));
+  EndpointOptions thief = options();
+  thief.node_name = a.name;
+  thief.creation = 2000;
+  thief.cookie = "guess";
+  Endpoint stranger(io_, thief, {});
+  std::optional<Result<void>> refused;
+  stranger.dial(b.name, [&](Result<void> result) { refused = result; });
+  ASSERT_TRUE(run_until(io_, [&] { return refused.has_value(); }));
+  ASSERT_FALSE(refused->has_value());
+  EXPECT_EQ(refused->error().code, ErrorCode::refused);
+  EXPECT_NE(refused->error().message.find("cookie"), std::string::npos);
+  EXPECT_EQ(b.events.size(), 1u) << "the connection of the real one stands";
+  EXPECT_NE(b.notes.back().find("cookie"), std::string::npos);
+}
+
+TEST_F(EndpointTest, CookiesMayDifferPerPeer) {
+  EndpointOptions of_a = options(), of_b = options();
+  of_a.cookie = "of_a";
+  of_b.cookie = "of_b";
+  of_b.peer_cookies["a@127.0.0.1"] = "of_a";
+  TestNode a(io_, "a@127.0.0.1", of_a), b(io_, "b@127.0.0.2", of_b);
+  auto& from_a = a.dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return from_a.has_value(); }));
+  EXPECT_TRUE(from_a->has_value());
+}
+
+TEST_F(EndpointTest, DialErrorsSayWhatIsWrong) {
+  TestNode a(io_, "a@127.0.0.1", options());
+  struct Case {
+    std::string peer;
+    ErrorCode code;
+    std::string word;
+  };
+  for (const Case& c : {Case{"nohost", ErrorCode::malformed, "name@host"},
+                        Case{"a@127.0.0.1", ErrorCode::invalid_argument, "itself"},
+                        Case{"x@127.0.0.9", ErrorCode::unavailable, "does not listen"},
+                        Case{"x@no.such.host.invalid", ErrorCode::unavailable, "resolve"}}) {
+    auto& outcome = a.dial(c.peer);
+    ASSERT_TRUE(run_until(io_, [&] { return outcome.has_value(); }));
+    ASSERT_FALSE(outcome->has_value());
+    EXPECT_EQ(outcome->error().code, c.code) << outcome->error().message;
+    EXPECT_NE(outcome->error().message.find(c.word), std::string::npos) << outcome->error().message;
+  }
+  TestNode b(io_, "b@127.0.0.2", options());
+  // Another node's port: its name is checked.
+  auto& wrong = a.dial("c@127.0.0.2");
+  ASSERT_TRUE(run_until(io_, [&] { return wrong.has_value(); }));
+  EXPECT_EQ(wrong->error().code, ErrorCode::refused);
+  EXPECT_NE(wrong->error().message.find("'b@127.0.0.2' answered"), std::string::npos)
+      << wrong->error().message;
+}
+
+TEST_F(EndpointTest, HalfOpenConnectionsAreBoundedAndTimeOut) {
+  EndpointOptions strict = options();
+  strict.max_half_open = 3;
+  strict.step_timeout = std::chrono::milliseconds(300);
+  TestNode a(io_, "a@127.0.0.1", strict);
+  std::vector<tcp::socket> sockets;
+  for (int i = 0; i < 10; ++i) sockets.push_back(raw_socket("127.0.0.1"));
+  ASSERT_TRUE(run_until(io_, [&] { return a.notes.size() >= 7; }));
+  EXPECT_EQ(a.endpoint->half_open(), 3u);
+  EXPECT_NE(a.notes[0].find("3 handshakes are under way"), std::string::npos);
+  // A byte now and then does not keep them open.
+  asio::steady_timer dribble(io_);
+  std::function<void()> again = [&] {
+    boost::system::error_code ignored;
+    asio::write(sockets[0], asio::buffer("\0", 1), ignored);
+    dribble.expires_after(std::chrono::milliseconds(50));
+    dribble.async_wait([&](boost::system::error_code error) {
+      if (!error && sockets[0].is_open()) again();
+    });
+  };
+  again();
+  ASSERT_TRUE(run_until(io_, [&] { return a.endpoint->half_open() == 0; }));
+  dribble.cancel();
+  TestNode b(io_, "b@127.0.0.2", options());
+  auto& outcome = b.dial(a.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome.has_value(); }));
+  EXPECT_TRUE(outcome->has_value()) << "there is room again";
+}
+
+TEST_F(EndpointTest, ASilentPeerTimesOutTheDial) {
+  tcp::acceptor silent(io_, {asio::ip::make_address("127.0.0.3"), port_});
+  EndpointOptions hasty = options();
+  hasty.step_timeout = std::chrono::milliseconds(100);
+  TestNode a(io_, "a@127.0.0.1", hasty);
+  auto& outcome = a.dial("s@127.0.0.3");
+  ASSERT_TRUE(run_until(io_, [&] { return outcome.has_value(); }));
+  EXPECT_EQ(outcome->error().code, ErrorCode::timeout);
+}
+
+/// Answers the first handshake message on `acceptor` with `status` and closes after that.
+struct StatusGiver {
+  StatusGiver(asio::io_context& io, const std::string& address, std::uint16_t port,
+              const std::string& status)
+      : acceptor(io, {asio::ip::make_address(address), port}), socket(io) {
+    put_number(reply, status.size(), 2);
+    reply += status;
+    acceptor.async_accept(socket, [this](boost::system::error_code error) {
+      ASSERT_FALSE(error);
+      asio::async_write(socket, asio::buffer(reply), [](boost::system::error_code, std::size_t) {});
+    });
+  }
+  tcp::acceptor acceptor;
+  tcp::socket socket;
+  std::string reply;
+};
+
+TEST_F(EndpointTest, AfterNokWeWaitForThePeersOwnAttemptForALimitedTime) {
+  EndpointOptions hasty = options();
+  hasty.inbound_window = std::chrono::milliseconds(100);
+  TestNode a(io_, "a@127.0.0.1", hasty);
+  {
+    StatusGiver giver(io_, "127.0.0.3", port_, "snok");
+    auto& outcome = a.dial("s@127.0.0.3");
+    ASSERT_TRUE(run_until(io_, [&] { return outcome.has_value(); }));
+    EXPECT_EQ(outcome->error().code, ErrorCode::timeout);
+    EXPECT_NE(outcome->error().message.find("prefers its own attempt"), std::string::npos);
+  }
+  StatusGiver refuser(io_, "127.0.0.3", port_, "snot_allowed");
+  auto& outcome = a.dial("s@127.0.0.3");
+  ASSERT_TRUE(run_until(io_, [&] { return outcome.has_value(); }));
+  EXPECT_EQ(outcome->error().code, ErrorCode::refused);
+}
+
+TEST_F(EndpointTest, AfterNokTheInboundConnectionEndsTheDial) {
+  EndpointOptions patient = options();
+  patient.inbound_window = std::chrono::seconds(30);
+  TestNode a(io_, "a@127.0.0.1", patient);
+  std::optional<Result<void>>* outcome = nullptr;
+  {
+    StatusGiver giver(io_, "127.0.0.2", port_, "snok");
+    outcome = &a.dial("b@127.0.0.2");
+    ASSERT_TRUE(
+        run_until(io_, [&] { return giver.socket.is_open() && giver.socket.available() > 0; }));
+    // It has been told nok once the peer hangs up.
+    char byte[64];
+    bool hung_up = false;
+    std::function<void()> read = [&] {
+      giver.socket.async_read_some(asio::buffer(byte),
+                                   [&](boost::system::error_code error, std::size_t) {
+                                     if (error) {
+                                       hung_up = true;
+                                     } else {
+                                       read();
+                                     }
+                                   });
+    };
+    read();
+    ASSERT_TRUE(run_until(io_, [&] { return hung_up; }));
+  }
+  EXPECT_FALSE(outcome->has_value());
+  TestNode b(io_, "b@127.0.0.2", options());
+  b.dial(a.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome->has_value(); }));
+  EXPECT_TRUE((*outcome)->has_value());
+}
+
+TEST_F(EndpointTest, BadFramesCloseTheConnectionWithAReason) {
+  TestNode a(io_, "a@127.0.0.1", options()), b(io_, "b@127.0.0.2", options());
+  auto& outcome = a.dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome && b.endpoint->connection(a.name); }));
+  OutMessage nonsense;
+  etf::Writer(nonsense.text).atom("no control tuple");
+  a.endpoint->connection(b.name)->send(1, std::move(nonsense));
+  ASSERT_TRUE(run_until(io_, [&] { return b.events.size() == 2 && a.events.size() == 2; }));
+  EXPECT_EQ(b.reasons[0].code, ErrorCode::malformed);
+  EXPECT_EQ(a.reasons[0].code, ErrorCode::unavailable);
+}
+
+TEST_F(EndpointTest, AFullOutboxBlocksThenDrainsThenOverflows) {
+  EndpointOptions small = options();
+  small.connection.send.soft_bytes = 1 << 20;
+  small.connection.send.hard_bytes = 64 << 20;
+  TestNode a(io_, "a@127.0.0.1", small), b(io_, "b@127.0.0.2", options());
+  auto& outcome = a.dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome && b.endpoint->connection(a.name); }));
+  const auto connection = a.endpoint->connection(b.name);
+  const std::string value(100'000, 'v');
+  std::size_t queued = 0;
+  while (connection->try_send(1, a.message(value)) == Outbox::Admission::queued) ++queued;
+  EXPECT_EQ(queued, 11u);
+  ASSERT_TRUE(run_until(io_, [&] { return a.drained == 1 && b.messages == queued; }));
+  EXPECT_EQ(b.payload_bytes, queued * (value.size() + 5));
+  while (connection->send(1, a.message(value)) == Outbox::Admission::queued) {
+  }
+  EXPECT_TRUE(connection->closed());
+  ASSERT_TRUE(run_until(io_, [&] { return a.events.size() == 2; }));
+  EXPECT_EQ(a.reasons[0].code, ErrorCode::limit_exceeded);
+  EXPECT_EQ(connection->send(1, a.message("x")), Outbox::Admission::overflow);
+}
+
+TEST_F(EndpointTest, SilenceEndsAConnectionAndTicksKeepOne) {
+  EndpointOptions quick = options();
+  quick.connection.net_ticktime = std::chrono::milliseconds(200);
+  TestNode a(io_, "a@127.0.0.1", quick), b(io_, "b@127.0.0.2", quick);
+  auto& outcome = a.dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome && b.endpoint->connection(a.name); }));
+  const auto connection = a.endpoint->connection(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return connection->bytes_received() >= 40; }));
+  EXPECT_EQ(a.events.size() + b.events.size(), 2u) << "ten ticks long";
+  // A peer that never ticks.
+  EndpointOptions mute = options();
+  mute.connection.net_ticktime = std::chrono::hours(1);
+  TestNode c(io_, "c@127.0.0.3", mute);
+  auto& to_mute = a.dial(c.name);
+  ASSERT_TRUE(run_until(io_, [&] { return to_mute && a.reasons.size() == 1; }));
+  EXPECT_EQ(a.reasons[0].code, ErrorCode::timeout);
+  EXPECT_EQ(a.events.back(), "down c@127.0.0.3");
+}
+
+TEST_F(EndpointTest, ALongInputIsHandledInTurns) {
+  EndpointOptions sliced = options();
+  sliced.connection.turn_messages = 10;
+  TestNode a(io_, "a@127.0.0.1", options()), b(io_, "b@127.0.0.2", sliced);
+  auto& outcome = a.dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome && b.endpoint->connection(a.name); }));
+  std::size_t longest_run = 0, run = 0;
+  std::function<void()> other_work = [&] {
+    longest_run = std::max(longest_run, std::exchange(run, 0));
+    if (b.messages < 5000) asio::post(io_, other_work);
+  };
+  b.on_message = [&](const ControlMessage&, std::string_view) { ++run; };
+  for (int i = 0; i < 5000; ++i) a.endpoint->connection(b.name)->send(1, a.message("x"));
+  asio::post(io_, other_work);
+  ASSERT_TRUE(run_until(io_, [&] { return b.messages == 5000; }));
+  run_until(
+      io_, [] { return false; }, std::chrono::milliseconds(1));
+  EXPECT_GT(longest_run, 0u);
+  EXPECT_LE(longest_run, 20u);
+}
+
+TEST_F(EndpointTest, ClosingInsideAHandlerIsSafe) {
+  TestNode a(io_, "a@127.0.0.1", options()), b(io_, "b@127.0.0.2", options());
+  auto& outcome = a.dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome && b.endpoint->connection(a.name); }));
+  b.on_message = [&](const ControlMessage&, std::string_view) {
+    b.endpoint->disconnect(a.name, "enough");
+  };
+  for (int i = 0; i < 100; ++i) a.endpoint->connection(b.name)->send(1, a.message("x"));
+  ASSERT_TRUE(run_until(io_, [&] { return b.events.size() == 2; }));
+  EXPECT_EQ(b.messages, 1u);
+}
+
+TEST_F(EndpointTest, AHundredMegabytesPassAndSmallMessagesOvertake) {
+  TestNode a(io_, "a@127.0.0.1", options()), b(io_, "b@127.0.0.2", options());
+  auto& outcome = a.dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome && b.endpoint->connection(a.name); }));
+  std::vector<std::size_t> sizes;
+  b.on_message = [&](const ControlMessage&, std::string_view payload) {
+    sizes.push_back(payload.size());
+  };
+  const auto connection = a.endpoint->connection(b.name);
+  EXPECT_EQ(connection->send(1, a.message(std::string(100 << 20, 'v'))), Outbox::Admission::queued);
+  EXPECT_EQ(connection->send(2, a.message("small")), Outbox::Admission::queued);
+  ASSERT_TRUE(run_until(io_, [&] { return sizes.size() == 2; }));
+  EXPECT_EQ(sizes[0], 10u);
+  EXPECT_EQ(sizes[1], (100u << 20) + 5);
+}
+
+TEST_F(EndpointTest, APortThatIsTakenIsSaidInWords) {
+  TestNode a(io_, "a@127.0.0.1", options());
+  EndpointOptions same = options();
+  same.node_name = "b@127.0.0.1";
+  same.listen_address = "127.0.0.1";
+  same.listen_port = port_;
+  Endpoint second(io_, same, {});
+  const Result<std::uint16_t> port = second.listen();
+  ASSERT_FALSE(port.has_value());
+  EXPECT_EQ(port.error().code, ErrorCode::already_exists);
+  same.listen_address = "nowhere";
+  EXPECT_EQ(Endpoint(io_, same, {}).listen().error().code, ErrorCode::invalid_argument);
+}
+
+TEST_F(EndpointTest, StoppingEndsEverything) {
+  TestNode a(io_, "a@127.0.0.1", options());
+  auto b = std::make_unique<TestNode>(io_, "b@127.0.0.2", options());
+  auto& outcome = a.dial(b->name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome && b->endpoint->connection(a.name); }));
+  tcp::acceptor silent(io_, {asio::ip::make_address("127.0.0.3"), port_});
+  auto& pending = b->dial("s@127.0.0.3");
+  b->endpoint->stop();
+  ASSERT_TRUE(run_until(
+      io_, [&] { return pending.has_value() && a.events.size() == 2 && b->events.size() == 2; }));
+  EXPECT_EQ(pending->error().code, ErrorCode::unavailable);
+  b.reset();
+  auto& again = a.dial("b@127.0.0.2");
+  ASSERT_TRUE(run_until(io_, [&] { return again.has_value(); }));
+  EXPECT_EQ(again->error().code, ErrorCode::unavailable);
+}
+
+}  // namespace
+}  // namespace rakv::dist
