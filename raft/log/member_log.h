@@ -114,6 +114,11 @@ class MemberLog {
 
   std::size_t segment_count() const { return segments_.size(); }
   std::uint64_t memory_bytes() const { return memory_.bytes(); }
+  std::size_t memory_entries() const { return memory_.size(); }
+  /// The contiguous run of entries in memory.
+  std::optional<IndexRange> memory_range() const { return memory_.tail_range(); }
+  /// From the lowest to the highest index that is in segments.
+  std::optional<IndexRange> segments_range() const;
 
  private:
   friend class LogSystem;

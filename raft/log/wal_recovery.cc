@@ -88,7 +88,8 @@ class WalParser {
     bool finished = false;
     while (!finished && at < bytes_.size()) {
       const auto record = view_record(bytes(), at);
-      if (!record || !record->checksum_ok || record->truncate) break;
+      // We always write a checksum; 0 ("not checked") is a hole.
+      if (!record || !record->checksum_ok || record->adler == 0 || record->truncate) break;
       if (record->uid == kBatchMarkUid) {
         const auto mark = mark_of(*record);
         if (!mark || !mark_fits(*mark, at)) break;
@@ -132,16 +133,16 @@ class WalParser {
   /// A write that was cut off leaves sectors of zeros or the end of the file in its place; anything
   /// else in the last batch is damage to what may have been acknowledged.
   bool missing_bytes_explain(std::size_t bad) const {
-    if (bad == bytes_.size()) return true;
+    const std::size_t mark_at = bytes_.size() - kWalMarkSize;  // the file begins with a mark
+    const bool spoilt_mark = mark_at >= trusted_ && looks_like_mark(mark_at);
+    if (bad == bytes_.size()) return !spoilt_mark;
     for (std::size_t at = trusted_; at < bytes_.size();) {
       const std::size_t end = std::min((at / kSectorSize + 1) * kSectorSize, bytes_.size());
       // Also the piece of a sector behind the last durable byte, and the last piece of the file.
       if (all_zero(bytes().substr(at, end - at))) return true;
       at = end;
     }
-    if (find_mark(bad, true)) return false;
-    const std::size_t rest = bytes_.size() - bad;
-    if (rest == kWalMarkSize && looks_like_mark(bad)) return false;
+    if (spoilt_mark || find_mark(bad, true)) return false;
     return !view_record(bytes(), bad);
   }
 

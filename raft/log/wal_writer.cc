@@ -66,6 +66,8 @@ Result<void> WalWriter::open_next_file() {
     return done;
   }
   number_ = number;  // the name is taken from here on, whatever happens
+  file = disk_.open_write(path_of(number, ".wal"));  // so that errors name the file as it is called
+  if (!file) return file.error();
   if (auto done = disk_.sync_directory(directory_); !done) return done;
   file_ = std::move(*file);
   offset_ = head.size();

@@ -1,0 +1,173 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cnode/etf/writer.h"
+#include "raft/log/memory_disk.h"
+#include "raft/log/system.h"
+
+// What the log's tests share: terms, entries, and a LogSystem on one thread.
+
+namespace rakv::log::testing {
+
+/// The seed of a randomised test: RAKV_SEED, or `standard`. Printed, so that a failure can be
+/// repeated.
+inline std::uint64_t seed_of_test(std::uint64_t standard) {
+  const char* given = std::getenv("RAKV_SEED");
+  const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : standard;
+  std::printf("RAKV_SEED=%llu\n", static_cast<unsigned long long>(seed));
+  return seed;
+}
+
+/// ETF of a binary with these bytes.
+inline SharedBytes payload(std::string_view text) {
+  etf::Writer writer;
+  writer.version().binary(text);
+  return SharedBytes::copy_of(writer.view());
+}
+
+inline Entry entry(Index index, Term term, const std::string& text = "value") {
+  return {index, term, payload(text + " " + std::to_string(index) + "/" + std::to_string(term))};
+}
+
+inline std::vector<Entry> entries(Index first, Index last, Term term,
+                                  const std::string& text = "value") {
+  std::vector<Entry> made;
+  for (Index index = first; index <= last; ++index) made.push_back(entry(index, term, text));
+  return made;
+}
+
+inline EncodedTerm atom_term(std::string_view name) {
+  etf::Writer writer;
+  writer.version().atom(name);
+  return writer.take();
+}
+
+inline EncodedTerm empty_map() { return std::string("\x83\x74\0\0\0\0", 6); }
+
+inline EncodedTerm machine_term() {
+  etf::Writer writer;
+  writer.version().tuple(3).atom("module").atom("ra_kv").map(0);
+  return writer.take();
+}
+
+inline ServerConfig config(const std::string& name, const std::string& uid,
+                           const std::string& node = "a@host") {
+  ServerConfig made;
+  made.id = {name, node};
+  made.uid = uid;
+  made.cluster_name = atom_term("kv");
+  made.initial_members = {{name, node}};
+  made.machine = machine_term();
+  made.log_init_args = empty_map();
+  return made;
+}
+
+inline SnapshotMeta snapshot_meta(Index index, Term term) {
+  etf::Writer cluster;
+  cluster.version().map(1).tuple(2).atom("kv").atom("a@host").map(0);
+  return {index, term, cluster.take(), 0};
+}
+
+/// Notes what a system tells its owner.
+struct Watcher final : LogSystemObserver {
+  std::vector<std::string> events;
+  void wal_down(const Error& error) override { events.push_back("down: " + error.message); }
+  void wal_up() override { events.push_back("up"); }
+  void trouble(const Error& error) override { events.push_back("trouble: " + error.message); }
+};
+
+inline LogSystemOptions small_options() {
+  LogSystemOptions options;
+  options.wal_thread = false;
+  options.wal.salt_seed = 7;
+  options.segment.max_entries = 16;
+  return options;
+}
+
+/// A LogSystem whose threads are all this one.
+struct Store {
+  ManualExecutor owner;
+  ManualExecutor worker;
+  Watcher watcher;
+  std::unique_ptr<LogSystem> system;
+
+  explicit Store(Disk& disk, LogSystemOptions options = small_options(),
+                 const std::string& directory = "/data/a@host") {
+    auto opened = LogSystem::open(directory, disk, owner, worker, options);
+    if (!opened) {
+      error = opened.error();
+      return;
+    }
+    system = std::move(*opened);
+    system->set_observer(&watcher);
+  }
+  ~Store() {
+    system.reset();
+    owner.clear();
+    worker.clear();
+  }
+
+  /// Until nothing is left to do.
+  void settle() {
+    for (bool worked = true; worked;) {
+      worked = owner.run_all() > 0;
+      worked = worker.run_all() > 0 || worked;
+      worked = system->wal_writer().run_one_batch() || worked;
+    }
+  }
+
+  MemberLog* add(const std::string& name, const std::string& uid) {
+    Result<MemberLog*> outcome = make_error(ErrorCode::timeout, "no answer");
+    system->register_server(config(name, uid), [&](Result<MemberLog*> got) { outcome = got; });
+    settle();
+    return outcome ? *outcome : nullptr;
+  }
+
+  Result<void> vote(const std::string& uid, Term term, std::optional<ServerId> voted_for) {
+    Result<void> outcome = make_error(ErrorCode::timeout, "no answer");
+    system->store_term_vote(uid, term, std::move(voted_for),
+                            [&](Result<void> got) { outcome = std::move(got); });
+    settle();
+    return outcome;
+  }
+
+  Result<void> snapshot(MemberLog& log, Index index, Term term, IndexSet live) {
+    Result<void> outcome = make_error(ErrorCode::timeout, "no answer");
+    log.write_snapshot(snapshot_meta(index, term), payload("state"), std::move(live),
+                       [&](Result<void> got) { outcome = std::move(got); });
+    settle();
+    return outcome;
+  }
+
+  Result<void> install(MemberLog& log, Index index, Term term, IndexSet live) {
+    Result<void> outcome = make_error(ErrorCode::timeout, "no answer");
+    log.install_snapshot(snapshot_meta(index, term), payload("state"), std::move(live),
+                         [&](Result<void> got) { outcome = std::move(got); });
+    settle();
+    return outcome;
+  }
+
+  std::optional<Error> error;
+};
+
+/// The text of entry `index` as read back, or what went wrong.
+inline std::string text_at(const MemberLog& log, Index index) {
+  const auto read = log.read_blocking(index);
+  if (!read) return "error: " + read.error().message;
+  etf::Cursor cursor(read->payload.view());
+  cursor.version();
+  const auto text = cursor.binary();
+  return text ? std::string(*text) : "not a binary";
+}
+
+inline std::string expected_text(Index index, Term term, const std::string& text = "value") {
+  return text + " " + std::to_string(index) + "/" + std::to_string(term);
+}
+
+}  // namespace rakv::log::testing
