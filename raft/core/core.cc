@@ -146,6 +146,10 @@ void Core::on(event::NodeUp& event) {
   if (leader == nullptr) return;
   for (auto& [id, peer] : leader->peers) {
     if (id.node() != event.node) continue;
+    // What was under way when the link broke is lost. Lost entries show by themselves; a lost
+    // commit index would not (ra leaves such a peer behind until the next command), so the next
+    // tick tells it again.
+    peer.commit_index_sent = Index(0);
     if (peer.status == PeerStatus::snapshot_backoff) emit(effect::CancelSnapshotRetryTimer{id});
     if (peer.status == PeerStatus::disconnected || peer.status == PeerStatus::snapshot_backoff) {
       peer.status = PeerStatus::normal;

@@ -55,9 +55,10 @@ std::optional<std::string> ClusterInvariants::check(const Core& core) {
       return violation(core, "second leader of a term, the first was " + to_string(entry->second));
     }
     if (fresh) {
-      for (const auto& [index, term] : applied_) {
-        const std::optional<Term> own = log.term_at(index);
-        if (index > log.snapshot().index && own != term) {
+      for (const auto& [index, applied] : applied_) {
+        const bool must_have =
+            applied.known_committed_in < core.current_term() && index > log.snapshot().index;
+        if (must_have && log.term_at(index) != applied.term) {
           return violation(core,
                            "elected without the committed entry " + std::to_string(index.value()));
         }
@@ -70,8 +71,8 @@ std::optional<std::string> ClusterInvariants::check(const Core& core) {
     if (index == Index(0)) continue;
     const std::optional<Term> term = log.term_at(index);
     if (!term) return violation(core, "applied an entry it does not have");
-    const auto [entry, fresh] = applied_.emplace(index, *term);
-    if (entry->second != *term) {
+    const auto [entry, fresh] = applied_.emplace(index, Applied{*term, core.current_term()});
+    if (entry->second.term != *term) {
       return violation(
           core, "applied another entry at " + std::to_string(index.value()) + " than others did");
     }

@@ -43,8 +43,13 @@ class ClusterInvariants {
 
  private:
   std::map<Term, ServerId> leaders_;
-  /// Terms of all entries some member has applied.
-  std::map<Index, Term> applied_;
+  struct Applied {
+    Term term;
+    /// The term of the member that was first to apply it: leaders of later terms must have the
+    /// entry.
+    Term known_committed_in;
+  };
+  std::map<Index, Applied> applied_;
   std::map<ServerId, Index> applied_up_to_;
 };
 

@@ -108,6 +108,11 @@ void World::crash(const std::string& name, std::size_t keep) {
       while (!queue.empty()) drop(link.first, link.second);
     }
   }
+  announce_down(name);
+}
+
+/// Whoever monitors this member hears of its end.
+void World::announce_down(const std::string& name) {
   for (auto& [other, peer] : members_) {
     if (peer.core != nullptr && peer.monitored == server(name)) {
       peer.monitored.reset();
@@ -150,7 +155,10 @@ std::vector<std::string> World::step(const std::string& name, Event event) {
     if (checks_cluster) {
       if (auto wrong = cluster_invariants.check(*member.core)) note(*wrong);
     }
-    if (member.core->stopped()) member.core.reset();
+    if (member.core->stopped()) {
+      member.core.reset();
+      announce_down(name);
+    }
     if (pending_installs_.erase(name) > 0 && alive(name)) {
       for (std::string& line : finish_install(name, true)) lines.push_back(std::move(line));
     }
@@ -202,6 +210,10 @@ void World::drop(const std::string& from, const std::string& to) {
   Event event = std::move(queue.front());
   queue.pop_front();
   if (const auto* call = std::get_if<event::InstallSnapshot>(&event)) fail_call(call->call);
+  // The end of a transfer is the sender's own knowledge, whatever becomes of the link.
+  if (std::holds_alternative<event::SnapshotTransferEnded>(event) && alive(to)) {
+    own_[to].push_back(std::move(event));
+  }
 }
 
 CallToken World::new_call(PeerCall call) {
@@ -343,6 +355,10 @@ void World::carry_out(const std::string& name, Effect& any) {
     fail_call(dropped->token);
   } else if (auto* monitor = std::get_if<effect::MonitorLeader>(&any)) {
     member.monitored = monitor->leader;
+    if (members_.contains(monitor->leader.node()) && !alive(monitor->leader.node())) {
+      member.monitored.reset();
+      own_[name].push_back(event::LeaderDown{monitor->leader, event::DownReason::other});
+    }
   } else if (std::holds_alternative<effect::DemonitorLeader>(any)) {
     member.monitored.reset();
   } else if (auto* send = std::get_if<effect::SendAppendEntries>(&any)) {

@@ -92,6 +92,7 @@ class World {
     bool last = false;
   };
 
+  void announce_down(const std::string& name);
   void start_core(const std::string& name);
   void carry_out(const std::string& name, Effect& effect);
   void send_snapshot(const std::string& name, const effect::SendSnapshot& send);
