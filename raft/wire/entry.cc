@@ -1,0 +1,225 @@
+#include "raft/wire/entry.h"
+
+#include <cstring>
+#include <utility>
+
+#include "cnode/base/check.h"
+#include "cnode/etf/cursor.h"
+#include "cnode/etf/writer.h"
+#include "raft/wire/ids.h"
+#include "raft/wire/map_pairs.h"
+
+namespace rakv::wire {
+
+namespace {
+
+/// Runs of constant bytes around the variable parts of a user command.
+constexpr std::string_view kUserHead("\x83\x68\x04\x77\x04$usr\x74\x00\x00\x00", 13);
+constexpr std::string_view kTsKey("\x77\x02ts", 4);
+constexpr std::string_view kFromKey(
+    "\x77\x04"
+    "from",
+    6);
+
+constexpr std::string_view kNoreply("\x77\x07noreply", 9);
+
+/// An integer in at most 11 bytes, without touching the heap.
+struct SmallInteger {
+  char bytes[11];
+  std::size_t size = 0;
+
+  explicit SmallInteger(std::int64_t value) {
+    if (value >= 0 && value < 256) {
+      bytes[0] = 97;
+      bytes[1] = static_cast<char>(value);
+      size = 2;
+      return;
+    }
+    const bool negative = value < 0;
+    std::uint64_t magnitude = static_cast<std::uint64_t>(value);
+    if (value >= INT32_MIN && value <= INT32_MAX) {
+      bytes[0] = 98;
+      for (std::size_t i = 0; i < 4; ++i) bytes[4 - i] = static_cast<char>(magnitude >> (8 * i));
+      size = 5;
+      return;
+    }
+    if (negative) magnitude = ~magnitude + 1;
+    bytes[0] = 110;
+    bytes[2] = negative ? 1 : 0;
+    size = 3;
+    for (; magnitude != 0; magnitude >>= 8) bytes[size++] = static_cast<char>(magnitude);
+    bytes[1] = static_cast<char>(size - 3);
+  }
+  std::string_view view() const { return {bytes, size}; }
+};
+
+void write_meta(etf::Writer& writer, std::int64_t ts_ms, std::string_view from) {
+  writer.map(from.empty() ? 1 : 2);
+  if (!from.empty()) writer.atom("from").raw(from);
+  writer.atom("ts").integer(ts_ms);
+}
+
+/// The Mode of a client's `{command, _, {_, _, Mode}}`; empty if it can't be read.
+std::string_view mode_of_request(std::string_view request) {
+  etf::Cursor cursor(request);
+  if (cursor.kind() != etf::TermKind::tuple) return {};
+  std::optional<std::uint32_t> arity = cursor.tuple();
+  if (arity == 2U && cursor.is_atom("leader_call")) arity = cursor.tuple();
+  if (arity != 3U || !cursor.is_atom("command")) return {};
+  cursor.skip();
+  if (!cursor.tuple(3)) return {};
+  cursor.skip();
+  cursor.skip();
+  return cursor.skip().value_or(std::string_view{});
+}
+
+void parse_meta(std::string_view meta, EntryView& view) {
+  view.meta = meta;
+  etf::Cursor cursor(meta);
+  if (cursor.kind() != etf::TermKind::map) return;
+  for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
+    if (key == "ts") {
+      view.ts = etf::Cursor(value).i64();
+    } else if (key == "from") {
+      view.from = value;
+    }
+  });
+}
+
+/// Reads a command's elements behind its tag; false if they are not what the tag promises.
+bool parse_elements(etf::Cursor& cursor, std::uint32_t arity, EntryView& view) {
+  if (arity == 3 && cursor.is_atom("noop")) {
+    view.kind = raft::EntryKind::noop;
+  } else if (arity != 4) {
+    return false;
+  } else if (cursor.is_atom("$usr")) {
+    view.kind = raft::EntryKind::user;
+  } else if (cursor.is_atom("$ra_cluster_change")) {
+    view.kind = raft::EntryKind::cluster_change;
+  } else if (cursor.is_atom("$ra_cluster")) {
+    view.kind = raft::EntryKind::cluster_delete;
+  } else {
+    return false;
+  }
+  const std::optional<std::string_view> meta = cursor.skip();
+  if (!meta) return false;
+  parse_meta(*meta, view);
+  switch (view.kind) {
+    case raft::EntryKind::user:
+      view.data = cursor.skip().value_or(std::string_view{});
+      break;
+    case raft::EntryKind::noop:
+      view.machine_version = cursor.u64().value_or(0);
+      return cursor.at_end();
+    case raft::EntryKind::cluster_change:
+      if (auto cluster = read_cluster(cursor)) {
+        view.cluster = std::make_shared<const raft::Cluster>(std::move(*cluster));
+      }
+      break;
+    case raft::EntryKind::cluster_delete:
+      if (!cursor.is_atom("delete")) return false;
+      break;
+    case raft::EntryKind::unknown:
+      return false;
+  }
+  view.mode = cursor.skip().value_or(std::string_view{});
+  return cursor.at_end();
+}
+
+}  // namespace
+
+SharedBytes encode_user(std::int64_t ts_ms, std::string_view from, std::string_view data,
+                        std::string_view mode) {
+  const SmallInteger ts(ts_ms);
+  const std::size_t from_size = from.empty() ? 0 : kFromKey.size() + from.size();
+  SharedBytes payload = SharedBytes::uninitialized(
+      kUserHead.size() + 1 + from_size + kTsKey.size() + ts.size + data.size() + mode.size());
+  char* end = payload.mutable_data();
+  const auto put = [&end](std::string_view bytes) {
+    std::memcpy(end, bytes.data(), bytes.size());
+    end += bytes.size();
+  };
+  put(kUserHead);
+  *end++ = from.empty() ? 1 : 2;
+  if (!from.empty()) {
+    put(kFromKey);
+    put(from);
+  }
+  put(kTsKey);
+  put(ts.view());
+  put(data);
+  put(mode);
+  return payload;
+}
+
+SharedBytes encode_noop(std::int64_t ts_ms, raft::MachineVersion version) {
+  etf::Writer writer;
+  writer.version().tuple(3).atom("noop");
+  write_meta(writer, ts_ms, {});
+  writer.u64(version);
+  return SharedBytes::copy_of(writer.view());
+}
+
+SharedBytes encode_cluster_change(std::int64_t ts_ms, std::string_view from,
+                                  const raft::Cluster& cluster, const raft::Peers* peers,
+                                  std::string_view mode) {
+  etf::Writer writer;
+  writer.version().tuple(4).atom("$ra_cluster_change");
+  write_meta(writer, ts_ms, from);
+  write_cluster_change_map(writer, cluster, peers);
+  writer.raw(mode);
+  return SharedBytes::copy_of(writer.view());
+}
+
+SharedBytes encode_forced_cluster_change(const raft::Cluster& cluster, const raft::Peers* peers) {
+  etf::Writer writer;
+  writer.version().tuple(4).atom("$ra_cluster_change").atom("undefined");
+  write_cluster_change_map(writer, cluster, peers);
+  writer.atom("no_reply");
+  return SharedBytes::copy_of(writer.view());
+}
+
+SharedBytes encode_cluster_delete(std::int64_t ts_ms, std::string_view from,
+                                  std::string_view mode) {
+  etf::Writer writer;
+  writer.version().tuple(4).atom("$ra_cluster");
+  write_meta(writer, ts_ms, from);
+  writer.atom("delete").raw(mode);
+  return SharedBytes::copy_of(writer.view());
+}
+
+SharedBytes encode_core_entry(const raft::Entry& entry, std::int64_t ts_ms, std::string_view from,
+                              std::string_view request, const raft::Peers* peers) {
+  if (entry.kind == raft::EntryKind::noop) return encode_noop(ts_ms, entry.machine_version);
+  RAKV_CHECK_MSG(entry.kind == raft::EntryKind::cluster_change && entry.cluster != nullptr,
+                 "the core makes noops and cluster changes only");
+  if (entry.origin == raft::EntryOrigin::forced) {
+    return encode_forced_cluster_change(*entry.cluster, peers);
+  }
+  std::string_view mode = mode_of_request(request);
+  if (mode.empty()) mode = kNoreply;
+  return encode_cluster_change(ts_ms, from, *entry.cluster, peers, mode);
+}
+
+EntryView parse_entry(std::string_view payload) {
+  EntryView view;
+  etf::Cursor cursor(payload);
+  if (!cursor.version() || cursor.kind() != etf::TermKind::tuple) return view;
+  const std::optional<std::uint32_t> arity = cursor.tuple();
+  if (arity && parse_elements(cursor, *arity, view)) return view;
+  return EntryView{};
+}
+
+raft::Entry to_core_entry(raft::Index index, raft::Term term, SharedBytes payload) {
+  EntryView view = parse_entry(payload.view());
+  raft::Entry entry;
+  entry.index = index;
+  entry.term = term;
+  entry.kind = view.kind;
+  entry.machine_version = view.machine_version;
+  entry.cluster = std::move(view.cluster);
+  entry.payload = std::move(payload);
+  return entry;
+}
+
+}  // namespace rakv::wire
