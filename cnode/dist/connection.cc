@@ -34,7 +34,7 @@ Connection::Connection(asio::io_context& io, std::unique_ptr<Transport> transpor
 Connection::~Connection() = default;
 
 void Connection::start(Handlers handlers) {
-  RAKV_CHECK(!started_);
+  RAKV_CHECK(!started_ && handlers.on_message);
   started_ = true;
   handlers_ = std::move(handlers);
   if (closed_) {

@@ -216,8 +216,8 @@ struct Registrar::State : std::enable_shared_from_this<Registrar::State> {
     if (!creation) return failed(number, creation.error().code, creation.error().message);
     if (!*creation) return read(number);
     timer.cancel();
-    reap_daemon();
     registered = true;
+    reap_daemon_soon();
     if (std::exchange(succeeded_once, true)) {
       // The creation stays what it was: pids of this life are out in the world with it.
       note("registered again with epmd as " + registration.alive_name);
@@ -271,6 +271,17 @@ struct Registrar::State : std::enable_shared_from_this<Registrar::State> {
 
   void reap_daemon() {
     if (daemon > 0 && ::waitpid(daemon, nullptr, WNOHANG) != 0) daemon = -1;
+  }
+
+  /// epmd's parent process ends right after it has become a daemon; till it is reaped it is a
+  /// zombie.
+  void reap_daemon_soon() {
+    reap_daemon();
+    if (daemon <= 0) return;
+    timer.expires_after(kDaemonRetryInterval);
+    timer.async_wait([self = shared_from_this()](error_code error) {
+      if (!error) self->reap_daemon_soon();
+    });
   }
 
   void retry_after(std::chrono::milliseconds pause) {
