@@ -11,8 +11,8 @@ namespace rakv::etf {
 /// Erlang's order of terms (`<`, `==`): number < atom < reference < fun < port < pid < tuple < map
 /// < [] < list < bitstring; integers and floats by value, as OTP compares them; maps by size, then
 /// keys in the order of keys (every integer before every float), then values. `equivalent` is `==`:
-/// 1 and 1.0 are equivalent. Closures are ordered by their bytes, which is a fixed order but not
-/// OTP's. Both are terms without version byte. Error: malformed, limit_exceeded.
+/// 1 and 1.0 are equivalent. Native records are ordered by their bytes, which is a fixed order
+/// but not OTP's. Both are terms without version byte. Error: malformed, limit_exceeded.
 Result<std::weak_ordering> compare(std::string_view left, std::string_view right,
                                    const Limits& limits = {});
 
