@@ -311,9 +311,10 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
 
 void MemberLog::set_live_indexes(IndexSet live_indexes, DoneCallback done) {
   RAKV_CHECK(snapshot_);
+  std::string encoded_indexes = encode_indexes_file(live_indexes);
   system_.run_on(
       system_.background(),
-      [&disk = system_.disk_, bytes = encode_indexes_file(live_indexes),
+      [&disk = system_.disk_, bytes = std::move(encoded_indexes),
        path = directory() + "/snapshots/" +
               snapshot_directory_name({snapshot_->meta.index, snapshot_->meta.term}) +
               "/indexes"] { return replace_file(disk, path, bytes); },
