@@ -193,6 +193,7 @@ void Core::await_catch_up(Condition condition, const ServerId& leader, AppendEnt
 void Core::acknowledge_written() {
   if (!leader_ || *leader_ == id_ || validated_ == Index(0)) return;
   AppendEntriesReply reply = append_entries_reply(true);
+  reply.next_index = std::min(reply.next_index, std::max(validated_, log_.snapshot().index) + 1);
   reply.last_index = std::max(std::min(reply.last_index, validated_), log_.snapshot().index);
   reply.last_term = log_.term_at(reply.last_index).value_or(Term());
   emit(effect::SendAppendEntriesReply{*leader_, reply});

@@ -26,6 +26,7 @@ class RandomRun {
     for (std::size_t i = 0; i < size; ++i) names.push_back(next_name());
     for (const std::string& name : names) world_.add(name, names);
     loss_ = pick(3) == 0 ? 0 : pick(20);
+    turbulent_ = one_in(2);
     step(names.front(), event::TriggerElection{CallToken(next_token_++)});
   }
 
@@ -70,11 +71,19 @@ class RandomRun {
     if (!world_.alive(name) && !crashed_.contains(name)) gone_.insert(name);
   }
 
+  bool is_new(const std::string& name) {
+    return world_.alive(name) && world_.at(name).core->log().last().index == Index(0);
+  }
+
   void deliver_any() {
     const auto busy = world_.busy_links();
     if (busy.empty()) return;
     const auto& [from, to] = busy[pick(busy.size())];
-    if (loss_ > 0 && pick(100) < loss_) {
+    // A newcomer that never heard of a leader may know members by its start configuration that
+    // never became any; told to elect itself it could win with them. Operators don't do that, and
+    // ra would not survive it either.
+    const bool misled = world_.peek(from, to) == "election_timeout" && is_new(to);
+    if (misled || (loss_ > 0 && pick(100) < loss_)) {
       show(to, "lost from " + from + " " + world_.peek(from, to), {});
       world_.drop(from, to);
       return;
@@ -247,7 +256,14 @@ class RandomRun {
       restart_one();
       return;
     }
-    if (what < 600) {
+    if (turbulent_ && one_in(40)) {
+      if (is_new(name)) return;
+      step(name, event::ElectionRequested{}, "election requested");
+    } else if (turbulent_ && one_in(100)) {
+      crash(name);
+    } else if (turbulent_ && one_in(30)) {
+      restart_one();
+    } else if (what < 600) {
       deliver_any();
     } else if (what < 750) {
       write_some(name);
@@ -312,7 +328,7 @@ class RandomRun {
     }
     // If the trigger was lost before anything was written, everyone is new and silent again.
     const std::string first = world_.members().begin()->first;
-    if (world_.alive(first) && world_.at(first).core->log().last().index == Index(0)) {
+    if (is_new(first)) {
       step(first, event::TriggerElection{CallToken(next_token_++)}, "trigger_election");
     }
     std::string asked;
@@ -404,6 +420,8 @@ class RandomRun {
   std::size_t names_made_ = 0;
   std::uint64_t next_token_ = 1;
   std::uint64_t loss_ = 0;
+  /// Elections and crashes come thick and fast.
+  bool turbulent_ = false;
   std::set<std::string> crashed_;
   std::set<std::string> gone_;
   std::set<std::string> down_logs_;
