@@ -83,7 +83,8 @@ class RandomRun {
     // never became any; told to elect itself it could win with them. Operators don't do that, and
     // ra would not survive it either.
     const bool misled = world_.peek(from, to) == "election_timeout" && is_new(to);
-    if (misled || (loss_ > 0 && pick(100) < loss_)) {
+    const bool cut = from == isolated_ || to == isolated_;
+    if (misled || cut || (loss_ > 0 && pick(100) < loss_)) {
       show(to, "lost from " + from + " " + world_.peek(from, to), {});
       world_.drop(from, to);
       return;
@@ -256,6 +257,7 @@ class RandomRun {
       restart_one();
       return;
     }
+    if (one_in(isolated_.empty() ? 400 : 150)) isolated_ = isolated_.empty() ? name : "";
     if (turbulent_ && one_in(40)) {
       if (is_new(name)) return;
       step(name, event::ElectionRequested{}, "election requested");
@@ -312,6 +314,7 @@ class RandomRun {
   /// must come to agree and a new command must be applied everywhere.
   std::string heal() {
     loss_ = 0;
+    isolated_.clear();
     while (!crashed_.empty()) restart_one();
     for (auto& [name, member] : world_.members()) {
       if (!world_.alive(name)) continue;
@@ -420,6 +423,8 @@ class RandomRun {
   std::size_t names_made_ = 0;
   std::uint64_t next_token_ = 1;
   std::uint64_t loss_ = 0;
+  /// The member whose links are cut for a while.
+  std::string isolated_;
   /// Elections and crashes come thick and fast.
   bool turbulent_ = false;
   std::set<std::string> crashed_;
