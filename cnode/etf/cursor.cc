@@ -113,33 +113,70 @@ struct Frame {
   bool list = false;            ///< a tail follows the elements
 };
 
-constexpr std::size_t kInlineDepth = 64;
+constexpr std::size_t kInlineDepth = 64;  // as the docstring of Cursor says
+
+/// Takes a leaf of one of the commonest forms without decoding it: small integers, atoms in ASCII,
+/// binaries, []. False for anything else, also when it is malformed.
+bool skip_common_leaf(std::string_view input, std::size_t& position) {
+  const std::size_t left = input.size() - position;
+  if (left < 2) return false;
+  std::size_t size = 0;
+  switch (byte_at(input, position)) {
+    case scan::kSmallInteger:
+      size = 2;
+      break;
+    case scan::kInteger:
+      size = 5;
+      break;
+    case scan::kSmallAtomUtf8:
+      size = std::size_t{2} + byte_at(input, position + 1);
+      if (size > left || !scan::is_ascii(input.substr(position + 2, size - 2))) return false;
+      break;
+    case scan::kBinary:
+      if (left < 5) return false;
+      size = std::size_t{5} + load32(input.data() + position + 1);
+      break;
+    case scan::kNil:
+      size = 1;
+      break;
+    default:
+      return false;
+  }
+  if (size > left) return false;
+  position += size;
+  return true;
+}
 
 /// Finds the end of the term at `position`, or returns false.
 bool skip_term(std::string_view input, std::size_t& position, std::uint32_t max_depth) {
+  if (position >= input.size()) return false;
+  if (skip_common_leaf(input, position)) return true;
   scan::SmallStack<Frame, kInlineDepth> stack;
   Item item;
   for (;;) {
-    if (!scan::read_head(input, position, item)) return false;
-    position = item.end;
-    switch (item.kind) {
-      case TermKind::tuple:
-      case TermKind::record:
-        stack.push({item.count, 0, false});
-        break;
-      case TermKind::map:
-        stack.push({std::uint64_t{item.count} * 2, 0, false});
-        break;
-      case TermKind::list:
-        stack.push({item.count, 0, true});
-        break;
-      case TermKind::fun:
-        stack.push({item.count, item.fun.end, false});
-        break;
-      default:
-        break;
+    if (position >= input.size()) return false;
+    if (!skip_common_leaf(input, position)) {
+      if (!scan::read_head(input, position, item)) return false;
+      position = item.end;
+      switch (item.kind) {
+        case TermKind::tuple:
+        case TermKind::record:
+          stack.push({item.count, 0, false});
+          break;
+        case TermKind::map:
+          stack.push({std::uint64_t{item.count} * 2, 0, false});
+          break;
+        case TermKind::list:
+          stack.push({item.count, 0, true});
+          break;
+        case TermKind::fun:
+          stack.push({item.count, item.fun.end, false});
+          break;
+        default:
+          break;
+      }
+      if (stack.size() > max_depth) return false;
     }
-    if (stack.size() > max_depth) return false;
     // Close what is complete. A list's frame goes before its tail is read, so a chain of tails does
     // not nest.
     for (;;) {
@@ -326,11 +363,12 @@ std::optional<bool> Cursor::boolean() {
 }
 
 std::optional<std::uint64_t> Cursor::u64() {
-  Item item;
-  if (ok_ && kind() == TermKind::integer && scan::read_head(input_, position_, item) &&
-      !item.integer.negative && item.integer.big.empty()) {
-    position_ = item.end;
-    return item.integer.small;
+  scan::Integer integer;
+  std::size_t after = position_;
+  if (ok_ && scan::read_integer(input_, after, integer) && !integer.negative &&
+      integer.big.empty()) {
+    position_ = after;
+    return integer.small;
   }
   ok_ = false;
   return std::nullopt;
@@ -349,11 +387,11 @@ std::optional<std::uint32_t> Cursor::u32() {
 }
 
 std::optional<std::int64_t> Cursor::i64() {
-  Item item;
+  scan::Integer integer;
+  std::size_t after = position_;
   std::int64_t value = 0;
-  if (ok_ && kind() == TermKind::integer && scan::read_head(input_, position_, item) &&
-      item.integer.to_i64(value)) {
-    position_ = item.end;
+  if (ok_ && scan::read_integer(input_, after, integer) && integer.to_i64(value)) {
+    position_ = after;
     return value;
   }
   ok_ = false;

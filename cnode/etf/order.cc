@@ -467,15 +467,38 @@ Result<std::string_view> canonical_view(std::string_view term, std::string& made
   return std::string_view(made);
 }
 
+/// The order of two whole canonical terms of the same common form, which needs no walk: binaries,
+/// small integers, short atoms. Integers and atoms have no equal that is not the same, so this is
+/// the order of keys too.
+std::optional<int> compare_plain(std::string_view left, std::string_view right) {
+  if (left.empty() || right.empty() || left[0] != right[0]) return std::nullopt;
+  switch (scan::byte_at(left, 0)) {
+    case scan::kBinary:
+      return left.size() < 5 || right.size() < 5
+                 ? std::nullopt
+                 : std::optional(compare_bytes(left.substr(5), right.substr(5)));
+    case scan::kSmallInteger:
+      return compare_bytes(left.substr(1), right.substr(1));
+    case scan::kSmallAtomUtf8:
+      return left.size() < 2 || right.size() < 2
+                 ? std::nullopt
+                 : std::optional(compare_bytes(left.substr(2), right.substr(2)));
+    default:
+      return std::nullopt;
+  }
+}
+
 }  // namespace
 
 std::weak_ordering compare_canonical(std::string_view left, std::string_view right) {
   if (left == right) return std::weak_ordering::equivalent;
+  if (const auto order = compare_plain(left, right)) return *order <=> 0;
   return Comparer(left, right, false).run() <=> 0;
 }
 
 std::strong_ordering compare_keys(std::string_view left, std::string_view right) {
   if (left == right) return std::strong_ordering::equal;
+  if (const auto order = compare_plain(left, right)) return *order <=> 0;
   const int order = Comparer(left, right, true).run();
   // Closures can differ in what does not order them: the process that made them, the version of
   // their module.

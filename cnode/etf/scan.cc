@@ -48,52 +48,6 @@ void set_magnitude(std::string_view magnitude, Integer& integer) {
   if (value == 0) integer.negative = false;
 }
 
-/// The four encodings of integers; `position` is at the tag.
-bool read_integer(std::string_view input, std::size_t& position, Integer& integer) {
-  if (!has(input, position, 1)) return false;
-  std::size_t at = position + 1;
-  integer.big = {};
-  integer.negative = false;
-  switch (byte_at(input, position)) {
-    case kSmallInteger: {
-      if (!has(input, at, 1)) return false;
-      integer.small = byte_at(input, at);
-      position = at + 1;
-      return true;
-    }
-    case kInteger: {
-      std::uint32_t raw = 0;
-      if (!take32(input, at, raw)) return false;
-      const auto value = static_cast<std::int32_t>(raw);
-      integer.negative = value < 0;
-      integer.small = value < 0 ? -static_cast<std::uint64_t>(static_cast<std::int64_t>(value))
-                                : static_cast<std::uint64_t>(value);
-      position = at;
-      return true;
-    }
-    case kSmallBig:
-    case kLargeBig: {
-      std::uint32_t size = 0;
-      if (byte_at(input, position) == kSmallBig) {
-        std::uint8_t small_size = 0;
-        if (!take8(input, at, small_size)) return false;
-        size = small_size;
-      } else if (!take32(input, at, size)) {
-        return false;
-      }
-      std::uint8_t sign = 0;
-      std::string_view magnitude;
-      if (!take8(input, at, sign) || !take(input, at, size, magnitude)) return false;
-      integer.negative = sign != 0;
-      set_magnitude(magnitude, integer);
-      position = at;
-      return true;
-    }
-    default:
-      return false;
-  }
-}
-
 /// FLOAT_EXT: 31 bytes of text, padded with zero bytes.
 bool read_text_float(std::string_view input, std::size_t& position, double& value) {
   std::string_view text;
@@ -213,6 +167,51 @@ bool read_bits(std::string_view input, std::size_t position, Item& item) {
 }
 
 }  // namespace
+
+bool read_integer(std::string_view input, std::size_t& position, Integer& integer) {
+  if (!has(input, position, 1)) return false;
+  std::size_t at = position + 1;
+  integer.big = {};
+  integer.negative = false;
+  switch (byte_at(input, position)) {
+    case kSmallInteger: {
+      if (!has(input, at, 1)) return false;
+      integer.small = byte_at(input, at);
+      position = at + 1;
+      return true;
+    }
+    case kInteger: {
+      std::uint32_t raw = 0;
+      if (!take32(input, at, raw)) return false;
+      const auto value = static_cast<std::int32_t>(raw);
+      integer.negative = value < 0;
+      integer.small = value < 0 ? -static_cast<std::uint64_t>(static_cast<std::int64_t>(value))
+                                : static_cast<std::uint64_t>(value);
+      position = at;
+      return true;
+    }
+    case kSmallBig:
+    case kLargeBig: {
+      std::uint32_t size = 0;
+      if (byte_at(input, position) == kSmallBig) {
+        std::uint8_t small_size = 0;
+        if (!take8(input, at, small_size)) return false;
+        size = small_size;
+      } else if (!take32(input, at, size)) {
+        return false;
+      }
+      std::uint8_t sign = 0;
+      std::string_view magnitude;
+      if (!take8(input, at, sign) || !take(input, at, size, magnitude)) return false;
+      integer.negative = sign != 0;
+      set_magnitude(magnitude, integer);
+      position = at;
+      return true;
+    }
+    default:
+      return false;
+  }
+}
 
 bool Integer::to_i64(std::int64_t& value) const {
   if (!big.empty()) return false;

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "cnode/etf/cursor.h"
@@ -133,6 +134,9 @@ struct Item {
 /// used again.
 bool read_head(std::string_view input, std::size_t position, Item& item);
 
+/// Reads an integer in any of its encodings; gives the position behind it in `position`.
+bool read_integer(std::string_view input, std::size_t& position, Integer& integer);
+
 /// Reads an atom; gives the position behind it in `position`.
 bool read_atom(std::string_view input, std::size_t& position, AtomBytes& atom);
 
@@ -154,16 +158,19 @@ void append_utf8(std::string& out, std::uint32_t code_point);
 /// Decodes one code point at `position` of valid or invalid UTF-8; false when invalid.
 bool next_utf8(std::string_view text, std::size_t& position, std::uint32_t& code_point);
 
-/// A stack whose first `kInline` entries need no allocation.
+/// A stack whose first `kInline` entries need no allocation (and, not being used, no
+/// initialisation).
 template <class T, std::size_t kInline>
 class SmallStack {
+  static_assert(std::is_trivially_copyable_v<T>);
+
  public:
   bool empty() const { return size_ == 0; }
   std::size_t size() const { return size_; }
-  T& top() { return size_ <= kInline ? inline_[size_ - 1] : spill_.back(); }
+  T& top() { return size_ <= kInline ? inline_.items[size_ - 1] : spill_.back(); }
   void push(const T& value) {
     if (size_ < kInline) {
-      inline_[size_] = value;
+      inline_.items[size_] = value;
     } else {
       spill_.push_back(value);
     }
@@ -175,7 +182,12 @@ class SmallStack {
   }
 
  private:
-  T inline_[kInline];
+  union Storage {
+    Storage() {}  // NOLINT(modernize-use-equals-default): the items stay uninitialised
+    T items[kInline];
+  };
+
+  Storage inline_;
   std::vector<T> spill_;
   std::size_t size_ = 0;
 };

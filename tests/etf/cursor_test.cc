@@ -119,7 +119,8 @@ TEST(Cursor, EmptyListsHaveNoTailToRead) {
   EXPECT_EQ(nil.list(), 0u);
   EXPECT_TRUE(nil.list_end(0));
   EXPECT_TRUE(nil.at_end());
-  Cursor header("l" + be32(0) + "j");
+  const std::string zero = "l" + be32(0) + "j";
+  Cursor header(zero);
   EXPECT_EQ(header.list(), 0u);
   EXPECT_TRUE(header.at_end());
   EXPECT_FALSE(Cursor("l" + be32(0) + "a\x01"s).list());
