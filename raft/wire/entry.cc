@@ -75,7 +75,7 @@ std::string_view mode_of_request(std::string_view request) {
 
 void parse_meta(std::string_view meta, EntryView& view) {
   view.meta = meta;
-  etf::Cursor cursor(meta);
+  etf::Cursor cursor(meta, kAnyDepth);
   if (cursor.kind() != etf::TermKind::map) return;
   for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
     if (key == "ts") {
@@ -203,7 +203,7 @@ SharedBytes encode_core_entry(const raft::Entry& entry, std::int64_t ts_ms, std:
 
 EntryView parse_entry(std::string_view payload) {
   EntryView view;
-  etf::Cursor cursor(payload);
+  etf::Cursor cursor(payload, kAnyDepth);
   if (!cursor.version() || cursor.kind() != etf::TermKind::tuple) return view;
   const std::optional<std::uint32_t> arity = cursor.tuple();
   if (arity && parse_elements(cursor, *arity, view)) return view;

@@ -1,7 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <limits>
+#include <optional>
 #include <string_view>
 
 #include "cnode/etf/cursor.h"
@@ -9,6 +10,10 @@
 // Inside the wire room: walking over maps whose unknown pairs do not matter.
 
 namespace rakv::wire {
+
+/// What a BEAM peer could build and store must be read, however deep it nests: an entry that is not
+/// understood here but is there would make replicas differ.
+inline constexpr etf::Limits kAnyDepth{.max_depth = std::numeric_limits<std::uint32_t>::max()};
 
 /// Reads a map and calls `visit(key, value)` for each pair whose key is an atom; `value` is the
 /// encoded value. Other pairs are skipped. False, with the cursor failed, when there is no valid
