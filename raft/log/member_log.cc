@@ -393,4 +393,14 @@ void MemberLog::remove_dead_segments() {
       });
 }
 
+std::optional<IndexRange> MemberLog::segments_range() const {
+  std::optional<IndexRange> range;
+  for (const std::shared_ptr<const Segment>& segment : segments_) {
+    if (segment->slots().empty()) continue;
+    const IndexRange own{segment->slots().front().index, segment->slots().back().index};
+    range = range ? IndexRange{std::min(range->first, own.first), std::max(range->last, own.last)} : own;
+  }
+  return range;
+}
+
 }  // namespace rakv::log

@@ -1,0 +1,90 @@
+#include "cnode/node/gen.h"
+#include "cnode/node/node_impl.h"
+
+namespace rakv::node {
+namespace {
+
+/// The whole message as one string, for a process of this node.
+std::string flatten(const dist::OutMessage& message) {
+  std::vector<std::string_view> parts;
+  message.append_range(0, message.size(), parts);
+  std::string whole;
+  whole.reserve(message.size());
+  for (const std::string_view part : parts) whole.append(part);
+  return whole;
+}
+
+std::string rendered(PayloadWriter payload) {
+  dist::OutMessage message;
+  payload(message);
+  return flatten(message);
+}
+
+Delivery delivery_of(dist::Outbox::Admission admission) {
+  switch (admission) {
+    case dist::Outbox::Admission::queued: return Delivery::queued;
+    case dist::Outbox::Admission::would_block: return Delivery::would_block;
+    case dist::Outbox::Admission::overflow: break;  // the connection is being closed
+  }
+  return Delivery::not_connected;
+}
+
+}  // namespace
+
+Delivery Node::Impl::transmit(dist::Connection& connection, const etf::PidView& from, dist::OutMessage message,
+                              bool may_block) {
+  const dist::SenderKey sender = entity_of(from);
+  return delivery_of(may_block ? connection.send(sender, std::move(message))
+                               : connection.try_send(sender, std::move(message)));
+}
+
+void Node::Impl::signal(std::string_view node, const etf::PidView& from, dist::OutMessage message) {
+  if (const auto peer = connection(node)) transmit(*peer, from, std::move(message), true);
+}
+
+Delivery Node::Impl::send(const etf::PidView& from, const etf::PidView& to, PayloadWriter payload,
+                          bool may_block) {
+  if (is_own(to.node)) {
+    deliver_later(entity_of(to), rendered(payload));
+    return Delivery::queued;
+  }
+  const auto peer = connection(to.node);
+  if (!peer) return Delivery::not_connected;
+  dist::OutMessage message = dist::encode_send(from, to);
+  payload(message);
+  return transmit(*peer, from, std::move(message), may_block);
+}
+
+Delivery Node::Impl::send_to_name(const etf::PidView& from, std::string_view node, std::string_view name,
+                                  PayloadWriter payload, bool may_block) {
+  if (is_own(node)) {
+    const auto found = names_.find(name);
+    if (found != names_.end()) deliver_later(found->second, rendered(payload));
+    return Delivery::queued;
+  }
+  const auto peer = connection(node);
+  if (!peer) return Delivery::not_connected;
+  dist::OutMessage message = dist::encode_send_to_name(from, name);
+  payload(message);
+  return transmit(*peer, from, std::move(message), may_block);
+}
+
+Delivery Node::Impl::reply(const etf::PidView& from, std::string_view caller, PayloadWriter payload) {
+  etf::Cursor cursor(caller);
+  const std::optional<ReplyAddress> address = parse_from(cursor);
+  if (!address) return Delivery::not_connected;
+  const auto tagged = [&](dist::OutMessage& out) {
+    etf::Writer(out.text).tuple(2).raw(address->tag);
+    payload(out);
+  };
+  if (!address->alias || is_own(address->pid.node)) return send(from, address->pid, tagged, true);
+  // An alias lives where its reference was made; a reply that comes too late is dropped there instead of staying in
+  // the caller's mailbox.
+  const auto peer = connection(address->alias->node);
+  if (!peer) return Delivery::not_connected;
+  dist::OutMessage message = dist::encode_send_to_alias(peer->peer().flags, from, *address->alias);
+  tagged(message);
+  return transmit(*peer, from, std::move(message), true);
+}
+
+}  // namespace rakv::node

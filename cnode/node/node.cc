@@ -1,0 +1,307 @@
+#include "cnode/node/node.h"
+
+#include <boost/asio/post.hpp>
+
+#include "cnode/base/check.h"
+#include "cnode/node/builtins.h"
+#include "cnode/node/node_impl.h"
+
+namespace rakv::node {
+namespace {
+
+dist::EndpointOptions endpoint_options(const NodeOptions& options) {
+  dist::EndpointOptions made;
+  made.node_name = options.name;
+  made.cookie = options.cookie;
+  made.flags = options.visible ? dist::kOfferedFlags : dist::kOfferedFlagsHidden;
+  made.listen_address = options.listen_address;
+  made.listen_port = options.listen_port;
+  made.connection.net_ticktime = options.net_ticktime;
+  made.epmd = options.epmd;
+  return made;
+}
+
+}  // namespace
+
+Node::Impl::Impl(boost::asio::io_context& io, NodeOptions options)
+    : io_(io),
+      options_(std::move(options)),
+      registrar_(io, options_.epmd),
+      detector_(options_.failure_detector),
+      beat_timer_(io),
+      poll_timer_(io),
+      random_(std::random_device{}()) {
+  dist::Endpoint::Events events;
+  events.on_up = [this](std::shared_ptr<dist::Connection> made) { on_up(std::move(made)); };
+  events.on_note = options_.on_note;
+  endpoint_ = std::make_unique<dist::Endpoint>(io_, endpoint_options(options_), std::move(events));
+  if (options_.on_note) registrar_.on_event(options_.on_note);
+}
+
+Node::Impl::~Impl() {
+  *alive_ = false;
+  endpoint_->stop();
+}
+
+void Node::Impl::start(std::function<void(Result<void>)> done) {
+  const Result<std::uint16_t> port = endpoint_->listen();
+  if (!port) {
+    boost::asio::post(io_, [done = std::move(done), error = port.error()] { done(error); });
+    return;
+  }
+  port_ = *port;
+  dist::epmd::Registration registration;
+  registration.alive_name = options_.name.substr(0, options_.name.find('@'));
+  registration.listen_port = port_;
+  registration.visible = options_.visible;
+  registrar_.start(registration, [this, done = std::move(done)](Result<std::uint32_t> creation) {
+    if (!creation) return done(creation.error());
+    creation_ = *creation;
+    endpoint_->set_creation(creation_);
+    caller_ = entity_of(spawn(this));
+    builtins_ = std::make_unique<Builtins>(*this);
+    beat();
+    poll_detector();
+    done({});
+  });
+}
+
+etf::Pid Node::Impl::pid_of(std::uint64_t entity) const {
+  return {options_.name, static_cast<std::uint32_t>(entity & 0x7fffffff),
+          static_cast<std::uint32_t>(entity >> 31), creation_};
+}
+
+std::uint64_t Node::Impl::entity_of(const etf::PidView& pid) const {
+  if (pid.node != options_.name || pid.creation != creation_) return 0;
+  return (std::uint64_t{pid.serial} << 31) | pid.id;
+}
+
+etf::Pid Node::Impl::spawn(Process* process) {
+  RAKV_CHECK_MSG(creation_ != 0, "pids can be made only after Node::start is done");
+  const std::uint64_t entity = next_entity_++;
+  entities_[entity].process = process;
+  return pid_of(entity);
+}
+
+void Node::Impl::terminate(std::uint64_t entity, std::string_view reason) {
+  const auto found = entities_.find(entity);
+  if (found == entities_.end()) return;
+  const Entity ended = std::move(found->second);
+  entities_.erase(found);
+  for (const std::string& name : ended.names) names_.erase(name);
+
+  const etf::Pid pid = pid_of(entity);
+  const auto with_reason = [&](dist::OutMessage message) {
+    etf::Writer(message.text).raw(reason);
+    return message;
+  };
+  for (const etf::Pid& linked : ended.links) {
+    signal(linked.node, pid, with_reason(dist::encode_link_exit(pid, linked)));
+  }
+  if (ended.watch_count == 0) return;
+  for (auto watch = watches_.begin(); watch != watches_.end();) {
+    if (watch->second.entity != entity) {
+      ++watch;
+      continue;
+    }
+    const dist::PidOrName watched = watch->second.name ? dist::PidOrName{std::string_view(*watch->second.name)}
+                                                       : dist::PidOrName{pid.view()};
+    if (is_own(watch->second.watcher.node)) {
+      const std::string own_reason(reason);
+      boost::asio::post(io_, [this, reference = watch->first, own_reason, alive = alive_] {
+        if (*alive) fire_own_monitor(reference, own_reason);
+      });
+    } else {
+      signal(watch->second.watcher.node, pid,
+             with_reason(dist::encode_monitor_exit(watched, watch->second.watcher, watch->first)));
+    }
+    watches_.erase(watch++);
+  }
+}
+
+etf::Reference Node::Impl::reference_of(std::uint64_t number) const {
+  etf::ReferenceWords words;
+  words.count = 3;
+  words.word[0] = static_cast<std::uint32_t>(number & 0x3ffff);
+  words.word[1] = static_cast<std::uint32_t>(number >> 18);
+  words.word[2] = static_cast<std::uint32_t>(number >> 50);
+  return {options_.name, creation_, words};
+}
+
+std::uint64_t Node::Impl::number_of(const etf::ReferenceView& reference) const {
+  if (reference.node != options_.name || reference.creation != creation_ || reference.words.count != 3) return 0;
+  const auto& word = reference.words.word;
+  return std::uint64_t{word[0]} | (std::uint64_t{word[1]} << 18) | (std::uint64_t{word[2]} << 50);
+}
+
+etf::Reference Node::Impl::make_reference() { return reference_of(next_reference_++); }
+
+void Node::Impl::deliver_later(std::uint64_t entity, std::string message) {
+  boost::asio::post(io_, [this, entity, message = std::move(message), alive = alive_] {
+    if (!*alive) return;
+    const auto found = entities_.find(entity);
+    if (found != entities_.end() && found->second.process != nullptr) found->second.process->on_message(message);
+  });
+}
+
+void Node::Impl::send_exit(const etf::PidView& from, std::uint64_t entity, std::string_view reason) {
+  boost::asio::post(io_, [this, entity, from = etf::Pid(from), reason = std::string(reason), alive = alive_] {
+    if (!*alive) return;
+    const auto found = entities_.find(entity);
+    if (found != entities_.end() && found->second.process != nullptr) {
+      found->second.process->on_exit_signal(from, reason);
+    }
+  });
+}
+
+void Node::Impl::stop(std::chrono::milliseconds patience, std::function<void()> done) {
+  stopping_ = true;
+  etf::Writer shutdown;
+  shutdown.atom("shutdown");
+  std::vector<std::uint64_t> living;
+  for (const auto& [entity, state] : entities_) living.push_back(entity);
+  for (const std::uint64_t entity : living) terminate(entity, shutdown.view());
+  beat_timer_.cancel();
+  poll_timer_.cancel();
+  kept_.clear();
+  registrar_.stop();
+
+  // What is queued goes out first: replies and DOWN messages are what peers wait for.
+  const auto deadline = Clock::now() + patience;
+  auto timer = std::make_shared<boost::asio::steady_timer>(io_);
+  auto poll = std::make_shared<std::function<void()>>();
+  *poll = [this, timer, deadline, poll, done = std::move(done), alive = alive_] {
+    if (!*alive) return;
+    std::size_t queued = 0;
+    for (const std::string& peer : endpoint_->connected_peers()) queued += connection(peer)->queued_bytes();
+    if (queued == 0 || Clock::now() >= deadline) {
+      endpoint_->stop();
+      boost::asio::post(io_, [poll, done] {
+        *poll = nullptr;
+        done();
+      });
+      return;
+    }
+    timer->expires_after(std::chrono::milliseconds(5));
+    timer->async_wait([poll](boost::system::error_code) { (*poll)(); });
+  };
+  boost::asio::post(io_, [poll] { (*poll)(); });
+}
+
+// --- the public face --------------------------------------------------------------------------------------------------
+
+Node::Node(boost::asio::io_context& io, NodeOptions options)
+    : impl_(std::make_unique<Impl>(io, std::move(options))) {}
+Node::~Node() = default;
+
+void Node::start(std::function<void(Result<void>)> done) { impl_->start(std::move(done)); }
+void Node::accept_peers() { impl_->endpoint_->accept_peers(); }
+void Node::stop(std::chrono::milliseconds patience, std::function<void()> done) {
+  impl_->stop(patience, std::move(done));
+}
+
+const std::string& Node::name() const { return impl_->options_.name; }
+std::uint32_t Node::creation() const { return impl_->creation_; }
+std::uint16_t Node::port() const { return impl_->port_; }
+
+etf::Pid Node::spawn(Process& process) { return impl_->spawn(&process); }
+void Node::terminate(const etf::Pid& pid, std::string_view reason) {
+  impl_->terminate(impl_->entity_of(pid), reason);
+}
+bool Node::is_alive(const etf::PidView& pid) const { return impl_->entities_.contains(impl_->entity_of(pid)); }
+
+bool Node::register_name(const std::string& name, const etf::Pid& pid) {
+  const std::uint64_t entity = impl_->entity_of(pid);
+  const auto found = impl_->entities_.find(entity);
+  if (found == impl_->entities_.end() || !impl_->names_.emplace(name, entity).second) return false;
+  found->second.names.insert(name);
+  return true;
+}
+
+void Node::unregister_name(const std::string& name) {
+  const auto found = impl_->names_.find(name);
+  if (found == impl_->names_.end()) return;
+  impl_->entities_[found->second].names.erase(name);
+  impl_->names_.erase(found);
+}
+
+std::optional<etf::Pid> Node::whereis(std::string_view name) const {
+  const auto found = impl_->names_.find(name);
+  if (found == impl_->names_.end()) return std::nullopt;
+  return impl_->pid_of(found->second);
+}
+
+std::vector<std::string> Node::registered_names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entity] : impl_->names_) names.push_back(name);
+  return names;
+}
+
+etf::Reference Node::make_reference() { return impl_->make_reference(); }
+
+void Node::send_exit(const etf::PidView& from, const etf::PidView& to, std::string_view reason) {
+  impl_->send_exit(from, impl_->entity_of(to), reason);
+}
+
+Delivery Node::send(const etf::PidView& from, const etf::PidView& to, PayloadWriter payload, bool may_block) {
+  return impl_->send(from, to, payload, may_block);
+}
+Delivery Node::send_to_name(const etf::PidView& from, std::string_view node, std::string_view name,
+                            PayloadWriter payload, bool may_block) {
+  return impl_->send_to_name(from, node, name, payload, may_block);
+}
+Delivery Node::cast(const etf::PidView& from, std::string_view node, std::string_view name,
+                    PayloadWriter payload, bool may_block) {
+  return impl_->send_to_name(
+      from, node, name,
+      [&](dist::OutMessage& out) {
+        etf::Writer(out.text).tuple(2).atom("$gen_cast");
+        payload(out);
+      },
+      may_block);
+}
+Delivery Node::reply(const etf::PidView& from, std::string_view caller, PayloadWriter payload) {
+  return impl_->reply(from, caller, payload);
+}
+
+void Node::call(std::string_view node, std::string_view name, PayloadWriter request,
+                std::chrono::milliseconds timeout, CallHandler handler) {
+  impl_->call(node, name, request, timeout, std::move(handler));
+}
+void Node::apply(std::string_view node, std::string_view module, std::string_view function,
+                 std::string_view arguments, std::chrono::milliseconds timeout, ApplyHandler handler) {
+  impl_->apply(node, module, function, arguments, timeout, std::move(handler));
+}
+
+etf::Reference Node::monitor(const etf::Pid& watcher, std::string_view node, std::string_view name) {
+  return impl_->monitor(impl_->entity_of(watcher), node, name);
+}
+void Node::demonitor(const etf::Reference& reference) { impl_->demonitor(reference); }
+
+void Node::subscribe(NodeObserver& observer) { impl_->observers_.insert(&observer); }
+void Node::unsubscribe(NodeObserver& observer) { impl_->observers_.erase(&observer); }
+bool Node::is_connected(std::string_view node) const { return impl_->connection(node) != nullptr; }
+
+std::vector<std::string> Node::connected_nodes() const {
+  std::vector<std::string> nodes;
+  for (const std::string& peer : impl_->endpoint_->connected_peers()) {
+    if (impl_->connection(peer)->has(dist::kFlagPublished)) nodes.push_back(peer);
+  }
+  return nodes;
+}
+
+NodeStatus Node::status(std::string_view node) const { return impl_->detector_.status(node); }
+void Node::connect(const std::string& node, std::function<void(Result<void>)> done) {
+  impl_->connect(node, std::move(done));
+}
+void Node::disconnect(const std::string& node) { impl_->endpoint_->disconnect(node, "disconnected on request"); }
+void Node::keep_connected(const std::string& node) { impl_->keep_connected(node); }
+void Node::release_connection(const std::string& node) { impl_->release_connection(node); }
+
+RpcTable& Node::functions() { return impl_->functions_; }
+void Node::apply_locally(std::string_view module, std::string_view function, std::string_view arguments,
+                         RpcCall::Answer answer) {
+  impl_->apply_locally(impl_->options_.name, module, function, arguments, std::move(answer));
+}
+
+}  // namespace rakv::node

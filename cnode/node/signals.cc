@@ -1,0 +1,254 @@
+#include <boost/asio/post.hpp>
+#include <variant>
+
+#include "cnode/node/builtins.h"
+#include "cnode/node/node_impl.h"
+
+namespace rakv::node {
+namespace {
+
+std::string_view noproc() {
+  static const std::string term = etf::Writer().atom("noproc").take();
+  return term;
+}
+
+template <class... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;
+
+}  // namespace
+
+void Node::Impl::on_connection_message(const std::shared_ptr<dist::Connection>& connection,
+                                       const dist::ControlMessage& control, std::string_view payload) {
+  dist::Connection& peer = *connection;
+  std::visit(
+      Overloaded{
+          [&](const dist::MessageSignal& signal) { handle(peer, signal, payload); },
+          [&](const dist::LinkSignal& signal) { handle(peer, signal); },
+          [&](const dist::UnlinkSignal& signal) { handle(peer, signal); },
+          [&](const dist::UnlinkAckSignal&) {},  // we never unlink
+          [&](const dist::LinkExitSignal& signal) { handle(signal); },
+          [&](const dist::ExitSignal& signal) { handle(signal); },
+          [&](const dist::MonitorSignal& signal) { handle(peer, signal); },
+          [&](const dist::DemonitorSignal& signal) { handle(signal); },
+          [&](const dist::MonitorExitSignal& signal) { handle(signal); },
+          [&](const dist::SpawnRequestSignal& signal) { handle(peer, signal, payload); },
+          [&](const dist::SpawnReplySignal& signal) { handle(signal); },
+          [&](const dist::IgnoredSignal&) {},
+      },
+      control);
+}
+
+void Node::Impl::handle(dist::Connection& peer, const dist::MessageSignal& signal, std::string_view payload) {
+  std::uint64_t entity = 0;
+  if (const auto* name = std::get_if<std::string_view>(&signal.to)) {
+    const auto found = names_.find(*name);
+    if (found == names_.end()) {
+      builtins_->on_message_for(*name, peer.peer().name, payload);
+      return;
+    }
+    entity = found->second;
+  } else if (const auto* pid = std::get_if<etf::PidView>(&signal.to)) {
+    entity = entity_of(*pid);
+  }  // we give out no aliases: a message for one is for nobody
+  const auto found = entities_.find(entity);
+  if (found != entities_.end() && found->second.process != nullptr) found->second.process->on_message(payload);
+}
+
+void Node::Impl::handle(dist::Connection& peer, const dist::LinkSignal& signal) {
+  const auto found = entities_.find(entity_of(signal.to));
+  if (found != entities_.end()) {
+    found->second.links.emplace_back(signal.from);
+    return;
+  }
+  dist::OutMessage message = dist::encode_link_exit(signal.to, signal.from);
+  etf::Writer(message.text).raw(noproc());
+  // From-pids must be of this node's name; an old creation is fine.
+  if (is_own(signal.to.node)) peer.send(0, std::move(message));
+}
+
+void Node::Impl::handle(dist::Connection& peer, const dist::UnlinkSignal& signal) {
+  const auto found = entities_.find(entity_of(signal.to));
+  if (found != entities_.end()) std::erase(found->second.links, etf::Pid(signal.from));
+  if (signal.id && is_own(signal.to.node)) {
+    peer.send(entity_of(signal.to), dist::encode_unlink_ack(*signal.id, signal.to, signal.from));
+  }
+}
+
+void Node::Impl::handle(const dist::LinkExitSignal& signal) {
+  const std::uint64_t entity = entity_of(signal.to);
+  const auto found = entities_.find(entity);
+  if (found == entities_.end()) return;
+  if (std::erase(found->second.links, etf::Pid(signal.from)) > 0) send_exit(signal.from, entity, signal.reason);
+}
+
+void Node::Impl::handle(const dist::ExitSignal& signal) {
+  std::uint64_t entity = 0;
+  if (const auto* pid = std::get_if<etf::PidView>(&signal.to)) {
+    entity = entity_of(*pid);
+  } else if (const auto* name = std::get_if<std::string_view>(&signal.to)) {
+    const auto found = names_.find(*name);
+    if (found != names_.end()) entity = found->second;
+  }
+  send_exit(signal.from, entity, signal.reason);
+}
+
+void Node::Impl::handle(dist::Connection& peer, const dist::MonitorSignal& signal) {
+  Watch watch;
+  watch.watcher = etf::Pid(signal.watcher);
+  if (const auto* name = std::get_if<std::string_view>(&signal.watched)) {
+    watch.name = *name;
+    const auto found = names_.find(*name);
+    if (found != names_.end()) watch.entity = found->second;
+  } else {
+    watch.entity = entity_of(std::get<etf::PidView>(signal.watched));
+  }
+  const auto found = entities_.find(watch.entity);
+  if (found == entities_.end()) {
+    // At once, or calls to what is not there would hang until their timeout.
+    dist::OutMessage message = dist::encode_monitor_exit(signal.watched, signal.watcher, signal.reference);
+    etf::Writer(message.text).raw(noproc());
+    peer.send(0, std::move(message));
+    return;
+  }
+  if (watches_.emplace(etf::Reference(signal.reference), std::move(watch)).second) ++found->second.watch_count;
+}
+
+void Node::Impl::handle(const dist::DemonitorSignal& signal) {
+  const auto found = watches_.find(signal.reference);
+  if (found != watches_.end()) {
+    const auto entity = entities_.find(found->second.entity);
+    if (entity != entities_.end()) --entity->second.watch_count;
+    watches_.erase(found);
+    return;
+  }
+  // The caller of a remote function gave up.
+  const auto* pid = std::get_if<etf::PidView>(&signal.watched);
+  if (pid == nullptr) return;
+  const auto worker = entities_.find(entity_of(*pid));
+  if (worker != entities_.end() && worker->second.spawn_reference &&
+      worker->second.spawn_reference->view() == signal.reference) {
+    worker->second.spawned_with_monitor = false;
+  }
+}
+
+void Node::Impl::handle(const dist::MonitorExitSignal& signal) {
+  fire_own_monitor(signal.reference, signal.reason);
+}
+
+void Node::Impl::handle(dist::Connection& peer, const dist::SpawnRequestSignal& signal,
+                        std::string_view arguments) {
+  etf::Cursor whole(arguments);
+  if (!whole.skip() || !whole.at_end()) {
+    peer.close(make_error(ErrorCode::malformed, "spawn request with undecodable arguments"));
+    return;
+  }
+  const etf::Pid pid = spawn(static_cast<Process*>(nullptr));
+  const std::uint64_t entity = entity_of(pid);
+  Entity& worker = entities_[entity];
+  worker.spawn_reference = etf::Reference(signal.reference);
+  worker.spawned_by = etf::Pid(signal.from);
+  worker.spawned_with_monitor = signal.monitor;
+  if (signal.link) worker.links.emplace_back(signal.from);
+  const std::uint32_t flags = (signal.link ? dist::kSpawnReplyLink : 0) | (signal.monitor ? dist::kSpawnReplyMonitor : 0);
+  peer.send(entity, dist::encode_spawn_reply(signal.reference, signal.from, flags, pid.view()));
+
+  const std::string caller = peer.peer().name;
+  if (signal.module == "erpc" && signal.function == "execute_call" && signal.arity == 4) {
+    run_erpc(entity, caller, arguments);
+  } else if (signal.module == "erpc" && signal.function == "execute_cast" && signal.arity == 3) {
+    std::string storage;
+    const auto elements = list_elements(arguments, storage);
+    if (!elements || elements->size() != 3) return terminate(entity, noproc());
+    etf::Cursor module((*elements)[0]);
+    etf::Cursor function((*elements)[1]);
+    run_spawned(entity, caller, module.atom().value_or(""), function.atom().value_or(""), (*elements)[2]);
+  } else {
+    run_spawned(entity, caller, signal.module, signal.function, arguments);
+  }
+}
+
+namespace {
+
+/// What a process says when it ends with this outcome, outside erpc: the reason of its exit.
+std::string exit_reason(RpcOutcome outcome, std::string_view term, std::string_view stack) {
+  etf::Writer reason;
+  switch (outcome) {
+    case RpcOutcome::returned: reason.atom("normal"); break;
+    case RpcOutcome::exited: reason.raw(term); break;
+    case RpcOutcome::thrown:
+      reason.tuple(2).tuple(2).atom("nocatch").raw(term).raw(stack);
+      break;
+    case RpcOutcome::raised: reason.tuple(2).raw(term).raw(stack); break;
+  }
+  return reason.take();
+}
+
+std::string_view class_name(RpcOutcome outcome) {
+  switch (outcome) {
+    case RpcOutcome::returned: return "return";
+    case RpcOutcome::thrown: return "throw";
+    case RpcOutcome::exited: return "exit";
+    case RpcOutcome::raised: break;
+  }
+  return "error";
+}
+
+}  // namespace
+
+void Node::Impl::run_spawned(std::uint64_t worker, const std::string& caller_node, std::string_view module,
+                             std::string_view function, std::string_view arguments) {
+  apply_locally(caller_node, module, function, arguments,
+                [this, worker, alive = alive_](RpcOutcome outcome, std::string_view term, std::string_view stack) {
+                  if (!*alive) return;
+                  const auto found = entities_.find(worker);
+                  if (found == entities_.end()) return;
+                  const std::string reason = exit_reason(outcome, term, stack);
+                  const Entity& ended = found->second;
+                  if (ended.spawned_with_monitor) {
+                    const etf::Pid pid = pid_of(worker);
+                    dist::OutMessage message =
+                        dist::encode_monitor_exit(pid.view(), *ended.spawned_by, *ended.spawn_reference);
+                    etf::Writer(message.text).raw(reason);
+                    signal(ended.spawned_by->node, pid, std::move(message));
+                  }
+                  terminate(worker, reason);
+                });
+}
+
+// erpc wraps the call: the result travels as the exit reason {ResRef, return|throw|exit|error, ...}.
+void Node::Impl::run_erpc(std::uint64_t worker, const std::string& caller_node, std::string_view arguments) {
+  std::string storage;
+  const auto elements = list_elements(arguments, storage);
+  if (!elements || elements->size() != 4) return terminate(worker, noproc());
+  const std::string result_reference((*elements)[0]);
+  etf::Cursor module((*elements)[1]);
+  etf::Cursor function((*elements)[2]);
+  const std::string_view module_name = module.kind() == etf::TermKind::atom ? *module.atom() : std::string_view{};
+  const std::string_view function_name =
+      function.kind() == etf::TermKind::atom ? *function.atom() : std::string_view{};
+  apply_locally(caller_node, module_name, function_name, (*elements)[3],
+                [this, worker, result_reference, alive = alive_](RpcOutcome outcome, std::string_view term,
+                                                                 std::string_view stack) {
+                  if (!*alive) return;
+                  const auto found = entities_.find(worker);
+                  if (found == entities_.end()) return;
+                  etf::Writer reason;
+                  reason.tuple(outcome == RpcOutcome::raised ? 4 : 3).raw(result_reference).atom(class_name(outcome)).raw(term);
+                  if (outcome == RpcOutcome::raised) reason.raw(stack);
+                  const Entity& ended = found->second;
+                  if (ended.spawned_with_monitor) {
+                    const etf::Pid pid = pid_of(worker);
+                    dist::OutMessage message =
+                        dist::encode_monitor_exit(pid.view(), *ended.spawned_by, *ended.spawn_reference);
+                    message.text.append(reason.view());
+                    signal(ended.spawned_by->node, pid, std::move(message));
+                  }
+                  terminate(worker, reason.view());
+                });
+}
+
+}  // namespace rakv::node

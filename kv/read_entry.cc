@@ -1,0 +1,61 @@
+#include "kv/read_entry.h"
+
+#include "cnode/etf/cursor.h"
+#include "kv/machine.h"
+#include "raft/wire/entry.h"
+#include "raft/wire/ids.h"
+
+namespace rakv::kv {
+namespace {
+
+/// The stored Meta map with the keys index, members and term added.
+bool write_meta(etf::Writer& writer, const log::Entry& entry, const wire::EntryView& view, std::string_view members) {
+  etf::Cursor meta(view.meta);
+  const std::optional<std::uint32_t> count = meta.map();
+  if (!count) return false;
+  writer.map(*count + 3).append(meta.rest());
+  writer.atom("index").u64(entry.index);
+  writer.atom("members").raw(members);
+  writer.atom("term").u64(entry.term);
+  return true;
+}
+
+std::string read_reply(const Result<std::vector<log::Entry>>& entries, std::string_view members) {
+  const std::string not_found = etf::Writer().tuple(2).atom("error").atom("not_found").take();
+  if (!entries) {
+    if (entries.error().code == ErrorCode::not_found) return not_found;
+    return etf::Writer().tuple(2).atom("error").binary(entries.error().message).take();
+  }
+  const log::Entry& entry = entries->front();
+  const wire::EntryView view = wire::parse_entry(entry.payload.view());
+  const Result<Command> command = view.kind == raft::EntryKind::user ? parse_command(view.data)
+                                                                     : Result<Command>(make_error(ErrorCode::not_found, ""));
+  if (!command || command->kind != Command::Kind::put) return not_found;
+  etf::Writer reply;
+  reply.tuple(3).atom("ok");
+  if (!write_meta(reply, entry, view, members)) return not_found;
+  return reply.raw(command->value).take();
+}
+
+}  // namespace
+
+void add_read_entry(member::ServerSystem& system) {
+  system.node().functions().add("ra_kv", "read_entry", 4, [&system](node::RpcCall call) {
+    etf::Cursor cursor(call.argument(0));
+    const std::optional<raft::ServerId> id = wire::read_server_id(cursor);
+    etf::Cursor index_cursor(call.argument(1));
+    const std::optional<std::uint64_t> index =
+        index_cursor.kind() == etf::TermKind::integer ? index_cursor.u64() : std::nullopt;
+    if (!id || !index) return call.raise_badarg();
+    member::Member* member = system.find(id->name());
+    if (member == nullptr) {
+      return call.answer(etf::Writer().tuple(2).atom("error").atom("noproc").view());
+    }
+    auto waiting = std::make_shared<node::RpcCall>(std::move(call));
+    member->read_entry(*index, [waiting](Result<std::vector<log::Entry>> entries) {
+      waiting->answer(read_reply(entries, waiting->argument(2)));
+    });
+  });
+}
+
+}  // namespace rakv::kv

@@ -1,0 +1,61 @@
+#include "kv/replicated_machine.h"
+
+#include "cnode/etf/cursor.h"
+#include "cnode/etf/text.h"
+
+namespace rakv::kv {
+
+Result<void> ReplicatedMachine::check_command(std::string_view data) const {
+  const Result<Command> command = parse_command(data);
+  if (!command) return command.error();
+  return {};
+}
+
+void ReplicatedMachine::apply(const member::CommandMeta& meta, std::string_view data,
+                              etf::Writer* reply) {
+  const Result<Command> command = parse_command(data);
+  // What could not be appended here may have come from a BEAM leader, whose replicas crash on it:
+  // it has no effect.
+  const ApplyResult result =
+      command ? machine_.apply(meta.index, *command) : ApplyResult::not_found;
+  if (reply == nullptr) return;
+  if (result == ApplyResult::ok) {
+    reply->tuple(2).atom("ok");
+    meta.write(*reply);
+  } else {
+    reply->tuple(2).atom("error").atom("not_found");
+  }
+}
+
+member::AuxResult ReplicatedMachine::handle_aux(std::string_view command,
+                                                const member::AuxContext& context,
+                                                etf::Writer& reply) {
+  etf::Cursor cursor(command);
+  if (cursor.is_atom("take_snapshot")) {
+    reply.atom("ok");
+    return {.replies = true, .takes_snapshot = true};
+  }
+  if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 2u || !cursor.is_atom("get"))
+    return {};
+  const std::uint64_t index = machine_.find(cursor.skip().value_or(std::string_view{}));
+  if (index == 0) {
+    reply.tuple(2).atom("error").atom("not_found");
+  } else {
+    reply.tuple(3).atom("ok").u64(index);
+    context.write_members(reply);
+  }
+  return {.replies = true, .takes_snapshot = false};
+}
+
+Result<std::unique_ptr<member::Machine>> MachineFactory::make(std::string_view machine) const {
+  etf::Cursor cursor(machine);
+  if (cursor.kind() == etf::TermKind::tuple && cursor.tuple() == 3u && cursor.is_atom("module") &&
+      cursor.is_atom("ra_kv")) {
+    return std::unique_ptr<member::Machine>(std::make_unique<ReplicatedMachine>());
+  }
+  return make_error(
+      ErrorCode::unsupported,
+      "this node runs the machine {module, ra_kv, _} only, not " + etf::print_text(machine));
+}
+
+}  // namespace rakv::kv

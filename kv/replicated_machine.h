@@ -1,0 +1,37 @@
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "kv/machine.h"
+#include "raft/member/machine.h"
+
+namespace rakv::kv {
+
+/// The ra_kv machine as a member replicates it.
+class ReplicatedMachine : public member::Machine {
+ public:
+  std::string_view module() const override { return "ra_kv"; }
+  Result<void> check_command(std::string_view data) const override;
+  void apply(const member::CommandMeta& meta, std::string_view data, etf::Writer* reply) override;
+  member::AuxResult handle_aux(std::string_view command, const member::AuxContext& context,
+                               etf::Writer& reply) override;
+  void write_state(etf::Writer& writer) const override { machine_.write_state(writer); }
+  Result<void> read_state(std::string_view state) override { return machine_.read_state(state); }
+  std::vector<std::uint64_t> live_indexes() const override { return machine_.live_indexes(); }
+  void write_overview(etf::Writer& writer) const override { machine_.write_overview(writer); }
+
+  const kv::Machine& state() const { return machine_; }
+
+ private:
+  kv::Machine machine_;
+};
+
+/// Takes `{module, ra_kv, _}` and nothing else.
+class MachineFactory : public member::MachineFactory {
+ public:
+  Result<std::unique_ptr<member::Machine>> make(std::string_view machine) const override;
+};
+
+}  // namespace rakv::kv

@@ -1,0 +1,178 @@
+#include "kv/start_command.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+
+#include "cnode/dist/cookie.h"
+#include "cnode/node/node.h"
+#include "kv/read_entry.h"
+#include "kv/replicated_machine.h"
+#include "raft/log/disk.h"
+#include "raft/log/system.h"
+#include "raft/member/server_system.h"
+
+namespace rakv::kv {
+namespace {
+
+constexpr std::chrono::milliseconds kStopPatience{2000};
+
+/// The log's way back to the owner thread.
+class IoExecutor : public log::Executor {
+ public:
+  explicit IoExecutor(boost::asio::io_context& io) : io_(io) {}
+  void post(std::function<void()> job) override { boost::asio::post(io_, std::move(job)); }
+
+ private:
+  boost::asio::io_context& io_;
+};
+
+/// The node with everything in it, from the first file to the last reply.
+class Program {
+ public:
+  explicit Program(const StartOptions& options) : options_(options), owner_(io_), signals_(io_), parent_(io_) {}
+
+  int run() {
+    if (const Result<void> opened = open(); !opened) return fail(opened.error());
+    node_->start([this](const Result<void>& started) {
+      if (!started) return give_up(started.error());
+      serve();
+    });
+    io_.run();
+    if (log_system_) {
+      if (const Result<void> stopped = log_system_->stop(); !stopped) {
+        spdlog::error("the log was not stopped in order: {}", stopped.error().message);
+      }
+    }
+    return exit_code_;
+  }
+
+ private:
+  Result<void> open() {
+    Result<std::string> cookie = options_.cookie.empty()
+                                     ? dist::read_or_create_cookie(dist::CookiePlaces::from_environment())
+                                     : Result<std::string>(options_.cookie);
+    if (!cookie) return cookie.error();
+    std::error_code error;
+    const std::filesystem::path directory = std::filesystem::absolute(options_.data_dir, error) / options_.node_name;
+    disk_ = log::make_posix_disk();
+    Result<std::unique_ptr<log::LogSystem>> opened =
+        log::LogSystem::open(directory.string(), *disk_, owner_, worker_, {});
+    if (!opened) return opened.error();
+    log_system_ = std::move(*opened);
+    for (const std::string& notice : log_system_->notices()) spdlog::warn("{}", notice);
+
+    node::NodeOptions node_options;
+    node_options.name = options_.node_name;
+    node_options.cookie = std::move(*cookie);
+    node_options.listen_address = options_.listen_address;
+    node_options.listen_port = options_.listen_port;
+    node_options.net_ticktime = std::chrono::seconds(options_.net_ticktime_s);
+    node_options.on_note = [](const std::string& line) { spdlog::info("{}", line); };
+    node_ = std::make_unique<node::Node>(io_, std::move(node_options));
+    return {};
+  }
+
+  void serve() {
+    servers_ = std::make_unique<member::ServerSystem>(io_, *node_, *log_system_, machines_);
+    add_read_entry(*servers_);
+    servers_->start_registered();
+    if (options_.bootstrap.empty()) return announce();
+    servers_->bootstrap(options_.bootstrap, [this](const Result<void>& made) {
+      if (!made) return give_up(made.error());
+      announce();
+    });
+  }
+
+  void announce() {
+    watch_for_the_end();
+    node_->accept_peers();
+    for (const std::string& peer : options_.connect) node_->keep_connected(peer);
+    spdlog::info("node {} serves on port {}, data in {}", node_->name(), node_->port(), log_system_->directory());
+    std::printf("ready %s %u\n", node_->name().c_str(), static_cast<unsigned>(node_->port()));
+    std::fflush(stdout);
+  }
+
+  void watch_for_the_end() {
+    signals_.add(SIGTERM);
+    signals_.add(SIGINT);
+    signals_.async_wait([this](boost::system::error_code error, int number) {
+      if (!error) end(number == SIGTERM ? "SIGTERM" : "SIGINT");
+    });
+    if (!options_.exit_with_parent) return;
+    parent_.assign(::dup(STDIN_FILENO));
+    read_parent();
+  }
+
+  void read_parent() {
+    parent_.async_read_some(boost::asio::buffer(parent_bytes_), [this](boost::system::error_code error, std::size_t) {
+      if (!error) return read_parent();
+      if (error != boost::asio::error::operation_aborted) end("end of standard input");
+    });
+  }
+
+  void end(const char* why) {
+    if (ending_) return;
+    ending_ = true;
+    spdlog::info("stopping: {}", why);
+    signals_.cancel();
+    boost::system::error_code ignored;
+    parent_.close(ignored);
+    if (servers_) servers_->stop();
+    node_->stop(kStopPatience, [this] {
+      spdlog::info("node {} has stopped", node_->name());
+      io_.stop();
+    });
+  }
+
+  int fail(const Error& error) {
+    spdlog::critical("{}", error.message);
+    return 1;
+  }
+
+  void give_up(const Error& error) {
+    exit_code_ = fail(error);
+    io_.stop();
+  }
+
+  const StartOptions& options_;
+  boost::asio::io_context io_{1};
+  IoExecutor owner_;
+  log::WorkerThread worker_;
+  std::unique_ptr<log::Disk> disk_;
+  std::unique_ptr<log::LogSystem> log_system_;
+  std::unique_ptr<node::Node> node_;
+  MachineFactory machines_;
+  std::unique_ptr<member::ServerSystem> servers_;
+  boost::asio::signal_set signals_;
+  boost::asio::posix::stream_descriptor parent_;
+  std::array<char, 256> parent_bytes_{};
+  bool ending_ = false;
+  int exit_code_ = 0;
+};
+
+void set_up_log(const std::string& level) {
+  auto logger = std::make_shared<spdlog::logger>("rakv", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  logger->set_pattern("%Y-%m-%d %H:%M:%S.%e [%l] %v");
+  logger->set_level(spdlog::level::from_str(level));
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+}  // namespace
+
+int run_start_command(const StartOptions& options) {
+  set_up_log(options.log_level);
+  std::signal(SIGPIPE, SIG_IGN);
+  return Program(options).run();
+}
+
+}  // namespace rakv::kv

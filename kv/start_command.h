@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace rakv::kv {
+
+/// What `rakv start` is told.
+struct StartOptions {
+  std::string node_name;  ///< name@host
+  std::string cookie;     ///< empty: the user's cookie file
+  std::string data_dir = "data";
+  std::string bootstrap;  ///< cluster to make if it is not there; may be empty
+  std::vector<std::string> connect;
+  std::string listen_address = "0.0.0.0";
+  std::uint16_t listen_port = 0;
+  std::uint32_t net_ticktime_s = 60;
+  std::string log_level = "info";
+  bool exit_with_parent = false;
+  bool test_hooks = false;
+};
+
+/// Runs a node until SIGTERM, SIGINT or, with exit_with_parent, the end of standard input. Prints `ready NODE PORT` once it
+/// serves. Gives the program's exit code: 0 after an ordered stop, 1 when it could not start (one line says why).
+int run_start_command(const StartOptions& options);
+
+}  // namespace rakv::kv

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "cnode/base/result.h"
+#include "cnode/etf/writer.h"
+
+// The seam between a Raft member and the machine it replicates (ra_machine.erl's behaviour, as far as ra_kv uses it).
+// All terms are encoded, without version byte.
+
+namespace rakv::member {
+
+/// What a machine is told of the command it applies: the entry's place and what its Meta and Mode said. Views live
+/// during the call.
+struct CommandMeta {
+  std::uint64_t index = 0;
+  std::uint64_t term = 0;
+  std::int64_t system_time_ms = 0;
+  std::string_view from;        ///< the caller's `{Pid, Tag}`; empty if the command was not a call
+  std::string_view reply_mode;  ///< the Mode as stored
+
+  /// `#{index, term, machine_version, system_time, reply_mode[, from]}`: ra_server.erl augment_command_meta.
+  void write(etf::Writer& writer) const;
+};
+
+/// What an aux command does.
+struct AuxResult {
+  bool replies = false;         ///< the reply was written
+  bool takes_snapshot = false;  ///< a release cursor at last_applied, once that is durable here
+};
+
+/// What a machine may ask of its member while it handles an aux command.
+struct AuxContext {
+  /// Writes the list of all members' ids.
+  virtual void write_members(etf::Writer& writer) const = 0;
+  virtual ~AuxContext() = default;
+};
+
+class Machine {
+ public:
+  virtual ~Machine() = default;
+
+  /// The Erlang module this machine stands for: "ra_kv".
+  virtual std::string_view module() const = 0;
+
+  /// Whether every replica can apply this command. The error's message tells the client why not.
+  virtual Result<void> check_command(std::string_view data) const = 0;
+
+  /// Applies a committed command. The reply is written only if somebody waits for it (`reply` not null).
+  virtual void apply(const CommandMeta& meta, std::string_view data, etf::Writer* reply) = 0;
+
+  /// An aux command that came by call.
+  virtual AuxResult handle_aux(std::string_view command, const AuxContext& context, etf::Writer& reply) = 0;
+
+  virtual void write_state(etf::Writer& writer) const = 0;
+  virtual Result<void> read_state(std::string_view state) = 0;
+  virtual std::vector<std::uint64_t> live_indexes() const = 0;
+  virtual void write_overview(etf::Writer& writer) const = 0;
+};
+
+/// Makes the machine that a server's configuration names, or says why it can't.
+class MachineFactory {
+ public:
+  virtual ~MachineFactory() = default;
+  /// `machine` is `{module, Module, Arguments}` or another form of ra's machine configuration.
+  virtual Result<std::unique_ptr<Machine>> make(std::string_view machine) const = 0;
+};
+
+}  // namespace rakv::member

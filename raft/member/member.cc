@@ -1,0 +1,403 @@
+#include "raft/member/member.h"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/post.hpp>
+#include <chrono>
+#include <utility>
+
+#include "cnode/base/check.h"
+#include "cnode/etf/text.h"
+#include "raft/wire/entry.h"
+#include "raft/wire/ids.h"
+
+namespace rakv::member {
+namespace {
+
+constexpr std::string_view kVersionByte = "\x83";
+
+raft::ServerId to_core(const log::ServerId& id) { return {id.name, id.node}; }
+log::ServerId to_log(const raft::ServerId& id) { return {id.name(), id.node()}; }
+
+std::string make_log_id(const raft::ServerId& id) {
+  etf::Writer writer;
+  wire::write_server_id(writer, id);
+  return etf::print_text(writer.view());
+}
+
+/// What Core needs to know of the entries above the snapshot.
+Result<void> scan_log(const log::MemberLog& log, raft::CoreState& state) {
+  std::vector<raft::LogShape::Run> runs;
+  const std::uint64_t first = std::max<std::uint64_t>(log.first_index(), 1);
+  for (std::uint64_t index = first; index <= log.last().index; ++index) {
+    const Result<log::Entry> entry = log.read_blocking(index);
+    if (!entry) return entry.error();
+    const raft::Term term{entry->term};
+    if (runs.empty() || runs.back().term != term) runs.push_back({raft::Index{index}, term});
+    const wire::EntryView view = wire::parse_entry(entry->payload.view());
+    if (view.kind == raft::EntryKind::user || view.kind == raft::EntryKind::unknown) continue;
+    state.special_entries.push_back(
+        {{raft::Index{index}, term}, view.kind, view.cluster, view.machine_version});
+  }
+  raft::IndexTerm snapshot;
+  if (log.snapshot()) {
+    snapshot = {raft::Index{log.snapshot()->meta.index}, raft::Term{log.snapshot()->meta.term}};
+  }
+  state.log = raft::LogShape(snapshot, std::move(runs), raft::Index{log.last().index});
+  return {};
+}
+
+Result<raft::CoreState> make_core_state(const log::MemberLog& log, const MemberOptions& options) {
+  raft::CoreState state;
+  const log::ServerConfig& config = log.config();
+  state.id = to_core(config.id);
+  state.uid = config.uid;
+  state.options = options.core;
+  state.current_term = raft::Term{log.meta().term};
+  if (log.meta().voted_for) state.voted_for = to_core(*log.meta().voted_for);
+  for (const auto& [key, value] : config.others) {
+    etf::Cursor cursor(std::string_view(value).substr(1));
+    if (key == "membership" && cursor.is_atom("promotable")) state.membership = raft::Membership::promotable;
+    if (key == "membership" && cursor.is_atom("non_voter")) state.membership = raft::Membership::non_voter;
+  }
+  if (log.snapshot()) {
+    etf::Cursor cursor(std::string_view(log.snapshot()->meta.cluster).substr(1));
+    std::optional<raft::Cluster> cluster = wire::read_cluster(cursor);
+    if (!cluster) return make_error(ErrorCode::corrupt, "the snapshot's cluster map can't be read");
+    state.cluster = std::move(*cluster);
+    state.last_applied = raft::Index{log.snapshot()->meta.index};
+  } else {
+    for (const log::ServerId& member : config.initial_members) state.cluster.emplace(to_core(member), raft::PeerConfig{});
+  }
+  state.cluster.emplace(state.id, raft::PeerConfig{});
+  const std::uint64_t applied = std::min(log.meta().last_applied, log.last().index);
+  state.last_applied = std::max(state.last_applied, raft::Index{applied});
+  if (const Result<void> scanned = scan_log(log, state); !scanned) return scanned.error();
+  return state;
+}
+
+}  // namespace
+
+Member::Member(MemberServices& services, log::MemberLog& log, std::unique_ptr<Machine> machine,
+               std::shared_ptr<Counters> counters, MemberOptions options, raft::CoreState state)
+    : services_(services),
+      log_(log),
+      machine_(std::move(machine)),
+      counters_(std::move(counters)),
+      options_(std::move(options)),
+      id_(state.id),
+      log_id_(make_log_id(state.id)),
+      core_(std::move(state)),
+      election_timer_(services.io),
+      condition_timer_(services.io),
+      receive_snapshot_timer_(services.io),
+      tick_timer_(services.io),
+      random_(std::random_device{}()) {}
+
+Member::~Member() {
+  *alive_ = false;
+  log_.set_observer(nullptr);
+  services_.node.unsubscribe(*this);
+  for (const std::string& node : kept_nodes_) services_.node.release_connection(node);
+}
+
+Result<std::unique_ptr<Member>> Member::start(MemberServices& services, log::MemberLog& log,
+                                              std::unique_ptr<Machine> machine,
+                                              std::shared_ptr<Counters> counters, MemberOptions options) {
+  Result<raft::CoreState> state = make_core_state(log, options);
+  if (!state) return state.error();
+  std::unique_ptr<Member> member(new Member(services, log, std::move(machine), std::move(counters),
+                                            std::move(options), std::move(*state)));
+  if (const Result<void> recovered = member->recover_machine(); !recovered) return recovered.error();
+  if (const Result<void> live = member->go_live(); !live) return live.error();
+  return member;
+}
+
+Result<void> Member::recover_machine() {
+  std::uint64_t next = std::max<std::uint64_t>(log_.first_index(), 1);
+  if (log_.snapshot()) {
+    const std::string_view state = log_.snapshot()->state.view();
+    const Result<void> read = machine_->read_state(state.substr(1));
+    if (!read) {
+      return make_error(ErrorCode::corrupt, "the snapshot's machine state can't be read: " + read.error().message);
+    }
+    log_.release_snapshot_state();
+    next = log_.snapshot()->meta.index + 1;
+  }
+  for (; next <= core_.last_applied().value(); ++next) {
+    const Result<log::Entry> entry = log_.read_blocking(next);
+    if (!entry) return entry.error();
+    apply_entry(*entry, false, true);
+  }
+  spdlog::info("{}: recovered, term {}, last applied {}, last index {}", log_id_, core_.current_term().value(),
+               core_.last_applied().value(), log_.last().index);
+  return {};
+}
+
+Result<void> Member::go_live() {
+  pid_ = services_.node.spawn(*this);
+  if (!services_.node.register_name(id_.name(), pid_)) {
+    services_.node.terminate(pid_, etf::Writer().atom("shutdown").view());
+    return make_error(ErrorCode::already_exists, "the name " + id_.name() + " is in use on this node");
+  }
+  live_ = true;
+  memory_table_reference_ = services_.node.make_reference();
+  counter_reference_ = services_.node.make_reference();
+  log_.set_observer(this);
+  services_.node.subscribe(*this);
+  raft::effect::ClusterChanged cluster;
+  carry_out(cluster);
+  core_.start(effects_);
+  run_effects();
+  tick_timer_.expires_after(std::chrono::milliseconds(options_.tick_timeout_ms));
+  tick();
+  return {};
+}
+
+void Member::stop(std::string_view reason_atom) {
+  if (stopped_) return;
+  stopped_ = true;
+  services_.log_system.note_last_applied(log_.uid(), std::min(core_.last_applied().value(), log_.last_written().index));
+  etf::Writer reason;
+  if (reason_atom == "delete") {
+    reason.tuple(2).atom("shutdown").atom("delete");
+  } else {
+    reason.atom(reason_atom);
+  }
+  services_.node.terminate(pid_, reason.view());
+  election_timer_.cancel();
+  condition_timer_.cancel();
+  receive_snapshot_timer_.cancel();
+  tick_timer_.cancel();
+  log_.set_observer(nullptr);
+  services_.node.unsubscribe(*this);
+}
+
+void Member::trigger_election() { step(raft::event::TriggerElection{}); }
+
+void Member::read_entry(std::uint64_t index, log::MemberLog::ReadCallback callback) {
+  counters_->add(Counter::read_ops);
+  log_.read({index}, [callback = std::move(callback), alive = alive_](Result<std::vector<log::Entry>> entries) {
+    if (*alive) callback(std::move(entries));
+  });
+}
+
+// --- events and effects -----------------------------------------------------------------------------------------------
+
+void Member::step(raft::Event event) {
+  if (stopped_) return;
+  events_.push_back(std::move(event));
+  run_effects();
+}
+
+void Member::run_effects() {
+  if (running_) return;
+  running_ = true;
+  while (!stopped_ && !blocked()) {
+    if (next_effect_ < effects_.size()) {
+      // The list may not grow meanwhile: no event is handled before all effects of the one before are done.
+      raft::Effect& effect = effects_[next_effect_++];
+      std::visit([this](auto& kind) { carry_out(kind); }, effect);
+      continue;
+    }
+    effects_.clear();
+    next_effect_ = 0;
+    if (events_.empty()) break;
+    raft::Event event = std::move(events_.front());
+    events_.pop_front();
+    core_.step(std::move(event), effects_);
+#ifndef NDEBUG
+    const std::optional<std::string> violation = invariants_.check(core_);
+    RAKV_CHECK_MSG(!violation, *violation);
+#endif
+  }
+  running_ = false;
+}
+
+void Member::resume() {
+  RAKV_CHECK(waiting_ > 0);
+  --waiting_;
+  run_effects();
+}
+
+void Member::carry_out(raft::effect::PersistTermVote& effect) {
+  counters_->add(Counter::term_and_voted_for_updates);
+  ++waiting_;
+  std::optional<log::ServerId> vote;
+  if (effect.voted_for) vote = to_log(*effect.voted_for);
+  services_.log_system.store_term_vote(
+      log_.uid(), effect.term.value(), std::move(vote), [this, alive = alive_](const Result<void>& stored) {
+        if (!*alive) return;
+        if (!stored) {
+          // Nothing may be promised on the strength of a vote that can be forgotten: the member ends, loudly.
+          spdlog::error("{}: term and vote can't be made durable, the server stops: {}", log_id_, stored.error().message);
+          boost::asio::post(services_.io, [this, alive = alive_] {
+            if (*alive) services_.on_stopped(id_.name(), raft::effect::StopReason::removed);
+          });
+          return;
+        }
+        resume();
+      });
+}
+
+void Member::carry_out(raft::effect::AppendToLog& effect) {
+  counters_->add(Counter::write_ops);
+  std::vector<log::Entry> entries;
+  entries.reserve(effect.entries.size());
+  const std::int64_t now = services_.system_time_ms();
+  for (raft::Entry& entry : effect.entries) {
+    if (entry.origin != raft::EntryOrigin::given) {
+      entry.payload = wire::encode_core_entry(entry, now, pending_.find(entry.token) ? pending_.find(entry.token)->from : "",
+                                              pending_.find(entry.token) ? pending_.find(entry.token)->request : "",
+                                              core_.peers());
+    }
+    entries.push_back({entry.index.value(), entry.term.value(), std::move(entry.payload)});
+  }
+  last_wal_write_ms_ = now;
+  log_.append(std::move(entries));
+}
+
+void Member::carry_out(raft::effect::TruncateLog& effect) { log_.truncate_after(effect.last.value()); }
+
+void Member::carry_out(raft::effect::Apply& effect) { apply_range(effect.first, effect.last, effect.leader); }
+
+void Member::arm(boost::asio::steady_timer& timer, std::uint64_t delay_ms, raft::Event event) {
+  timer.expires_after(std::chrono::milliseconds(delay_ms));
+  timer.async_wait([this, event = std::move(event), alive = alive_](boost::system::error_code error) mutable {
+    if (!error && *alive) step(std::move(event));
+  });
+}
+
+void Member::carry_out(raft::effect::SetElectionTimer& effect) {
+  const std::uint64_t broadcast = options_.broadcast_time_ms;
+  const std::uint64_t poll = 1000;  // aten's poll_interval
+  const auto uniform = [&](std::uint64_t limit) {
+    return std::uniform_int_distribution<std::uint64_t>(1, limit)(random_);
+  };
+  std::uint64_t delay_ms = 0;
+  switch (effect.length) {
+    case raft::effect::ElectionTimer::really_short: delay_ms = uniform(broadcast); break;
+    case raft::effect::ElectionTimer::short_: delay_ms = uniform(5 * broadcast) + broadcast; break;
+    case raft::effect::ElectionTimer::medium: delay_ms = uniform(poll) + broadcast; break;
+    case raft::effect::ElectionTimer::long_: delay_ms = uniform(10 * broadcast) + poll; break;
+  }
+  arm(election_timer_, delay_ms, raft::event::ElectionTimeout{});
+}
+
+void Member::carry_out(raft::effect::CancelElectionTimer&) { election_timer_.cancel(); }
+void Member::carry_out(raft::effect::SetConditionTimer& effect) {
+  arm(condition_timer_, effect.timeout_ms, raft::event::ConditionTimeout{});
+}
+void Member::carry_out(raft::effect::CancelConditionTimer&) { condition_timer_.cancel(); }
+void Member::carry_out(raft::effect::SetReceiveSnapshotTimer& effect) {
+  arm(receive_snapshot_timer_, effect.timeout_ms, raft::event::ReceiveSnapshotTimeout{});
+}
+void Member::carry_out(raft::effect::CancelReceiveSnapshotTimer&) { receive_snapshot_timer_.cancel(); }
+
+void Member::tick() {
+  tick_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
+    if (error || !*alive || stopped_) return;
+    // What a restart may take as committed: applied here and durable here.
+    services_.log_system.note_last_applied(log_.uid(),
+                                           std::min(core_.last_applied().value(), log_.last_written().index));
+    const std::uint64_t commit = core_.commit_index().value();
+    const double per_second = static_cast<double>(commit - std::min(commit, commit_rate_last_)) * 1000.0 /
+                              static_cast<double>(options_.tick_timeout_ms);
+    commit_rate_ = commit_rate_ * 0.9 + per_second * 0.1;
+    commit_rate_last_ = commit;
+    retry_notifications();
+    take_snapshot_when_durable();
+    tick_timer_.expires_at(tick_timer_.expiry() + std::chrono::milliseconds(options_.tick_timeout_ms));
+    tick();
+    step(raft::event::Tick{});
+  });
+}
+
+void Member::carry_out(raft::effect::MonitorLeader& effect) {
+  monitored_leader_ = effect.leader;
+  leader_monitor_ = services_.node.monitor(pid_, effect.leader.node(), effect.leader.name());
+  const bool up = services_.node.status(effect.leader.node()) == node::NodeStatus::up;
+  events_.push_back(raft::event::FailureDetector{effect.leader.node(), up});
+}
+
+void Member::carry_out(raft::effect::DemonitorLeader&) {
+  if (leader_monitor_) services_.node.demonitor(*leader_monitor_);
+  leader_monitor_.reset();
+  monitored_leader_.reset();
+}
+
+// In ra's words, so that one grep finds both kinds of members.
+void Member::carry_out(raft::effect::RoleChanged& effect) {
+  spdlog::info("{}: {} -> {} in term: {} machine version: {}, last applied {}", log_id_, to_string(effect.from),
+               to_string(effect.to), core_.current_term().value(), core_.machine_version(),
+               core_.last_applied().value());
+  if (effect.to == raft::Role::pre_vote) counters_->add(Counter::pre_vote_elections);
+  if (effect.to == raft::Role::candidate) counters_->add(Counter::elections);
+  if (effect.to == raft::Role::leader) undelivered_.clear();
+}
+
+void Member::carry_out(raft::effect::LeaderChanged& effect) {
+  if (effect.leader && *effect.leader != id_) {
+    spdlog::info("{}: detected a new leader {} in term {}", log_id_, to_string(*effect.leader),
+                 core_.current_term().value());
+  }
+  services_.on_leader_or_cluster_change(*this);
+}
+
+void Member::carry_out(raft::effect::ClusterChanged&) {
+  std::set<std::string> wanted;
+  for (const auto& [member, config] : core_.cluster()) {
+    if (member.node() != services_.node.name()) wanted.insert(member.node());
+  }
+  for (const std::string& node : wanted) {
+    if (!kept_nodes_.contains(node)) services_.node.keep_connected(node);
+  }
+  for (const std::string& node : kept_nodes_) {
+    if (!wanted.contains(node)) services_.node.release_connection(node);
+  }
+  kept_nodes_ = std::move(wanted);
+  services_.on_leader_or_cluster_change(*this);
+}
+
+void Member::carry_out(raft::effect::BadMessage& effect) {
+  spdlog::warn("{}: ignored a message of {}: {}", log_id_, to_string(effect.from), effect.what);
+}
+
+void Member::carry_out(raft::effect::Stop& effect) {
+  boost::asio::post(services_.io, [this, reason = effect.reason, alive = alive_] {
+    if (*alive) services_.on_stopped(id_.name(), reason);
+  });
+}
+
+// --- what the node and the log report -----------------------------------------------------------------------------------
+
+void Member::on_down(const etf::Reference& monitor, std::string_view reason) {
+  if (!leader_monitor_ || *leader_monitor_ != monitor || !monitored_leader_) return;
+  leader_monitor_.reset();
+  etf::Cursor cursor(reason);
+  const bool lost = cursor.is_atom("noconnection");
+  step(raft::event::LeaderDown{*monitored_leader_,
+                               lost ? raft::event::DownReason::noconnection : raft::event::DownReason::other});
+}
+
+// erlang:exit(Pid, Reason): a crash of the server. Its supervisor, services_, starts it again from its log, as ra's does.
+void Member::on_exit_signal(const etf::PidView&, std::string_view reason) {
+  etf::Cursor cursor(reason);
+  if (cursor.is_atom("normal")) return;
+  spdlog::warn("{}: exit signal {}, the server crashes", log_id_, etf::print_text(reason));
+  services_.on_crash(id_.name(), cursor.is_atom("kill") ? "killed" : "shutdown");
+}
+
+void Member::written(log::MemberLog& log, log::Term term, log::IndexRange range) {
+  step(raft::event::Written{raft::Term{term}, raft::Index{range.last}});
+  static_cast<void>(log);
+  take_snapshot_when_durable();
+}
+
+void Member::on_node_up(const std::string& node) { step(raft::event::NodeUp{node}); }
+void Member::on_node_down(const std::string& node) { step(raft::event::NodeDown{node}); }
+void Member::on_node_status(const std::string& node, node::NodeStatus status) {
+  step(raft::event::FailureDetector{node, status == node::NodeStatus::up});
+}
+
+}  // namespace rakv::member

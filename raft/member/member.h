@@ -1,0 +1,291 @@
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cnode/node/node.h"
+#include "raft/core/core.h"
+#include "raft/core/invariants.h"
+#include "raft/log/member_log.h"
+#include "raft/log/system.h"
+#include "raft/member/counters.h"
+#include "raft/member/machine.h"
+#include "raft/member/pending_calls.h"
+#include "raft/wire/entry.h"
+
+// The shell round one core: a process of the node under the server's name. It turns messages, timers and disk completions into
+// events of the core, and carries out the core's effects. It owns the clients' calls.
+//
+// One rule makes it safe, and it is kept in one place (run_effects): effects are carried out strictly in order, and everything
+// behind a PersistTermVote, or behind an Apply that must read from disk, waits until that is done; so do new events.
+
+namespace rakv::member {
+
+/// What a member shares with the others of its node.
+struct MemberServices {
+  boost::asio::io_context& io;
+  node::Node& node;
+  log::LogSystem& log_system;
+  /// Fills the `system_config` map of overviews.
+  std::function<void(etf::Writer&)> write_system_config;
+  /// A member knows another leader or another set of members.
+  std::function<void(const class Member&)> on_leader_or_cluster_change;
+  /// The member has ended by itself (removed from its cluster, or the cluster deleted). Called from the io_context.
+  std::function<void(const std::string& server_name, raft::effect::StopReason)> on_stopped;
+  /// The member got an exit signal: end it with this reason and start it again. Called from the io_context.
+  std::function<void(const std::string& server_name, const std::string& reason)> on_crash;
+  /// Milliseconds since the epoch, for the `ts` of entries.
+  std::function<std::int64_t()> system_time_ms;
+};
+
+/// Per-server settings (ra's server config), with ra's defaults.
+struct MemberOptions {
+  std::uint64_t tick_timeout_ms = 1000;
+  std::uint64_t broadcast_time_ms = 100;
+  std::uint64_t min_snapshot_interval = 4096;
+  raft::CoreOptions core;
+  std::string cluster_name;  ///< encoded term
+  std::string metrics_key;   ///< encoded term
+};
+
+class Member : public node::Process, private log::MemberLogObserver, private node::NodeObserver, private AuxContext {
+ public:
+  /// Recovers the machine (waits for the disk: start-up only) and registers the server's name. Errors: corrupt or io when the
+  /// log can't be read; already_exists when the name is taken.
+  static Result<std::unique_ptr<Member>> start(MemberServices& services, log::MemberLog& log,
+                                               std::unique_ptr<Machine> machine, std::shared_ptr<Counters> counters,
+                                               MemberOptions options);
+  ~Member() override;
+
+  const raft::ServerId& id() const { return id_; }
+  const std::string& uid() const { return log_.uid(); }
+  const etf::Pid& pid() const { return pid_; }
+  const raft::Core& core() const { return core_; }
+  log::MemberLog& log() { return log_; }
+  const Machine& machine() const { return *machine_; }
+  const MemberOptions& options() const { return options_; }
+  const Counters& counters() const { return *counters_; }
+  /// A text such as {kv,'n1@host'}, as ra puts it in front of its log lines.
+  const std::string& log_id() const { return log_id_; }
+
+  /// Ends the process: callers that wait get `reason` from their monitors. The log stays.
+  void stop(std::string_view reason_atom);
+
+  /// Starts an election if the member's state allows it (what the call trigger_election does).
+  void trigger_election();
+
+  /// The WAL failed, or works again.
+  void log_down() { step(raft::event::LogDown{}); }
+  void log_up() { step(raft::event::LogUp{}); }
+
+  /// Reads entries that are in memory or on disk. The callback comes later, or never if the member ends first.
+  void read_entry(std::uint64_t index, log::MemberLog::ReadCallback callback);
+
+  /// ra:key_metrics/1 of a running member.
+  void write_key_metrics(etf::Writer& writer) const;
+  /// `{state_query, overview}`.
+  void write_overview(etf::Writer& writer) const;
+  void write_member_ids(etf::Writer& writer) const;
+  /// Copies the live values into the counters that mirror state.
+  void refresh_counters() const;
+
+ private:
+  Member(MemberServices& services, log::MemberLog& log, std::unique_ptr<Machine> machine,
+         std::shared_ptr<Counters> counters, MemberOptions options, raft::CoreState state);
+  Result<void> recover_machine();
+  Result<void> go_live();
+
+  // node::Process
+  void on_message(std::string_view message) override;
+  void on_down(const etf::Reference& monitor, std::string_view reason) override;
+  void on_exit_signal(const etf::PidView& from, std::string_view reason) override;
+  // log::MemberLogObserver
+  void written(log::MemberLog& log, log::Term term, log::IndexRange range) override;
+  // node::NodeObserver
+  void on_node_up(const std::string& node) override;
+  void on_node_down(const std::string& node) override;
+  void on_node_status(const std::string& node, node::NodeStatus status) override;
+  // AuxContext
+  void write_members(etf::Writer& writer) const override { write_member_ids(writer); }
+
+  // --- events and effects (member.cc) ---
+  void step(raft::Event event);
+  void run_effects();
+  bool blocked() const { return waiting_ > 0; }
+  void resume();
+  void carry_out(raft::effect::PersistTermVote& effect);
+  void carry_out(raft::effect::AppendToLog& effect);
+  void carry_out(raft::effect::TruncateLog& effect);
+  void carry_out(raft::effect::Apply& effect);
+  void carry_out(raft::effect::SetElectionTimer& effect);
+  void carry_out(raft::effect::CancelElectionTimer& effect);
+  void carry_out(raft::effect::SetConditionTimer& effect);
+  void carry_out(raft::effect::CancelConditionTimer& effect);
+  void carry_out(raft::effect::SetReceiveSnapshotTimer& effect);
+  void carry_out(raft::effect::CancelReceiveSnapshotTimer& effect);
+  void carry_out(raft::effect::SetSnapshotRetryTimer& effect);
+  void carry_out(raft::effect::CancelSnapshotRetryTimer& effect);
+  void carry_out(raft::effect::CommandAppended& effect);
+  void carry_out(raft::effect::RedirectClient& effect);
+  void carry_out(raft::effect::HoldClient& effect);
+  void carry_out(raft::effect::NotLeader& effect);
+  void carry_out(raft::effect::RejectCall& effect);
+  void carry_out(raft::effect::AnswerOk& effect);
+  void carry_out(raft::effect::AnswerAlreadyLeader& effect);
+  void carry_out(raft::effect::DropCall& effect);
+  void carry_out(raft::effect::ReadReady& effect);
+  void carry_out(raft::effect::ServeLeaderRequest& effect);
+  void carry_out(raft::effect::ScheduleFlush& effect);
+  void carry_out(raft::effect::SendAppendEntries& effect);
+  void carry_out(raft::effect::SendAppendEntriesReply& effect);
+  void carry_out(raft::effect::SendHeartbeat& effect);
+  void carry_out(raft::effect::SendHeartbeatReply& effect);
+  void carry_out(raft::effect::SendInfo& effect);
+  void carry_out(raft::effect::SendInfoReply& effect);
+  void carry_out(raft::effect::CallRequestVote& effect);
+  void carry_out(raft::effect::CallPreVote& effect);
+  void carry_out(raft::effect::ReplyVote& effect);
+  void carry_out(raft::effect::ReplyPreVote& effect);
+  void carry_out(raft::effect::SendElectionTimeout& effect);
+  void carry_out(raft::effect::SendSnapshot& effect);
+  void carry_out(raft::effect::StopSnapshotSend& effect);
+  void carry_out(raft::effect::BeginSnapshot& effect);
+  void carry_out(raft::effect::AcceptLiveEntries& effect);
+  void carry_out(raft::effect::AcceptChunk& effect);
+  void carry_out(raft::effect::CompleteSnapshot& effect);
+  void carry_out(raft::effect::AbortSnapshot& effect);
+  void carry_out(raft::effect::ReplyInstallSnapshot& effect);
+  void carry_out(raft::effect::ReplyInstallSnapshotWithAppendEntries& effect);
+  void carry_out(raft::effect::MonitorLeader& effect);
+  void carry_out(raft::effect::DemonitorLeader& effect);
+  void carry_out(raft::effect::RoleChanged& effect);
+  void carry_out(raft::effect::LeaderChanged& effect);
+  void carry_out(raft::effect::ClusterChanged& effect);
+  void carry_out(raft::effect::BadMessage& effect);
+  void carry_out(raft::effect::Stop& effect);
+  void arm(boost::asio::steady_timer& timer, std::uint64_t delay_ms, raft::Event event);
+  void tick();
+
+  // --- requests (requests.cc) ---
+  void handle_call(std::string_view from, std::string_view request);
+  void handle_cast(std::string_view request);
+  void handle_leader_call(std::string_view from, std::string_view request);
+  /// What is served here and now, whatever the state; false when it is none of these.
+  bool serve(std::string_view from, std::string_view request, bool as_leader);
+  void submit_command(std::string_view from, std::string_view request, bool leader_call);
+  void submit_transfer(std::string_view from, std::string_view request);
+  void flush_commands();
+  static constexpr std::size_t kBatchMax = 4096;  ///< commands of one append
+  void serve_aux(std::string_view from, std::string_view command);
+  bool run_aux(std::string_view command, etf::Writer& reply);
+  void take_snapshot_when_durable();
+  void answer(std::string_view from, std::string_view term);
+  void answer_error(std::string_view from, std::string_view reason_atom);
+  void unsupported(std::string_view from, std::string_view request);
+  void reject_notification(std::string_view mode, const std::optional<raft::ServerId>& leader);
+
+  // --- messages of other members (peers.cc) ---
+  /// False when the request is none of theirs.
+  bool handle_peer_call(std::string_view from, std::string_view request);
+  bool handle_peer_cast(std::string_view request);
+
+  // --- queries (queries.cc) ---
+  void serve_state_query(std::string_view from, std::string_view spec);
+  void serve_local_query(std::string_view from, std::string_view query, std::string_view options);
+  void serve_read(raft::CallToken token);
+  void answer_local_query(std::string_view from, std::string_view query);
+  /// Evaluates a query here if it is one of those we know; `result` gets the value.
+  bool evaluate_known(std::string_view query, etf::Writer& result) const;
+  /// Lets the caller's node evaluate it: only there is the code of a fun.
+  void evaluate_at_caller(std::string_view from, std::string_view query,
+                          std::function<void(bool ok, std::string_view term)> done);
+  void check_conditional_queries();
+  void write_members_info(etf::Writer& writer) const;
+  void write_voters(etf::Writer& writer) const;
+  void write_query_leader(etf::Writer& writer) const;
+  void write_log_overview(etf::Writer& writer) const;
+  void write_cluster_overview(etf::Writer& writer) const;
+  void serve_read_entries(std::string_view from, std::string_view indexes);
+
+  // --- applying (applying.cc) ---
+  void apply_range(raft::Index first, raft::Index last, bool leader);
+  void continue_apply();
+  void apply_entry(const log::Entry& entry, bool as_leader, bool recovering);
+  bool replies_here(const wire::ReplyMode& mode, std::string_view from, bool as_leader) const;
+  void flush_notifications();
+  void send_notification(const std::string& pid, std::string_view body);
+  void retry_notifications();
+
+  MemberServices& services_;
+  log::MemberLog& log_;
+  std::unique_ptr<Machine> machine_;
+  std::shared_ptr<Counters> counters_;
+  MemberOptions options_;
+  raft::ServerId id_;
+  std::string log_id_;
+  raft::Core core_;
+  raft::MemberInvariants invariants_;  ///< checked after each step in debug builds
+  etf::Pid pid_;
+  bool live_ = false;
+  bool stopped_ = false;
+
+  // events that wait while effects do; effects under way
+  std::deque<raft::Event> events_;
+  raft::Effects effects_;
+  std::size_t next_effect_ = 0;
+  int waiting_ = 0;
+  bool running_ = false;
+
+  PendingCalls pending_;
+  std::vector<raft::event::ClientCommand> batch_;
+  bool batch_scheduled_ = false;
+
+  struct ConditionalQuery {
+    std::string from;
+    std::string query;
+    raft::IndexTerm condition;
+  };
+  std::vector<ConditionalQuery> conditional_queries_;
+  std::vector<raft::effect::Apply> apply_queue_;
+  bool snapshot_wanted_ = false;
+
+  /// Per client pid: the encoded `{Corr, Reply}` pairs of this batch.
+  struct Notification {
+    std::string pairs;
+    std::uint32_t count = 0;
+  };
+  std::map<std::string, Notification> notifications_;
+  std::deque<std::pair<std::string, std::string>> undelivered_;  ///< pid, body
+
+  std::optional<etf::Reference> leader_monitor_;
+  std::optional<raft::ServerId> monitored_leader_;
+  std::set<std::string> kept_nodes_;
+
+  boost::asio::steady_timer election_timer_;
+  boost::asio::steady_timer condition_timer_;
+  boost::asio::steady_timer receive_snapshot_timer_;
+  boost::asio::steady_timer tick_timer_;
+  std::mt19937_64 random_;
+  double commit_rate_ = 0.0;
+  std::uint64_t commit_rate_last_ = 0;
+  std::int64_t last_wal_write_ms_ = 0;
+
+  std::uint64_t snapshot_size_bytes_ = 0;
+  etf::Reference memory_table_reference_;  ///< BEAM overviews show references here; ours mean nothing
+  etf::Reference counter_reference_;
+
+  etf::Writer reply_;  ///< scratch for replies
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace rakv::member

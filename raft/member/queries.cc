@@ -1,0 +1,294 @@
+#include "cnode/etf/order.h"
+#include "cnode/node/gen.h"
+#include "raft/member/member.h"
+#include "raft/member/tagged.h"
+#include "raft/wire/entry.h"
+#include "raft/wire/ids.h"
+
+// Queries (ra-wire sections 4.5 to 4.7).
+
+namespace rakv::member {
+namespace {
+
+/// How long the caller's node may take to evaluate a fun.
+constexpr std::chrono::milliseconds kEvaluationTimeout{30'000};
+/// Local queries that wait for a condition, at most; a further one is dropped, its caller times out.
+constexpr std::size_t kConditionalQueriesMax = 100'000;
+
+}  // namespace
+
+void Member::write_query_leader(etf::Writer& writer) const {
+  const raft::Role role = core_.role();
+  if (role == raft::Role::leader) {
+    wire::write_server_id(writer, id_);
+  } else if (role == raft::Role::follower && core_.leader()) {
+    wire::write_server_id(writer, *core_.leader());
+  } else {
+    writer.atom("not_known");
+  }
+}
+
+// --- evaluation -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// `{Module, Function, Arguments}` without extra arguments, or `fun Module:Function/1`, as "module:function".
+std::string known_query(std::string_view query) {
+  etf::Cursor cursor(query);
+  if (cursor.kind() == etf::TermKind::export_fun) {
+    const std::optional<etf::ExportView> fun = cursor.export_fun();
+    if (!fun || fun->arity != 1) return {};
+    return std::string(fun->module) + ":" + std::string(fun->function);
+  }
+  if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 3u) return {};
+  if (cursor.kind() != etf::TermKind::atom) return {};
+  std::string name(*cursor.atom());
+  if (cursor.kind() != etf::TermKind::atom) return {};
+  name += ":" + std::string(*cursor.atom());
+  return cursor.nil() ? name : std::string();
+}
+
+}  // namespace
+
+bool Member::evaluate_known(std::string_view query, etf::Writer& result) const {
+  const std::string name = known_query(query);
+  const std::string module(machine_->module());
+  if (name == "ra_lib:ignore") {
+    result.atom("ok");
+  } else if (name == "ra_lib:id") {
+    machine_->write_state(result);
+  } else if (name == module + ":overview") {
+    machine_->write_overview(result);
+  } else if (name == module + ":live_indexes") {
+    const std::vector<std::uint64_t> indexes = machine_->live_indexes();
+    result.list(indexes.size());
+    for (const std::uint64_t index : indexes) result.u64(index);
+    result.nil();
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// ra_machine:query/4 on the node that made the fun, where its module is loaded by construction; errors come out as on BEAM.
+void Member::evaluate_at_caller(std::string_view from, std::string_view query,
+                                std::function<void(bool ok, std::string_view term)> done) {
+  etf::Cursor cursor(from);
+  const std::optional<node::ReplyAddress> address = node::parse_from(cursor);
+  if (!address) return;
+  etf::Writer arguments;
+  arguments.list(4).atom(machine_->module()).raw(query);
+  machine_->write_state(arguments);
+  arguments.map(3).atom("index").u64(core_.last_applied().value());
+  arguments.atom("term").u64(core_.current_term().value()).atom("machine_version").u64(core_.machine_version());
+  arguments.nil();
+  services_.node.apply(address->pid.node, "ra_machine", "query", arguments.view(), kEvaluationTimeout,
+                       [done = std::move(done), alive = alive_](const node::ApplyResult& result) {
+                         if (!*alive || result.status == node::ApplyResult::Status::timeout) return;
+                         done(result.status == node::ApplyResult::Status::returned, result.term);
+                       });
+}
+
+// --- local queries ------------------------------------------------------------------------------------------------------
+
+void Member::serve_local_query(std::string_view from, std::string_view query, std::string_view options) {
+  raft::IndexTerm condition;
+  etf::Cursor cursor(options);
+  if (!options.empty() && cursor.kind() == etf::TermKind::map) {
+    const std::uint32_t count = cursor.map().value_or(0);
+    for (std::uint32_t i = 0; i < count && cursor.ok(); ++i) {
+      const bool is_condition = cursor.kind() == etf::TermKind::atom && cursor.is_atom("condition");
+      if (!is_condition) {
+        cursor.skip();
+        cursor.skip();
+        continue;
+      }
+      if (!cursor.tuple(2) || !cursor.is_atom("applied") || !cursor.tuple(2)) break;
+      condition.index = raft::Index{cursor.u64().value_or(0)};
+      condition.term = raft::Term{cursor.u64().value_or(0)};
+    }
+  }
+  if (condition.index == raft::Index{}) return answer_local_query(from, query);
+  if (conditional_queries_.size() >= kConditionalQueriesMax) return;
+  conditional_queries_.push_back({std::string(from), std::string(query), condition});
+  check_conditional_queries();
+}
+
+void Member::check_conditional_queries() {
+  if (conditional_queries_.empty()) return;
+  std::vector<ConditionalQuery> ready;
+  std::erase_if(conditional_queries_, [&](ConditionalQuery& waiting) {
+    if (core_.last_applied() < waiting.condition.index) return false;
+    // Another term at that index: the awaited entry was lost, the query can never be answered (as ra: it stays).
+    const std::optional<log::Term> term = log_.term_at(waiting.condition.index.value());
+    if (!term || raft::Term{*term} != waiting.condition.term) return false;
+    ready.push_back(std::move(waiting));
+    return true;
+  });
+  for (const ConditionalQuery& query : ready) answer_local_query(query.from, query.query);
+}
+
+void Member::answer_local_query(std::string_view from, std::string_view query) {
+  counters_->add(Counter::local_queries);
+  etf::Writer reply;
+  reply.tuple(3).atom("ok").tuple(2).tuple(2);
+  reply.u64(core_.last_applied().value()).u64(core_.current_term().value());
+  if (evaluate_known(query, reply)) {
+    write_query_leader(reply);
+    return answer(from, reply.view());
+  }
+  etf::Writer leader;
+  write_query_leader(leader);
+  evaluate_at_caller(from, query,
+                     [this, from = std::string(from), head = reply.take(), leader = leader.take()](
+                         bool ok, std::string_view term) {
+                       etf::Writer made;
+                       if (ok) {
+                         made.append(head).raw(term).raw(leader);
+                       } else {
+                         made.tuple(2).atom("error").raw(term);
+                       }
+                       answer(from, made.view());
+                     });
+}
+
+// --- consistent reads -----------------------------------------------------------------------------------------------------
+
+void Member::carry_out(raft::effect::ReadReady& effect) { serve_read(effect.token); }
+
+void Member::serve_read(raft::CallToken token) {
+  const PendingCalls::Call* call = pending_.find(token);
+  if (call == nullptr) return;
+  Tagged tagged(call->request);
+  etf::Writer reply;
+  if (tagged.is("consistent_aux", 2)) {
+    reply.tuple(2).atom("wrap_reply");
+    if (run_aux(tagged.next(), reply)) answer(call->from, reply.view());
+    return pending_.remove(token);
+  }
+  const std::string from = call->from;
+  const std::string query(tagged.next());
+  pending_.remove(token);
+  reply.tuple(3).atom("ok");
+  if (evaluate_known(query, reply)) {
+    wire::write_server_id(reply, id_);
+    return answer(from, reply.view());
+  }
+  evaluate_at_caller(from, query, [this, from](bool ok, std::string_view term) {
+    etf::Writer made;
+    if (ok) {
+      made.tuple(3).atom("ok").raw(term);
+      wire::write_server_id(made, id_);
+    } else {
+      made.tuple(2).atom("error").raw(term);
+    }
+    answer(from, made.view());
+  });
+}
+
+// --- state queries ----------------------------------------------------------------------------------------------------------
+
+void Member::serve_state_query(std::string_view from, std::string_view spec) {
+  etf::Cursor cursor(spec);
+  const std::string_view name =
+      cursor.kind() == etf::TermKind::atom ? cursor.atom().value_or("") : std::string_view{};
+  etf::Writer reply;
+  reply.tuple(3).atom("ok");
+  if (name == "members") {
+    write_member_ids(reply);
+  } else if (name == "voters") {
+    write_voters(reply);
+  } else if (name == "leader") {
+    if (core_.leader()) {
+      wire::write_server_id(reply, *core_.leader());
+    } else {
+      reply.atom("undefined");
+    }
+  } else if (name == "last_applied") {
+    reply.u64(core_.last_applied().value());
+  } else if (name == "machine") {
+    machine_->write_state(reply);
+  } else if (name == "initial_members") {
+    const std::vector<log::ServerId>& initial = log_.config().initial_members;
+    reply.list(initial.size());
+    for (const log::ServerId& member : initial) reply.tuple(2).atom(member.name).atom(member.node);
+    reply.nil();
+  } else if (name == "members_info") {
+    write_members_info(reply);
+  } else if (name == "overview" || name == "all") {
+    write_overview(reply);  // `all` is a BEAM member's inside: there is no such thing here
+  } else {
+    reply.tuple(2).atom("error").tuple(2).atom("unknown_query").raw(spec);
+  }
+  wire::write_server_id(reply, id_);
+  answer(from, reply.view());
+}
+
+void Member::write_member_ids(etf::Writer& writer) const {
+  writer.list(core_.cluster().size());
+  for (const auto& [member, config] : core_.cluster()) wire::write_server_id(writer, member);
+  writer.nil();
+}
+
+void Member::write_voters(etf::Writer& writer) const {
+  std::vector<raft::ServerId> voters;
+  for (const auto& [member, config] : core_.cluster()) {
+    if (config.is_voter()) voters.push_back(member);
+  }
+  writer.list(voters.size());
+  for (auto voter = voters.rbegin(); voter != voters.rend(); ++voter) wire::write_server_id(writer, *voter);
+  writer.nil();
+}
+
+void Member::write_members_info(etf::Writer& writer) const {
+  const bool leading = core_.role() == raft::Role::leader;
+  writer.map(core_.cluster().size());
+  for (const auto& [member, config] : core_.cluster()) {
+    wire::write_server_id(writer, member);
+    if (member == id_) {
+      writer.map(leading ? 5 : 3);
+      if (leading) {
+        writer.atom("next_index").u64(core_.commit_index().value() + 1);
+        writer.atom("status").atom("normal");
+      }
+      writer.atom("match_index").u64(core_.commit_index().value());
+      writer.atom("query_index").u64(core_.query_index().value());
+      raft::VoterStatus status;
+      if (leading && config.voter_status) status = *config.voter_status;
+      status.membership = core_.membership();
+      writer.atom("voter_status");
+      wire::write_voter_status(writer, status);
+    } else if (leading && core_.peers() != nullptr && core_.peers()->contains(member)) {
+      raft::Peer peer = core_.peers()->at(member);
+      if (!peer.config.voter_status) peer.config.voter_status = raft::VoterStatus{raft::Membership::voter, {}, {}};
+      wire::write_peer(writer, peer);
+    } else {
+      writer.map(0);
+    }
+  }
+}
+
+// All that is found is in the answer's map; nothing is left to be read from files by the caller.
+void Member::serve_read_entries(std::string_view from, std::string_view indexes) {
+  std::string storage;
+  const auto elements = node::list_elements(indexes, storage);
+  if (!elements) return unsupported(from, indexes);
+  std::vector<log::Index> wanted;
+  for (const std::string_view element : *elements) {
+    etf::Cursor cursor(element);
+    const std::uint64_t index = cursor.kind() == etf::TermKind::integer ? cursor.u64().value_or(0) : 0;
+    if (index != 0 && log_.has(index)) wanted.push_back(index);
+  }
+  log_.read(std::move(wanted), [this, from = std::string(from), alive = alive_](Result<std::vector<log::Entry>> entries) {
+    if (!*alive || !entries) return;
+    etf::Writer reply;
+    reply.tuple(2).atom("ok").tuple(4).atom("read_plan").byte_list(log_.uid()).map(entries->size());
+    for (const log::Entry& entry : *entries) {
+      reply.u64(entry.index).tuple(3).u64(entry.index).u64(entry.term).raw(entry.payload.view().substr(1));
+    }
+    reply.nil();
+    answer(from, reply.view());
+  });
+}
+
+}  // namespace rakv::member

@@ -1,0 +1,425 @@
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/post.hpp>
+
+#include "cnode/etf/text.h"
+#include "cnode/node/gen.h"
+#include "raft/member/member.h"
+#include "raft/member/tagged.h"
+#include "raft/wire/entry.h"
+#include "raft/wire/ids.h"
+
+// Clients' requests (ra-wire section 4).
+
+namespace rakv::member {
+namespace {
+
+/// `{command, Priority, {Type, Data, Mode}}` taken apart.
+struct CommandRequest {
+  bool low_priority = false;
+  std::string_view type;
+  std::string_view data;
+  std::string_view mode;
+};
+
+std::optional<CommandRequest> parse_command_request(std::string_view request) {
+  Tagged tagged(request);
+  if (!tagged.is("command", 3)) return std::nullopt;
+  CommandRequest command;
+  etf::Cursor& cursor = tagged.elements;
+  if (cursor.is_atom("low")) {
+    command.low_priority = true;
+  } else if (!cursor.is_atom("normal")) {
+    return std::nullopt;
+  }
+  if (cursor.kind() != etf::TermKind::tuple) return std::nullopt;
+  const std::optional<std::uint32_t> arity = cursor.tuple();
+  if (!arity || *arity < 2 || *arity > 3 || cursor.kind() != etf::TermKind::atom) return std::nullopt;
+  command.type = *cursor.atom();
+  // {'$ra_cluster', delete, Mode}, {'$usr', Data, Mode}, {'$ra_join', Server, Mode}, ...
+  if (*arity != 3) return std::nullopt;
+  command.data = cursor.skip().value_or(std::string_view{});
+  command.mode = cursor.skip().value_or(std::string_view{});
+  if (command.mode.empty()) return std::nullopt;
+  return command;
+}
+
+std::string_view reason_atom(raft::effect::RejectReason reason) {
+  switch (reason) {
+    case raft::effect::RejectReason::cluster_change_not_permitted: return "cluster_change_not_permitted";
+    case raft::effect::RejectReason::already_member: return "already_member";
+    case raft::effect::RejectReason::not_member: return "not_member";
+    case raft::effect::RejectReason::missing_uid: return "missing_uid";
+    case raft::effect::RejectReason::wal_down: return "wal_down";
+    case raft::effect::RejectReason::unknown_member: return "unknown_member";
+    case raft::effect::RejectReason::non_voter: return "non_voter";
+    case raft::effect::RejectReason::not_up_to_date: return "not_up_to_date";
+    case raft::effect::RejectReason::snapshot_corrupt: return "snapshot_corrupt";
+    case raft::effect::RejectReason::unsupported_call: break;
+  }
+  return "unsupported_call";
+}
+
+/// Who joins, in either form of `$ra_join`'s data.
+bool parse_join(std::string_view data, raft::event::ClientCommand& command) {
+  etf::Cursor cursor(data);
+  if (cursor.kind() == etf::TermKind::tuple) {
+    const std::optional<raft::ServerId> server = wire::read_server_id(cursor);
+    if (!server) return false;
+    command.server = *server;
+    return true;
+  }
+  const std::optional<wire::JoinData> join = wire::read_join_data(cursor);
+  if (!join) return false;
+  command.server = join->id;
+  command.voter_status = join->voter_status;
+  return true;
+}
+
+}  // namespace
+
+void Member::on_message(std::string_view message) {
+  const std::optional<node::GenMessage> gen = node::parse_gen_message(message);
+  if (!gen) return;  // not a term: nothing a client of ours would send
+  switch (gen->kind) {
+    case node::GenMessage::Kind::call: return handle_call(gen->from, gen->request);
+    case node::GenMessage::Kind::cast: return handle_cast(gen->request);
+    case node::GenMessage::Kind::info: break;
+  }
+  spdlog::debug("{}: unknown message {}", log_id_, etf::print_text(gen->request));
+}
+
+void Member::answer(std::string_view from, std::string_view term) {
+  if (from.empty()) return;
+  services_.node.reply(pid_, from, [&](dist::OutMessage& out) { out.text.append(term); });
+}
+
+void Member::answer_error(std::string_view from, std::string_view reason_atom) {
+  reply_.clear();
+  reply_.tuple(2).atom("error").atom(reason_atom);
+  answer(from, reply_.view());
+}
+
+void Member::unsupported(std::string_view from, std::string_view request) {
+  reply_.clear();
+  reply_.tuple(2).atom("error").tuple(2).atom("unsupported_call").raw(request);
+  answer(from, reply_.view());
+}
+
+void Member::handle_call(std::string_view from, std::string_view request) {
+  Tagged tagged(request);
+  if (tagged.is("leader_call", 2)) return handle_leader_call(from, tagged.next());
+  if (tagged.is("local_call", 2)) return handle_call(from, tagged.next());
+  if (tagged.is("command", 3)) return submit_command(from, request, false);
+  if (handle_peer_call(from, request)) return;
+  if (tagged.is("trigger_election", 0)) return step(raft::event::TriggerElection{pending_.add(from, request)});
+  if (tagged.is("force_member_change", 0)) {
+    return step(raft::event::ForceMemberChange{pending_.add(from, request)});
+  }
+  if (serve(from, request, core_.role() == raft::Role::leader)) return;
+  const raft::Role role = core_.role();
+  if (role == raft::Role::await_condition || role == raft::Role::receive_snapshot) return;  // as ra: no answer
+  unsupported(from, request);
+}
+
+void Member::handle_cast(std::string_view request) {
+  Tagged tagged(request);
+  if (tagged.is("command", 3)) return submit_command({}, request, false);
+  if (tagged.is("leader_cast", 2)) {
+    const std::string_view inner = tagged.next();
+    if (core_.role() == raft::Role::leader && Tagged(inner).is("command", 3)) submit_command({}, inner, false);
+    return;
+  }
+  if (tagged.is("election_timeout", 0) || tagged.is("try_become_leader", 0)) {
+    return step(raft::event::ElectionRequested{});
+  }
+  if (tagged.is("aux_command", 2)) {
+    counters_->add(Counter::aux_commands);
+    return;  // ra_kv has no aux command that acts without a caller
+  }
+  if (handle_peer_cast(request)) return;
+  spdlog::debug("{}: unknown cast {}", log_id_, etf::print_text(request));
+}
+
+void Member::handle_leader_call(std::string_view from, std::string_view request) {
+  Tagged tagged(request);
+  if (tagged.is("command", 3)) return submit_command(from, request, true);
+  flush_commands();
+  if (tagged.is("consistent_query", 2) || tagged.is("consistent_aux", 2)) {
+    counters_->add(Counter::consistent_queries);
+    return step(raft::event::ReadRequest{pending_.add(from, request)});
+  }
+  if (tagged.is("transfer_leadership", 2)) return submit_transfer(from, request);
+  step(raft::event::LeaderRequest{pending_.add(from, request)});
+}
+
+void Member::carry_out(raft::effect::ServeLeaderRequest& effect) {
+  const PendingCalls::Call* call = pending_.find(effect.token);
+  if (call == nullptr) return;
+  const PendingCalls::Call kept = *call;
+  pending_.remove(effect.token);
+  if (Tagged(kept.request).is("command", 3)) {
+    submit_command(kept.from, kept.request, true);  // was held because it can't be accepted: now refused
+  } else if (!serve(kept.from, kept.request, true)) {
+    unsupported(kept.from, kept.request);
+  }
+}
+
+bool Member::serve(std::string_view from, std::string_view request, bool) {
+  Tagged tagged(request);
+  if (tagged.is("ping", 0)) {
+    reply_.clear();
+    reply_.tuple(2).atom("pong").atom(to_string(core_.role()));
+    answer(from, reply_.view());
+  } else if (tagged.is("state_query", 2)) {
+    serve_state_query(from, tagged.next());
+  } else if (tagged.is("local_query", 2)) {
+    serve_local_query(from, tagged.next(), {});
+  } else if (tagged.is("local_query", 3)) {
+    const std::string_view query = tagged.next();
+    serve_local_query(from, query, tagged.next());
+  } else if (tagged.is("aux_command", 2)) {
+    serve_aux(from, tagged.next());
+  } else if (tagged.is("read_entries", 2) && core_.role() != raft::Role::receive_snapshot) {
+    serve_read_entries(from, tagged.next());
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// --- commands ---------------------------------------------------------------------------------------------------------
+
+void Member::submit_command(std::string_view from, std::string_view request, bool leader_call) {
+  const std::optional<CommandRequest> parsed = parse_command_request(request);
+  if (!parsed) return unsupported(from, request);
+  const bool leading = core_.role() == raft::Role::leader;
+  if (leading) counters_->add(Counter::commands);
+
+  raft::event::ClientCommand command;
+  command.leader_call = leader_call;
+  if (parsed->low_priority && parsed->type == "$usr") command.priority = raft::event::Priority::low;
+
+  // What can't be accepted is refused by the leader only: a follower sends the caller on.
+  std::string refusal;
+  if (const std::optional<std::string> bad_mode = wire::invalid_reply_mode(parsed->mode)) {
+    counters_->add(Counter::invalid_reply_mode_commands);
+    refusal = *bad_mode;
+  } else if (parsed->type == "$usr") {
+    if (const Result<void> accepted = machine_->check_command(parsed->data); !accepted) {
+      refusal = etf::Writer().tuple(2).atom("unsupported_command").binary(accepted.error().message).take();
+    }
+  } else if (parsed->type == "$ra_join" || parsed->type == "$ra_leave") {
+    command.kind = parsed->type == "$ra_join" ? raft::event::CommandKind::join : raft::event::CommandKind::leave;
+    if (!parse_join(parsed->data, command)) return unsupported(from, request);
+  } else if (parsed->type == "$ra_cluster" && etf::Cursor(parsed->data).is_atom("delete")) {
+    command.kind = raft::event::CommandKind::delete_cluster;
+  } else {
+    return unsupported(from, request);
+  }
+  if (!refusal.empty()) {
+    if (leading || !leader_call) {
+      if (from.empty()) return;
+      reply_.clear();
+      reply_.tuple(2).atom("error").raw(refusal);
+      return answer(from, reply_.view());
+    }
+    return step(raft::event::LeaderRequest{pending_.add(from, request)});
+  }
+
+  const std::int64_t now = services_.system_time_ms();
+  if (command.kind == raft::event::CommandKind::user) {
+    command.payload = wire::encode_user(now, from, parsed->data, parsed->mode);
+  } else if (command.kind == raft::event::CommandKind::delete_cluster) {
+    command.payload = wire::encode_cluster_delete(now, from, parsed->mode);
+  }
+  // The request itself is needed again only where the core's answer may be about it.
+  const bool keep_request = command.kind != raft::event::CommandKind::user;
+  if (!from.empty() || keep_request) {
+    command.token = pending_.add(from, keep_request ? request : std::string_view{});
+  }
+  batch_.push_back(std::move(command));
+  if (command.kind != raft::event::CommandKind::user || batch_.size() >= kBatchMax) return flush_commands();
+  if (!batch_scheduled_) {
+    batch_scheduled_ = true;
+    boost::asio::post(services_.io, [this, alive = alive_] {
+      if (*alive) flush_commands();
+    });
+  }
+}
+
+// Commands that arrive in one turn of the event loop become one append.
+void Member::flush_commands() {
+  batch_scheduled_ = false;
+  if (batch_.empty()) return;
+  raft::event::ClientCommands event;
+  event.commands.swap(batch_);
+  step(std::move(event));
+}
+
+void Member::carry_out(raft::effect::CommandAppended& effect) {
+  const PendingCalls::Call* call = pending_.find(effect.token);
+  if (call == nullptr) return;
+  const log::Entry* entry = log_.fetch(effect.index.value());
+  if (entry != nullptr &&
+      wire::parse_reply_mode(wire::parse_entry(entry->payload.view()).mode).kind == wire::ReplyMode::Kind::after_log_append) {
+    reply_.clear();
+    reply_.tuple(2).atom("wrap_reply").tuple(2).u64(effect.index.value()).u64(effect.term.value());
+    answer(call->from, reply_.view());
+  }
+  pending_.remove(effect.token);
+}
+
+void Member::carry_out(raft::effect::RedirectClient& effect) {
+  const PendingCalls::Call* call = pending_.find(effect.token);
+  if (call == nullptr) return;
+  reply_.clear();
+  reply_.tuple(2).atom("redirect");
+  wire::write_server_id(reply_, effect.leader);
+  answer(call->from, reply_.view());
+  pending_.remove(effect.token);
+}
+
+void Member::carry_out(raft::effect::HoldClient&) {}  // the core keeps the token, pending_ the caller
+
+void Member::carry_out(raft::effect::NotLeader& effect) {
+  const raft::event::ClientCommand& command = effect.command;
+  const PendingCalls::Call* call = pending_.find(command.token);
+  const wire::EntryView entry = wire::parse_entry(command.payload.view());
+  const wire::ReplyMode mode = wire::parse_reply_mode(entry.mode);
+  if (call != nullptr && !call->from.empty()) {
+    const std::string from = call->from;
+    reply_.clear();
+    reply_.tuple(2).atom("error").tuple(2).atom("unsupported_call").tuple(3).atom("command").atom("normal");
+    reply_.tuple(3).atom("$usr").raw(entry.data).raw(entry.mode);
+    answer(from, reply_.view());
+  } else if (mode.kind == wire::ReplyMode::Kind::noreply && effect.leader && *effect.leader != id_) {
+    const bool low = command.priority == raft::event::Priority::low;
+    services_.node.cast(pid_, effect.leader->node(), effect.leader->name(), [&](dist::OutMessage& out) {
+      etf::Writer writer(out.text);
+      writer.tuple(3).atom("command").atom(low ? "low" : "normal");
+      writer.tuple(3).atom("$usr").raw(entry.data).atom("noreply");
+    });
+  } else if (mode.kind == wire::ReplyMode::Kind::notify) {
+    reject_notification(entry.mode, effect.leader);
+  }
+  pending_.remove(command.token);
+}
+
+void Member::reject_notification(std::string_view mode_term, const std::optional<raft::ServerId>& leader) {
+  const wire::ReplyMode mode = wire::parse_reply_mode(mode_term);
+  const bool waits = core_.role() == raft::Role::await_condition;
+  if (!waits && (!leader || *leader == id_)) return;
+  etf::Writer body;
+  body.tuple(2).atom("rejected").tuple(3).atom("not_leader");
+  if (leader && !waits) {
+    wire::write_server_id(body, *leader);
+  } else {
+    body.atom("undefined");
+  }
+  body.raw(mode.correlation);
+  send_notification(std::string(mode.pid), body.view());
+}
+
+void Member::carry_out(raft::effect::RejectCall& effect) {
+  const PendingCalls::Call* call = pending_.find(effect.token);
+  if (call == nullptr) return;
+  const PendingCalls::Call kept = *call;
+  pending_.remove(effect.token);
+  if (effect.reason == raft::effect::RejectReason::unsupported_call) return unsupported(kept.from, kept.request);
+  answer_error(kept.from, reason_atom(effect.reason));
+}
+
+void Member::carry_out(raft::effect::AnswerOk& effect) {
+  const PendingCalls::Call* call = pending_.find(effect.token);
+  if (call == nullptr) return;
+  answer(call->from, etf::Writer().atom("ok").view());
+  pending_.remove(effect.token);
+}
+
+void Member::carry_out(raft::effect::AnswerAlreadyLeader& effect) {
+  const PendingCalls::Call* call = pending_.find(effect.token);
+  if (call == nullptr) return;
+  answer(call->from, etf::Writer().atom("already_leader").view());
+  pending_.remove(effect.token);
+}
+
+void Member::carry_out(raft::effect::DropCall& effect) { pending_.remove(effect.token); }
+
+void Member::carry_out(raft::effect::ScheduleFlush&) {
+  boost::asio::post(services_.io, [this, alive = alive_] {
+    if (!*alive) return;
+    counters_->add(Counter::command_flushes);
+    step(raft::event::FlushLowPriority{});
+  });
+}
+
+void Member::submit_transfer(std::string_view from, std::string_view request) {
+  Tagged tagged(request);
+  const std::optional<raft::ServerId> target = wire::read_server_id(tagged.elements);
+  if (!target) return unsupported(from, request);
+  step(raft::event::TransferLeadership{pending_.add(from, request), *target});
+}
+
+// --- aux commands and snapshots -------------------------------------------------------------------------------------------
+
+bool Member::run_aux(std::string_view command, etf::Writer& reply) {
+  counters_->add(Counter::aux_commands);
+  Tagged tagged(command);
+  const bool wrapped = tagged.is("$wrap_reply", 2);
+  if (wrapped) reply.tuple(2).atom("wrap_reply");
+  const AuxResult result = machine_->handle_aux(wrapped ? tagged.next() : command, *this, reply);
+  if (result.takes_snapshot) {
+    counters_->add(Counter::release_cursors);
+    snapshot_wanted_ = true;
+    take_snapshot_when_durable();
+  }
+  return result.replies;
+}
+
+void Member::serve_aux(std::string_view from, std::string_view command) {
+  etf::Writer reply;
+  if (run_aux(command, reply)) answer(from, reply.view());
+}
+
+// A release cursor at last_applied: taken once everything up to there is durable here, no transfer to a peer needs the old
+// snapshot, and none is being written (ra_log:update_release_cursor, conditions {written, _} and no_snapshot_sends).
+void Member::take_snapshot_when_durable() {
+  if (!snapshot_wanted_ || stopped_ || log_.snapshot_in_progress() || core_.sending_snapshots()) return;
+  const std::uint64_t index = core_.last_applied().value();
+  if (log_.last_written().index < index || blocked()) return;
+  const std::uint64_t before = log_.snapshot() ? log_.snapshot()->meta.index : 0;
+  snapshot_wanted_ = false;
+  if (index <= before + options_.min_snapshot_interval) return;
+  const std::optional<log::Term> term = log_.term_at(index);
+  if (!term) return;
+
+  log::SnapshotMeta meta;
+  meta.index = index;
+  meta.term = *term;
+  etf::Writer cluster;
+  cluster.version();
+  wire::write_snapshot_cluster(cluster, core_.cluster());
+  meta.cluster = cluster.take();
+  etf::Writer state;
+  state.version();
+  machine_->write_state(state);
+  const std::size_t size = state.size();
+  log_.write_snapshot(std::move(meta), SharedBytes::copy_of(state.view()), log::IndexSet::of(machine_->live_indexes()),
+                      [this, index, term = *term, size, alive = alive_](const Result<void>& written) {
+                        if (!*alive) return;
+                        if (!written) {
+                          spdlog::error("{}: snapshot at index {} failed: {}", log_id_, index, written.error().message);
+                          return;
+                        }
+                        spdlog::info("{}: wrote snapshot at index {} term {}", log_id_, index, term);
+                        counters_->add(Counter::snapshots_written);
+                        counters_->add(Counter::snapshot_bytes_written, static_cast<std::int64_t>(size));
+                        snapshot_size_bytes_ = size;
+                        counters_->add(Counter::minor_compactions);
+                        step(raft::event::SnapshotTaken{raft::Index{index}, raft::Term{term}});
+                        take_snapshot_when_durable();
+                      });
+}
+
+}  // namespace rakv::member

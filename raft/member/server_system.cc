@@ -1,0 +1,286 @@
+#include "raft/member/server_system.h"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/post.hpp>
+#include <chrono>
+
+#include "cnode/node/gen.h"
+#include "raft/member/server_config_term.h"
+#include "raft/member/tagged.h"
+
+namespace rakv::member {
+namespace {
+
+constexpr std::chrono::seconds kMetadataInterval{5};
+constexpr std::chrono::seconds kWalRetryInterval{1};
+
+std::string_view without_version(std::string_view encoded) { return encoded.substr(1); }
+
+}  // namespace
+
+/// The registered name ra_server_sup_sup: stop_server/2 ends with a call {terminate_child, Pid} to it.
+class ServerSystem::Supervisor : public node::Process {
+ public:
+  explicit Supervisor(ServerSystem& system) : system_(system) {}
+
+  void on_message(std::string_view message) override {
+    const std::optional<node::GenMessage> gen = node::parse_gen_message(message);
+    if (!gen || gen->kind != node::GenMessage::Kind::call) return;
+    Tagged request(gen->request);
+    if (!request.is("terminate_child", 2) || request.elements.kind() != etf::TermKind::pid) return;
+    const std::optional<etf::PidView> child = request.elements.pid_view();
+    bool found = false;
+    for (const auto& [name, member] : system_.members_) {
+      if (child && member->pid().view() == *child) {
+        const std::string copy = name;
+        system_.stop_member(copy, "shutdown");
+        found = true;
+        break;
+      }
+    }
+    system_.node_.reply(pid, gen->from, [&](dist::OutMessage& out) {
+      etf::Writer writer(out.text);
+      if (found) {
+        writer.atom("ok");
+      } else {
+        writer.tuple(2).atom("error").atom("not_found");
+      }
+    });
+  }
+
+  etf::Pid pid;
+
+ private:
+  ServerSystem& system_;
+};
+
+ServerSystem::ServerSystem(boost::asio::io_context& io, node::Node& node, log::LogSystem& log_system,
+                           const MachineFactory& machines)
+    : io_(io),
+      node_(node),
+      log_system_(log_system),
+      machines_(machines),
+      services_{io,
+                node,
+                log_system,
+                [this](etf::Writer& writer) { write_system_config(writer); },
+                [this](const Member& member) { leader_or_cluster_changed(member); },
+                [this](const std::string& name, raft::effect::StopReason reason) { member_ended(name, reason); },
+                [this](const std::string& name, const std::string& reason) { restart_member(name, reason); },
+                [] {
+                  return std::chrono::duration_cast<std::chrono::milliseconds>(
+                             std::chrono::system_clock::now().time_since_epoch())
+                      .count();
+                }},
+      supervisor_(std::make_unique<Supervisor>(*this)),
+      wal_retry_timer_(io),
+      metadata_timer_(io) {
+  supervisor_->pid = node_.spawn(*supervisor_);
+  node_.register_name("ra_server_sup_sup", supervisor_->pid);
+  log_system_.set_observer(this);
+  add_server_functions();
+  add_system_functions();
+  flush_metadata_regularly();
+}
+
+ServerSystem::~ServerSystem() {
+  *alive_ = false;
+  log_system_.set_observer(nullptr);
+}
+
+Member* ServerSystem::find(std::string_view name) {
+  const auto found = members_.find(name);
+  return found == members_.end() ? nullptr : found->second.get();
+}
+
+void ServerSystem::start_registered() {
+  for (log::MemberLog* log : log_system_.members()) {
+    const std::string name = log->config().id.name;
+    if (const Result<Member*> started = start_member(*log); !started) {
+      spdlog::error("server {} can't be started: {}", name, started.error().message);
+    }
+  }
+  for (const auto& [uid, error] : log_system_.broken_servers()) {
+    spdlog::error("server with uid {} can't be started: {}", uid, error.message);
+  }
+}
+
+Result<MemberOptions> ServerSystem::member_options(const log::ServerConfig& config) const {
+  MemberOptions options;
+  const auto integer = [&](std::string_view key, std::uint64_t otherwise) {
+    etf::Cursor cursor(config_value(config, key));
+    return cursor.kind() == etf::TermKind::integer ? cursor.u64().value_or(otherwise) : otherwise;
+  };
+  options.tick_timeout_ms = std::max<std::uint64_t>(integer("tick_timeout", options.tick_timeout_ms), 1);
+  options.broadcast_time_ms = std::max<std::uint64_t>(integer("broadcast_time", options.broadcast_time_ms), 1);
+  options.core.await_condition_timeout_ms =
+      integer("await_condition_timeout", options.core.await_condition_timeout_ms);
+  options.core.max_pipeline_count = integer("max_pipeline_count", options.core.max_pipeline_count);
+  options.core.max_append_entries_rpc_batch_size =
+      integer("max_append_entries_rpc_batch_size", options.core.max_append_entries_rpc_batch_size);
+  options.min_snapshot_interval = map_integer(without_version(config.log_init_args), "min_snapshot_interval")
+                                      .value_or(options.min_snapshot_interval);
+  options.cluster_name = without_version(config.cluster_name);
+  const std::string_view metrics_key = config_value(config, "metrics_key");
+  options.metrics_key = metrics_key.empty() ? etf::Writer().atom(config.id.name).take() : std::string(metrics_key);
+  return options;
+}
+
+Result<Member*> ServerSystem::start_member(log::MemberLog& log) {
+  const log::ServerConfig& config = log.config();
+  if (config.id.node != node_.name()) {
+    return make_error(ErrorCode::unsupported, "it belongs to node " + config.id.node + ", this is " + node_.name());
+  }
+  Result<std::unique_ptr<Machine>> machine = machines_.make(without_version(config.machine));
+  if (!machine) return machine.error();
+  Result<MemberOptions> options = member_options(config);
+  if (!options) return options.error();
+  std::shared_ptr<Counters>& counters = counters_[config.id.name];
+  if (!counters) counters = std::make_shared<Counters>();
+  Result<std::unique_ptr<Member>> member =
+      Member::start(services_, log, std::move(*machine), counters, std::move(*options));
+  if (!member) return member.error();
+  Member* started = member->get();
+  members_[config.id.name] = std::move(*member);
+  return started;
+}
+
+void ServerSystem::register_and_start(log::ServerConfig config, std::function<void(Result<Member*>)> done) {
+  log_system_.register_server(std::move(config),
+                              [this, done = std::move(done), alive = alive_](Result<log::MemberLog*> registered) {
+                                if (!*alive) return;
+                                if (!registered) return done(registered.error());
+                                done(start_member(**registered));
+                              });
+}
+
+void ServerSystem::stop_member(const std::string& name, std::string_view reason) {
+  const auto found = members_.find(name);
+  if (found == members_.end()) return;
+  spdlog::info("{}: stopping, reason {}", found->second->log_id(), reason);
+  leaderboard_.erase(found->second->options().cluster_name);
+  found->second->stop(reason);
+  // The member may be the caller: it goes when the event loop turns.
+  boost::asio::post(io_, [ended = std::shared_ptr<Member>(std::move(found->second))] {});
+  members_.erase(found);
+}
+
+void ServerSystem::restart_member(const std::string& name, const std::string& reason) {
+  log::MemberLog* log = log_system_.find_by_name(name);
+  stop_member(name, reason);
+  if (log == nullptr) return;
+  boost::asio::post(io_, [this, name, uid = log->uid(), alive = alive_] {
+    if (!*alive || members_.contains(name)) return;
+    log::MemberLog* again = log_system_.find(uid);
+    if (again == nullptr) return;
+    if (const Result<Member*> started = start_member(*again); !started) {
+      spdlog::error("server {} can't be started again: {}", name, started.error().message);
+    }
+  });
+}
+
+void ServerSystem::member_ended(const std::string& name, raft::effect::StopReason reason) {
+  if (reason == raft::effect::StopReason::deleted) {
+    delete_server(name, [] {});
+  } else {
+    stop_member(name, "normal");
+  }
+}
+
+void ServerSystem::delete_server(const std::string& name, std::function<void()> done) {
+  stop_member(name, "delete");
+  counters_.erase(name);
+  log::MemberLog* log = log_system_.find_by_name(name);
+  if (log == nullptr) return done();
+  // The stopped member holds a reference to its log until the event loop has turned.
+  boost::asio::post(io_, [this, uid = log->uid(), name, done = std::move(done), alive = alive_]() mutable {
+    if (!*alive) return;
+    log_system_.delete_server(uid, [name, done = std::move(done)](const Result<void>& deleted) {
+      if (!deleted) spdlog::error("server {} can't be deleted: {}", name, deleted.error().message);
+      done();
+    });
+  });
+}
+
+void ServerSystem::leader_or_cluster_changed(const Member& member) {
+  LeaderboardRow& row = leaderboard_[member.options().cluster_name];
+  row.leader = member.core().leader();
+  row.members.clear();
+  for (const auto& [id, config] : member.core().cluster()) row.members.push_back(id);
+}
+
+void ServerSystem::bootstrap(const std::string& cluster, std::function<void(Result<void>)> done) {
+  if (log_system_.find_by_name(cluster) != nullptr) {
+    boost::asio::post(io_, [done = std::move(done)] { done({}); });
+    return;
+  }
+  log::ServerConfig config;
+  config.id = {cluster, node_.name()};
+  config.uid = log::new_uid(cluster);
+  config.cluster_name = etf::Writer().version().atom(cluster).take();
+  config.initial_members = {config.id};
+  config.machine = etf::Writer().version().tuple(3).atom("module").atom("ra_kv").map(0).take();
+  config.log_init_args = etf::Writer()
+                             .version()
+                             .map(3)
+                             .atom("uid")
+                             .binary(config.uid)
+                             .atom("min_snapshot_interval")
+                             .integer(0)
+                             .atom("major_compaction_strategy")
+                             .tuple(2)
+                             .atom("num_minors")
+                             .integer(2)
+                             .take();
+  register_and_start(std::move(config), [done = std::move(done)](const Result<Member*>& started) {
+    if (!started) return done(started.error());
+    (*started)->trigger_election();
+    done({});
+  });
+}
+
+void ServerSystem::stop() {
+  while (!members_.empty()) stop_member(members_.begin()->first, "shutdown");
+  wal_retry_timer_.cancel();
+  metadata_timer_.cancel();
+}
+
+// --- the log system's health ----------------------------------------------------------------------------------------------
+
+void ServerSystem::wal_down(const Error& error) {
+  spdlog::error("the WAL can't be written, commands are refused until it can: {}", error.message);
+  wal_is_down_ = true;
+  for (const auto& [name, member] : members_) member->log_down();
+  retry_wal_later();
+}
+
+void ServerSystem::wal_up() {
+  spdlog::info("the WAL can be written again");
+  wal_is_down_ = false;
+  for (const auto& [name, member] : members_) member->log_up();
+}
+
+void ServerSystem::trouble(const Error& error) { spdlog::error("{}", error.message); }
+
+void ServerSystem::retry_wal_later() {
+  wal_retry_timer_.expires_after(kWalRetryInterval);
+  wal_retry_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
+    if (error || !*alive || !wal_is_down_) return;
+    log_system_.retry_wal();
+    retry_wal_later();
+  });
+}
+
+void ServerSystem::flush_metadata_regularly() {
+  metadata_timer_.expires_after(kMetadataInterval);
+  metadata_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
+    if (error || !*alive) return;
+    log_system_.flush_metadata([](const Result<void>& flushed) {
+      if (!flushed) spdlog::error("last_applied can't be stored: {}", flushed.error().message);
+    });
+    flush_metadata_regularly();
+  });
+}
+
+}  // namespace rakv::member

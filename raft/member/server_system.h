@@ -1,0 +1,98 @@
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "cnode/node/node.h"
+#include "raft/log/system.h"
+#include "raft/member/machine.h"
+#include "raft/member/member.h"
+
+// The ra system `default` of this node: which servers exist, starting and stopping them, and the remote procedures by which
+// BEAM nodes do that and look at them (ra-wire section 5).
+
+namespace rakv::member {
+
+/// What ra_leaderboard knows of a cluster.
+struct LeaderboardRow {
+  std::optional<raft::ServerId> leader;
+  std::vector<raft::ServerId> members;
+};
+
+class ServerSystem : private log::LogSystemObserver {
+ public:
+  /// The node must be started, the log system open. Registers the system's names and remote functions.
+  ServerSystem(boost::asio::io_context& io, node::Node& node, log::LogSystem& log_system,
+               const MachineFactory& machines);
+  ~ServerSystem() override;
+
+  /// Starts every registered server (waits for the disk). One that can't be started is reported in the log and left alone.
+  void start_registered();
+
+  /// Starts a cluster of one server named `cluster` on this node and makes it leader, unless such a server is registered
+  /// already. `done` gets whether it is there.
+  void bootstrap(const std::string& cluster, std::function<void(Result<void>)> done);
+
+  /// Ends all servers with `shutdown`; what they noted is on disk when LogSystem::stop() was called after.
+  void stop();
+
+  /// The running server of that name, or null.
+  Member* find(std::string_view name);
+  const std::map<std::string, std::unique_ptr<Member>, std::less<>>& members() const { return members_; }
+  node::Node& node() { return node_; }
+
+ private:
+  class Supervisor;
+
+  // log::LogSystemObserver
+  void wal_down(const Error& error) override;
+  void wal_up() override;
+  void trouble(const Error& error) override;
+  void retry_wal_later();
+  void flush_metadata_regularly();
+
+  // starting and stopping (server_system.cc)
+  Result<Member*> start_member(log::MemberLog& log);
+  void register_and_start(log::ServerConfig config, std::function<void(Result<Member*>)> done);
+  void stop_member(const std::string& name, std::string_view reason);
+  void restart_member(const std::string& name, const std::string& reason);
+  void delete_server(const std::string& name, std::function<void()> done);
+  void member_ended(const std::string& name, raft::effect::StopReason reason);
+  void leader_or_cluster_changed(const Member& member);
+  Result<MemberOptions> member_options(const log::ServerConfig& config) const;
+
+  // remote procedures (server_rpc.cc, system_rpc.cc)
+  void add_server_functions();
+  void add_system_functions();
+  void start_server_rpc(node::RpcCall call);
+  void restart_server_rpc(node::RpcCall call);
+  void prepare_server_stop_rpc(node::RpcCall call);
+  void delete_server_rpc(node::RpcCall call);
+  void key_metrics_rpc(node::RpcCall call);
+  void counters_rpc(node::RpcCall call);
+  void write_system_config(etf::Writer& writer) const;
+  void write_directory_row(etf::Writer& writer, const std::string& name, const log::MemberLog& log);
+  void write_directory_overview(etf::Writer& writer);
+
+  boost::asio::io_context& io_;
+  node::Node& node_;
+  log::LogSystem& log_system_;
+  const MachineFactory& machines_;
+  MemberServices services_;
+  std::map<std::string, std::unique_ptr<Member>, std::less<>> members_;          ///< by server name, running
+  std::map<std::string, std::shared_ptr<Counters>, std::less<>> counters_;       ///< by server name, since the node's start
+  std::map<std::string, LeaderboardRow, std::less<>> leaderboard_;               ///< by encoded cluster name
+  std::unique_ptr<Supervisor> supervisor_;
+  boost::asio::steady_timer wal_retry_timer_;
+  boost::asio::steady_timer metadata_timer_;
+  bool wal_is_down_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace rakv::member
