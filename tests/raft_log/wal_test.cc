@@ -150,7 +150,8 @@ TEST(WalWriter, RollsOverAndClosesWithRanges) {
   ASSERT_EQ(closed[0].ranges.size(), 1U);
   EXPECT_EQ(closed[0].ranges[0].second, (IndexRange{1, 50}));
   EXPECT_EQ(wal.writer->file_number(), 2U);
-  // The new file tells the UId again, and both files together give the whole log.
+  // The new file tells the UId again, and both files together give the whole log, durably.
+  wal.memory.crash(CrashMode::lose_unsynced);
   const auto recovered = recover_wal(wal.memory, "/w");
   ASSERT_TRUE(recovered);
   EXPECT_EQ(recovered->writers.at("A").entries.size(), 52U);
