@@ -16,6 +16,9 @@ namespace rakv::etf {
 /// ports take their current tags. Closures and native records keep their fields, with their inner
 /// terms canonical.
 ///
+/// Two exceptions: closures that differ only in the process that made them are `=:=` to the BEAM,
+/// not here; and references get at least three words (missing ones are 0, as the BEAM takes them).
+///
 /// Idempotent. Errors: malformed (not one whole term, or a map with the same key twice),
 /// limit_exceeded (depth, or output larger than Limits::max_output_bytes, also while unpacking).
 Result<std::string> canonicalize(std::string_view term, const Limits& limits = {});

@@ -12,8 +12,10 @@ namespace rakv::etf {
 /// Reads one term written as Erlang text (UTF-8), as `file:consult/1` accepts it: atoms, integers
 /// (`16#ff`, `1_000`),
 /// `$a`, floats, strings (adjacent ones are joined), binaries and bitstrings (`<<"é"/utf8, 5:3>>`),
-/// tuples, lists, maps, `fun M:F/A`; comments; a final dot may be missing. Returns the encoded term
-/// without version byte. Error: invalid_argument with line and column; limit_exceeded.
+/// tuples, lists, maps, `fun M:F/A`; comments; a final dot may be missing. Returns the term in
+/// canonical form, without version byte. Not read: pids and the like, strings in triple quotes, a
+/// map with the same key twice. Errors: invalid_argument with line and column; limit_exceeded
+/// (depth beyond kMaxTextDepth, size).
 Result<std::string> parse_text(std::string_view text, const Limits& limits = {});
 
 /// As parse_text for a text that may go on: reads one term, which must end with a dot, and sets
@@ -29,10 +31,12 @@ struct TextOptions {
 };
 
 /// The term as one line of Erlang text. parse_text reads it back to an equal term, except pids,
-/// ports, references, closures and native records, which are printed as <0.1.2>, #Port<0.1>,
-/// #Ref<...>, #Fun<...>, #Record<...>. Map keys are printed in Erlang's order of keys. `term` has
-/// no version byte. Bytes that are not a term give `#Malformed<...>`: this is for logs and the
-/// command line.
+/// ports, references, closures and native records, which are printed as <a@b.1.2> (node, number,
+/// serial), #Port<a@b.1>, #Ref<a@b.3.2.1> (highest word first), #Fun<module.index.uniq> and
+/// #Record<module:name{...}>. Map keys are printed in Erlang's order of keys; integers of more than
+/// 4096 bytes in base 16. `term` has no version byte. Bytes that are not a term give
+/// `#Malformed<...>`, and what is longer than Limits::max_output_bytes ends with "...": this is for
+/// logs and the command line.
 std::string print_text(std::string_view term, const TextOptions& options = {},
                        const Limits& limits = {});
 

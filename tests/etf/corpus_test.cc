@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "cnode/etf/canonical.h"
+#include "cnode/etf/compress.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/hash.h"
 #include "cnode/etf/order.h"
@@ -120,7 +122,14 @@ class Corpus : public ::testing::Test {
     const std::uint64_t records = reader.number(4);
     for (std::uint64_t i = 0; i < records; ++i) {
       Record record{};
-      record.term = reader.bytes(reader.number(4)).substr(1);
+      const std::string_view external = reader.bytes(reader.number(4));
+      record.term = external.substr(1);
+      if (is_compressed(external)) {
+        const auto plain = uncompress(external);
+        ASSERT_TRUE(plain) << plain.error().message;
+        EXPECT_EQ(canonicalize(external).value(), canonicalize(*plain).value());
+        record.term = uncompressed_.emplace_back(*plain);
+      }
       record.phash2 = static_cast<std::uint32_t>(reader.number(4));
       record.phash2_32 = reader.number(8);
       record.size = reader.number(8);
@@ -140,6 +149,7 @@ class Corpus : public ::testing::Test {
     }
     ASSERT_TRUE(reader.at_end());
     ASSERT_GE(records_.size(), static_cast<std::size_t>(kTerms));
+    ASSERT_GT(uncompressed_.size(), 0u);
   }
 
   void TearDown() override { std::filesystem::remove_all(directory_); }
@@ -152,6 +162,7 @@ class Corpus : public ::testing::Test {
   std::filesystem::path corpus_path_;
   std::string bytes_;
   std::uint64_t release_ = 0;
+  std::deque<std::string> uncompressed_;
   std::vector<Record> records_;
   std::vector<Pair> pairs_;
   std::vector<std::string> canonical_;
@@ -159,6 +170,17 @@ class Corpus : public ::testing::Test {
 
 /// Long terms are cut in messages.
 std::string shown(std::string_view term) { return print_text(term).substr(0, 400); }
+
+/// Two terms, from a little before where their texts part.
+std::string shown(std::string_view left, std::string_view right) {
+  const std::string a = print_text(left);
+  const std::string b = print_text(right);
+  std::size_t at = 0;
+  while (at < a.size() && at < b.size() && a[at] == b[at]) ++at;
+  at = at > 300 ? at - 300 : 0;
+  return "from character " + std::to_string(at) + ":\n" + a.substr(at, 400) + "\n" +
+         b.substr(at, 400);
+}
 
 void Corpus::check_records() {
   std::size_t sizes = 0;
@@ -209,11 +231,11 @@ void Corpus::check_pairs() {
     if (release_ < 27 && ((left.flags | right.flags) & kMinusZero) != 0) continue;
     ++compared;
     const bool exact = canonical_[pair.left] == canonical_[pair.right];
-    EXPECT_EQ(exact, pair.exact) << shown(left.term) << "\n" << shown(right.term);
+    EXPECT_EQ(exact, pair.exact) << shown(left.term, right.term);
     const auto order = compare_canonical(canonical_[pair.left], canonical_[pair.right]);
     if (pair.equal) ++equal;
-    EXPECT_EQ(order == 0, pair.equal) << shown(left.term) << "\n" << shown(right.term);
-    EXPECT_EQ(order < 0, pair.less) << shown(left.term) << "\n" << shown(right.term);
+    EXPECT_EQ(order == 0, pair.equal) << shown(left.term, right.term);
+    EXPECT_EQ(order < 0, pair.less) << "terms " << pair.left << " and " << pair.right << " " << shown(left.term, right.term);
     if (HasFailure() && ++wrong > 5) FAIL() << "stopped after the first differences";
   }
   std::cout << compared << " pairs compared (" << equal << " equal)\n";
@@ -230,7 +252,7 @@ void Corpus::check_read_back() {
       ours << bytes;
     };
     for (const std::string& canonical : canonical_) {
-      put("\x83" + canonical);
+      put(canonical.size() % 5 == 0 ? compress(canonical).value() : "\x83" + canonical);
       put(print_text(canonical));
       if (const auto parsed = parse_text(print_text(canonical)); parsed) {
         EXPECT_EQ(*parsed, canonical) << shown(canonical);
