@@ -181,11 +181,18 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
         });
   }
 
-  /// The dialling of `peer` if `attempt` is still the one that runs, else null.
-  Dialling* running(const std::string& peer, AttemptId attempt) {
+  /// The dialling of `peer` if it is still about `attempt`, else null.
+  Dialling* dialling_of(const std::string& peer, AttemptId attempt) {
     const auto found = diallings.find(peer);
     if (stopped || found == diallings.end() || found->second.attempt != attempt) return nullptr;
     return &found->second;
+  }
+
+  /// As dialling_of; null also when the attempt has been given up and only the wait for the peer's
+  /// own goes on.
+  Dialling* running(const std::string& peer, AttemptId attempt) {
+    Dialling* dialling = dialling_of(peer, attempt);
+    return dialling == nullptr || dialling->waits ? nullptr : dialling;
   }
 
   void resolve_and_connect(const std::string& peer, AttemptId attempt, const std::string& host,
@@ -267,15 +274,18 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     give_up_attempt(dialling);
     dialling.waits = true;
     dialling.window.expires_after(options.inbound_window);
-    dialling.window.async_wait(
-        [self = shared_from_this(), peer, attempt = dialling.attempt](error_code error) {
-          if (error || self->running(peer, attempt) == nullptr) return;
-          self->table.inbound_window_over(peer, attempt);
-          self->resolve_dialling(
-              peer, make_error(ErrorCode::timeout,
-                               "connecting with " + peer +
-                                   ": it prefers its own attempt to ours, but that never came"));
-        });
+    dialling.window.async_wait([self = shared_from_this(), peer,
+                                attempt = dialling.attempt](error_code error) {
+      if (error || self->dialling_of(peer, attempt) == nullptr) return;
+      // An attempt that has shown up ends the wait itself, by success or failure.
+      if (self->table.inbound_under_way(peer)) return;
+      self->table.inbound_window_over(peer, attempt);
+      self->resolve_dialling(
+          peer,
+          make_error(ErrorCode::timeout,
+                     "connecting with " + peer +
+                         ": it prefers its own attempt to ours, but that never came; dial again"));
+    });
   }
 
   static void give_up_attempt(Dialling& dialling) {

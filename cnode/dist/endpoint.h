@@ -33,8 +33,9 @@ struct EndpointOptions {
   std::uint16_t fixed_peer_port = 0;  ///< not 0: no epmd, every peer listens on this port
   std::chrono::milliseconds step_timeout{
       5000};  ///< for every step of connecting and of the handshake
-  std::chrono::milliseconds inbound_window{
-      7000};                        ///< how long a dial that got `nok` waits for the peer's own
+  /// How long a dial that got `nok` waits for the peer's own attempt to show up; once it is here it
+  /// has its own time.
+  std::chrono::milliseconds inbound_window{2000};
   std::size_t max_half_open = 256;  ///< inbound handshakes at once; more are closed on sight
   ConnectionOptions connection;
   epmd::Options epmd;

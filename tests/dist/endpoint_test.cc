@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/read.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <map>
@@ -34,7 +35,7 @@ struct TestNode {
     options.creation = 1000;
     if (options.cookie.empty()) options.cookie = "cookie";
     options.listen_address = name.substr(name.find('@') + 1);
-    options.listen_port = options.fixed_peer_port;
+    if (options.fixed_peer_port != 0) options.listen_port = options.fixed_peer_port;
     Endpoint::Events handlers;
     handlers.on_up = [this](std::shared_ptr<Connection> up) { connected(std::move(up)); };
     handlers.on_note = [this](const std::string& line) { notes.push_back(line); };
@@ -332,6 +333,39 @@ TEST_F(EndpointTest, AfterNokTheInboundConnectionEndsTheDial) {
   b.dial(a.name);
   ASSERT_TRUE(run_until(io_, [&] { return outcome->has_value(); }));
   EXPECT_TRUE((*outcome)->has_value());
+}
+
+TEST_F(EndpointTest, AnAttemptThatWasGivenUpDoesNotDisturbTheWait) {
+  // The dial hangs in its look-up when the peer's own attempt comes and wins.
+  tcp::acceptor epmd(io_, {asio::ip::make_address("127.0.0.2"), 0});
+  EndpointOptions by_epmd;
+  by_epmd.listen_port = port_;
+  by_epmd.epmd.port = epmd.local_endpoint().port();
+  TestNode a(io_, "a@127.0.0.1", by_epmd);
+  auto& outcome = a.dial("b@127.0.0.2");
+  std::optional<tcp::socket> lookup;
+  epmd.async_accept([&](boost::system::error_code error, tcp::socket socket) {
+    ASSERT_FALSE(error);
+    lookup.emplace(std::move(socket));
+  });
+  ASSERT_TRUE(run_until(io_, [&] { return lookup.has_value(); }));
+  tcp::socket peer = raw_socket("127.0.0.1");
+  HandshakeSetup setup;
+  setup.own_name = "b@127.0.0.2";
+  Handshake initiator = Handshake::initiator(setup, a.name);
+  asio::write(peer, asio::buffer(std::get<Handshake::Send>(initiator.start()[0]).bytes));
+  ASSERT_TRUE(run_until(io_, [&] { return peer.available() > 20; }));
+  char answer[20];
+  asio::read(peer, asio::buffer(answer));
+  EXPECT_EQ(std::string(answer + 2, 16), "sok_simultaneous");
+  lookup.reset();  // the look-up fails, or would have
+  auto& unrelated = a.dial("x@127.0.0.9");
+  ASSERT_TRUE(run_until(io_, [&] { return unrelated.has_value(); }));
+  EXPECT_FALSE(outcome.has_value()) << "the peer's attempt is still under way";
+  peer.close();
+  ASSERT_TRUE(run_until(io_, [&] { return outcome.has_value(); }));
+  EXPECT_NE(outcome->error().message.find("during the handshake"), std::string::npos)
+      << outcome->error().message;
 }
 
 TEST_F(EndpointTest, BadFramesCloseTheConnectionWithAReason) {
