@@ -126,6 +126,8 @@ class Core {
   Membership membership() const { return membership_; }
   QueryIndex query_index() const { return query_index_; }
   MachineVersion machine_version() const { return machine_version_; }
+  /// What the last applied noop announced; above machine_version() nothing is applied any more.
+  MachineVersion effective_machine_version() const { return effective_machine_version_; }
   const CoreOptions& options() const { return options_; }
   /// The other members as a leader sees them; nullptr when there is no such knowledge (any other
   /// role).

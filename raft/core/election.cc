@@ -165,8 +165,8 @@ void Core::on(event::PreVoteRequested& event) {
       if (rpc.term <= current_term_) {
         // Silence, and proof of leadership instead.
         emit(effect::DropCall{event.call});
-        send_heartbeats();
         probe_peers(false);
+        send_heartbeats();
         return;
       }
       if (!leader_data()->peers.contains(rpc.candidate) || role() == Role::terminating_leader) {
