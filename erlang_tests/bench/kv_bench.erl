@@ -1,0 +1,85 @@
+%% One driver, two members: the same calls against a BEAM member of ra_kv and against a rakv member, in turns, from one
+%% client node. Values are 256 bytes. Prints each figure of both and the ratio. Run by scripts/bench_kv.sh.
+-module(kv_bench).
+-export([member/1, run/2]).
+
+-define(VALUE, <<0:2048>>).
+-define(ROUNDS, 3).
+
+%% On the BEAM member's node: ra with its defaults.
+member(Dir) ->
+    {ok, _} = ra:start_in(Dir),
+    {ok, [_], []} = ra_kv:start_cluster(default, kv, #{members => [{kv, node()}]}),
+    io:format("ready~n").
+
+run(Beam, Rakv) ->
+    [pong = net_adm:ping(Node) || Node <- [Beam, Rakv]],
+    Members = [{beam, {kv, Beam}}, {rakv, {kv, Rakv}}],
+    [warm_up(Id) || {_, Id} <- Members],
+    Figures = [{"put, one caller: median latency (us)", lower, fun put_latency/1},
+               {"put/s, 64 callers", higher, fun(Id) -> put_rate(Id, 64, 40_000) end},
+               {"put/s, pipelined (512 in flight)", higher, fun(Id) -> pipelined(Id, 512, 100_000) end},
+               {"get/s, one caller", higher, fun(Id) -> get_rate(Id, 1, 5_000) end},
+               {"get/s, 64 callers", higher, fun(Id) -> get_rate(Id, 64, 40_000) end}],
+    io:format("~-40s ~12s ~12s ~8s~n", ["figure (median of 3)", "beam", "rakv", "ratio"]),
+    [report(Name, Better, Fun, Members) || {Name, Better, Fun} <- Figures],
+    ok.
+
+%% The members take turns, so that a drift of the machine meets both.
+report(Name, Better, Fun, Members) ->
+    Rounds = [[Fun(Id) || {_, Id} <- Members] || _ <- lists:seq(1, ?ROUNDS)],
+    [Beam, Rakv] = [median([lists:nth(N, Round) || Round <- Rounds]) || N <- [1, 2]],
+    Ratio = case Better of
+                higher -> Rakv / Beam;
+                lower -> Beam / Rakv
+            end,
+    io:format("~-40s ~12w ~12w ~8.2f~n", [Name, round(Beam), round(Rakv), Ratio]).
+
+warm_up(Id) ->
+    [{ok, _} = ra_kv:put(Id, key(N), ?VALUE, 5000) || N <- lists:seq(1, 2000)].
+
+key(N) -> <<"key_", (integer_to_binary(N rem 2000))/binary>>.
+
+put_latency(Id) ->
+    median([begin
+                {Time, {ok, _}} = timer:tc(fun() -> ra_kv:put(Id, key(N), ?VALUE, 5000) end),
+                Time
+            end || N <- lists:seq(1, 2000)]).
+
+put_rate(Id, Callers, Total) ->
+    rate(Callers, Total, fun(N) -> {ok, _} = ra_kv:put(Id, key(N), ?VALUE, 5000) end).
+
+get_rate(Id, Callers, Total) ->
+    rate(Callers, Total, fun(N) -> {ok, _, ?VALUE} = ra_kv:get(Id, key(N + 1), 5000) end).
+
+rate(Callers, Total, Fun) ->
+    Each = Total div Callers,
+    Started = erlang:monotonic_time(microsecond),
+    Workers = [spawn_monitor(fun() -> [Fun(Caller * Each + N) || N <- lists:seq(1, Each)] end)
+               || Caller <- lists:seq(1, Callers)],
+    [receive {'DOWN', Monitor, process, Pid, normal} -> ok end || {Pid, Monitor} <- Workers],
+    Callers * Each * 1_000_000 / (erlang:monotonic_time(microsecond) - Started).
+
+%% ra:pipeline_command/4 with a window, as ra_bench does it.
+pipelined(Id, Window, Total) ->
+    Meta = #{size => erlang:external_size(?VALUE), hash => erlang:phash2(?VALUE)},
+    Send = fun(N) -> ok = ra:pipeline_command(Id, {put, key(N), ?VALUE, Meta}, N, normal) end,
+    Started = erlang:monotonic_time(microsecond),
+    [Send(N) || N <- lists:seq(1, Window)],
+    ok = pipeline(Send, Window + 1, Total, 0),
+    Total * 1_000_000 / (erlang:monotonic_time(microsecond) - Started).
+
+pipeline(_Send, _Next, Total, Total) -> ok;
+pipeline(Send, Next, Total, Done) ->
+    receive
+        {ra_event, _, {applied, Applied}} ->
+            Count = length(Applied),
+            More = min(Count, Total - Next + 1),
+            [Send(N) || N <- lists:seq(Next, Next + More - 1)],
+            pipeline(Send, Next + More, Total, Done + Count)
+    after 10_000 ->
+            {error, {stuck, Done}}
+    end.
+
+median(Values) ->
+    lists:nth((length(Values) + 1) div 2, lists:sort(Values)).
