@@ -14,8 +14,6 @@
 namespace rakv::member {
 namespace {
 
-constexpr std::string_view kVersionByte = "\x83";
-
 raft::ServerId to_core(const log::ServerId& id) { return {id.name, id.node}; }
 log::ServerId to_log(const raft::ServerId& id) { return {id.name(), id.node()}; }
 
@@ -78,6 +76,11 @@ Result<raft::CoreState> make_core_state(const log::MemberLog& log, const MemberO
 
 }  // namespace
 
+std::uint64_t snapshot_file_bytes(const log::SnapshotMeta& meta, std::size_t state_bytes) {
+  constexpr std::size_t kHeaderBytes = 13;
+  return kHeaderBytes + log::encode_snapshot_meta(meta).size() + state_bytes;
+}
+
 Member::Member(MemberServices& services, log::MemberLog& log, std::unique_ptr<Machine> machine,
                std::shared_ptr<Counters> counters, MemberOptions options, raft::CoreState state)
     : services_(services),
@@ -121,6 +124,7 @@ Result<void> Member::recover_machine() {
     if (!read) {
       return make_error(ErrorCode::corrupt, "the snapshot's machine state can't be read: " + read.error().message);
     }
+    snapshot_size_bytes_ = snapshot_file_bytes(log_.snapshot()->meta, state.size());
     log_.release_snapshot_state();
     next = log_.snapshot()->meta.index + 1;
   }
@@ -145,6 +149,12 @@ Result<void> Member::go_live() {
   counter_reference_ = services_.node.make_reference();
   log_.set_observer(this);
   services_.node.subscribe(*this);
+  if (log_.empty()) {
+    // Every log of ra begins with a dummy at index 0 (ra_log:maybe_append_first_entry); it is never sent.
+    etf::Writer undefined;
+    undefined.version().atom("undefined");
+    log_.append(log::Entry{0, 0, SharedBytes::copy_of(undefined.view())});
+  }
   raft::effect::ClusterChanged cluster;
   carry_out(cluster);
   core_.start(effects_);

@@ -58,6 +58,9 @@ struct MemberOptions {
   std::string metrics_key;   ///< encoded term
 };
 
+/// The size of snapshot.dat for this meta and a state of so many bytes.
+std::uint64_t snapshot_file_bytes(const log::SnapshotMeta& meta, std::size_t state_bytes);
+
 class Member : public node::Process, private log::MemberLogObserver, private node::NodeObserver, private AuxContext {
  public:
   /// Recovers the machine (waits for the disk: start-up only) and registers the server's name. Errors: corrupt or io when the

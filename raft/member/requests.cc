@@ -404,7 +404,7 @@ void Member::take_snapshot_when_durable() {
   etf::Writer state;
   state.version();
   machine_->write_state(state);
-  const std::size_t size = state.size();
+  const std::uint64_t size = snapshot_file_bytes(meta, state.size());
   log_.write_snapshot(std::move(meta), SharedBytes::copy_of(state.view()), log::IndexSet::of(machine_->live_indexes()),
                       [this, index, term = *term, size, alive = alive_](const Result<void>& written) {
                         if (!*alive) return;
