@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <random>
 
 #include "raft/log/memory_disk.h"
@@ -61,6 +62,14 @@ class Workload {
     roll();
     append("KVBBBB", 67, 70, 4);
     snapshot("KVBBBB", 69, {33, 67});
+  }
+
+  /// After errors that pass: the WAL and what else failed is tried again.
+  void try_again() {
+    if (!store_.system) return;
+    store_.system->retry_wal();
+    store_.system->flush_metadata([](const Result<void>&) {});
+    settle();
   }
 
   std::map<std::string, Promised> promised;
@@ -243,6 +252,47 @@ TEST(Crash, TwiceTheSecondTimeWhileRecovering) {
   crash_everywhere(CrashMode::lose_unsynced, seed, true);
   crash_everywhere(CrashMode::keep_everything, seed, true);
   crash_everywhere(CrashMode::random, seed, true);
+}
+
+/// Disk operations fail by chance, some for good as on a full disk, then the machine stops.
+void fail_by_chance(std::uint64_t seed) {
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  MemoryDisk memory;
+  std::map<std::string, Promised> promised;
+  int failures = 0;
+  {
+    FaultyDisk disk(memory);
+    bool full = false;
+    const std::uint64_t one_in = 8 + random() % 60;
+    Workload workload(disk);
+    disk.set_rule([&](DiskOperation operation, const std::string& path) -> std::optional<Error> {
+      const bool chosen = operation == DiskOperation::sync || operation == DiskOperation::write ||
+                          operation == DiskOperation::sync_directory ||
+                          operation == DiskOperation::create || operation == DiskOperation::rename;
+      if (!chosen) return std::nullopt;
+      if (random() % (one_in * 4) == 0) full = !full;
+      if (random() % one_in != 0 && !full) return std::nullopt;
+      ++failures;
+      return make_error(full ? ErrorCode::no_space : ErrorCode::io, path + ": failed by chance");
+    });
+    workload.run();
+    if (random() % 2 == 0) {
+      full = false;
+      disk.set_rule({});
+      workload.try_again();
+    }
+    promised = workload.promised;
+  }
+  const auto mode = std::array{CrashMode::lose_unsynced, CrashMode::keep_everything,
+                               CrashMode::random}[random() % 3];
+  memory.crash(mode, seed);
+  check(memory, promised);
+}
+
+TEST(Crash, AfterDiskErrorsByChance) {
+  const std::uint64_t seed = testing::seed_of_test(40);
+  for (std::uint64_t i = 0; i < 300 && !HasFailure(); ++i) fail_by_chance(seed + i);
 }
 
 }  // namespace
