@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mapfile -t programs < <(find build/bench -type f -executable -name 'rakv_*bench*' 2>/dev/null | sort)
+mapfile -t programs < <(find build/bench -type f -executable -name '*_bench' 2>/dev/null | sort)
 if [ ${#programs[@]} -eq 0 ]; then
   echo "bench: error: no benchmark program below build/bench: run scripts/build.sh bench" >&2
   exit 1
