@@ -16,6 +16,7 @@
 #include "cnode/node/node.h"
 #include "kv/read_entry.h"
 #include "kv/replicated_machine.h"
+#include "kv/test_hooks.h"
 #include "raft/log/disk.h"
 #include "raft/log/system.h"
 #include "raft/member/server_system.h"
@@ -84,6 +85,7 @@ class Program {
   void serve() {
     servers_ = std::make_unique<member::ServerSystem>(io_, *node_, *log_system_, machines_);
     add_read_entry(*servers_);
+    if (options_.test_hooks) add_test_hooks(*node_);
     servers_->start_registered();
     if (options_.bootstrap.empty()) return announce();
     servers_->bootstrap(options_.bootstrap, [this](const Result<void>& made) {

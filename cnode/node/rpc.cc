@@ -40,6 +40,7 @@ void RpcCall::finish(RpcOutcome outcome, std::string_view term) {
 void RpcCall::answer(std::string_view value) { finish(RpcOutcome::returned, value); }
 void RpcCall::raise(std::string_view reason) { finish(RpcOutcome::raised, reason); }
 void RpcCall::raise_badarg() { raise(etf::Writer().atom("badarg").view()); }
+void RpcCall::throw_term(std::string_view term) { finish(RpcOutcome::thrown, term); }
 void RpcCall::exit(std::string_view reason) { finish(RpcOutcome::exited, reason); }
 
 std::string RpcTable::key(std::string_view module, std::string_view function, std::size_t arity) {

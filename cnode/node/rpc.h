@@ -43,6 +43,8 @@ class RpcCall {
   void raise(std::string_view reason);
   /// erlang:error(badarg).
   void raise_badarg();
+  /// throw(Term).
+  void throw_term(std::string_view term);
   /// exit(Reason).
   void exit(std::string_view reason);
   /// The answer has been given another way.
