@@ -10,12 +10,14 @@ namespace rakv::kv {
 namespace {
 
 Result<void> check_alive_name(const std::string& alive) {
-  const bool legal = !alive.empty() && std::all_of(alive.begin(), alive.end(), [](unsigned char letter) {
-    return std::isalnum(letter) != 0 || letter == '_' || letter == '-' || letter == '.';
-  });
+  const bool legal =
+      !alive.empty() && std::all_of(alive.begin(), alive.end(), [](unsigned char letter) {
+        return std::isalnum(letter) != 0 || letter == '_' || letter == '-' || letter == '.';
+      });
   if (legal && alive.size() <= 200) return {};
-  return make_error(ErrorCode::invalid_argument,
-                    "'" + alive + "' is no node name: take letters, digits, '_' and '-', at most 200");
+  return make_error(
+      ErrorCode::invalid_argument,
+      "'" + alive + "' is no node name: take letters, digits, '_' and '-', at most 200");
 }
 
 std::string host_name() {
@@ -33,8 +35,8 @@ Result<std::string> short_node_name(const std::string& name) {
   std::string host = at == std::string::npos ? host_name() : name.substr(at + 1);
   if (at == std::string::npos) host = host.substr(0, host.find('.'));
   if (host.empty() || host.find('.') != std::string::npos) {
-    return make_error(ErrorCode::invalid_argument,
-                      "the host of a short name has no dot: '" + host + "'; use --name for long names");
+    return make_error(ErrorCode::invalid_argument, "the host of a short name has no dot: '" + host +
+                                                       "'; use --name for long names");
   }
   return alive + "@" + host;
 }

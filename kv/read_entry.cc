@@ -9,7 +9,8 @@ namespace rakv::kv {
 namespace {
 
 /// The stored Meta map with the keys index, members and term added.
-bool write_meta(etf::Writer& writer, const log::Entry& entry, const wire::EntryView& view, std::string_view members) {
+bool write_meta(etf::Writer& writer, const log::Entry& entry, const wire::EntryView& view,
+                std::string_view members) {
   etf::Cursor meta(view.meta);
   const std::optional<std::uint32_t> count = meta.map();
   if (!count) return false;
@@ -28,8 +29,9 @@ std::string read_reply(const Result<std::vector<log::Entry>>& entries, std::stri
   }
   const log::Entry& entry = entries->front();
   const wire::EntryView view = wire::parse_entry(entry.payload.view());
-  const Result<Command> command = view.kind == raft::EntryKind::user ? parse_command(view.data)
-                                                                     : Result<Command>(make_error(ErrorCode::not_found, ""));
+  const Result<Command> command = view.kind == raft::EntryKind::user
+                                      ? parse_command(view.data)
+                                      : Result<Command>(make_error(ErrorCode::not_found, ""));
   if (!command || command->kind != Command::Kind::put) return not_found;
   etf::Writer reply;
   reply.tuple(3).atom("ok");

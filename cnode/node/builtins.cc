@@ -28,19 +28,26 @@ bool Node::Impl::Builtins::on_message_for(std::string_view name, std::string_vie
   return true;
 }
 
-// global of a BEAM node offers to synchronise. We don't take part, but one `in_sync` cast makes its global:sync/0
-// return instead of waiting for us for ever (erlang-dist section 2.5). Monitors of the name keep getting noproc: we
-// never become a node that global knows, so prevent_overlapping_partitions leaves us alone.
+// global of a BEAM node offers to synchronise. We don't take part, but one `in_sync` cast makes its
+// global:sync/0 return instead of waiting for us for ever (erlang-dist section 2.5). Monitors of
+// the name keep getting noproc: we never become a node that global knows, so
+// prevent_overlapping_partitions leaves us alone.
 void Node::Impl::Builtins::greet_global(std::string_view sender_node, std::string_view message) {
   const std::optional<GenMessage> gen = parse_gen_message(message);
   if (!gen || gen->kind != GenMessage::Kind::cast) return;
   etf::Cursor cursor(gen->request);
-  if (cursor.kind() != etf::TermKind::tuple || !cursor.tuple() || !cursor.is_atom("init_connect")) return;
+  if (cursor.kind() != etf::TermKind::tuple || !cursor.tuple() || !cursor.is_atom("init_connect"))
+    return;
   node_.send_to_name(
       node_.pid_of(node_.caller_), sender_node, "global_name_server",
       [&](dist::OutMessage& out) {
-        etf::Writer(out.text).tuple(2).atom("$gen_cast").tuple(3).atom("in_sync").atom(node_.options_.name).boolean(
-            true);
+        etf::Writer(out.text)
+            .tuple(2)
+            .atom("$gen_cast")
+            .tuple(3)
+            .atom("in_sync")
+            .atom(node_.options_.name)
+            .boolean(true);
       },
       true);
 }
@@ -50,7 +57,8 @@ void Node::Impl::Builtins::NetKernel::on_message(std::string_view message) {
   const std::optional<GenMessage> gen = parse_gen_message(message);
   if (!gen || gen->kind != GenMessage::Kind::call) return;
   etf::Cursor cursor(gen->request);
-  if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 2u || !cursor.is_atom("is_auth")) return;
+  if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 2u || !cursor.is_atom("is_auth"))
+    return;
   node_.reply(node_.pid_of(entity), gen->from,
               [](dist::OutMessage& out) { etf::Writer(out.text).atom("yes"); });
 }
@@ -59,22 +67,27 @@ void Node::Impl::Builtins::AtenSink::on_message(std::string_view message) {
   const std::optional<GenMessage> gen = parse_gen_message(message);
   if (!gen || gen->kind != GenMessage::Kind::cast) return;
   etf::Cursor cursor(gen->request);
-  if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 2u || !cursor.is_atom("hb")) return;
-  const std::optional<std::string_view> from = cursor.kind() == etf::TermKind::atom ? cursor.atom() : std::nullopt;
+  if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 2u || !cursor.is_atom("hb"))
+    return;
+  const std::optional<std::string_view> from =
+      cursor.kind() == etf::TermKind::atom ? cursor.atom() : std::nullopt;
   // Only beats of connected nodes count, so that made-up names can't fill the table.
   if (from && node_.connection(*from)) node_.detector_.beat(*from, Clock::now());
 }
 
-// A process that we spawn on a BEAM node has this as its group leader; a dead or silent one would break or hang its
-// io:format calls (erlang-dist section 5.5). Output is swallowed.
+// A process that we spawn on a BEAM node has this as its group leader; a dead or silent one would
+// break or hang its io:format calls (erlang-dist section 5.5). Output is swallowed.
 void Node::Impl::Builtins::IoLeader::on_message(std::string_view message) {
   etf::Cursor cursor(message);
-  if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 4u || !cursor.is_atom("io_request")) return;
+  if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 4u ||
+      !cursor.is_atom("io_request"))
+    return;
   if (cursor.kind() != etf::TermKind::pid) return;
   const std::optional<etf::PidView> from = cursor.pid_view();
   const std::optional<std::string_view> reply_as = cursor.skip();
   if (!from || !reply_as) return;
-  const bool writes = cursor.kind() == etf::TermKind::tuple && cursor.tuple() && cursor.is_atom("put_chars");
+  const bool writes =
+      cursor.kind() == etf::TermKind::tuple && cursor.tuple() && cursor.is_atom("put_chars");
   node_.send(
       node_.pid_of(entity), *from,
       [&](dist::OutMessage& out) {

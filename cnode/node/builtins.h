@@ -12,7 +12,8 @@ class Node::Impl::Builtins {
   explicit Builtins(Impl& node);
 
   /// Takes messages for names that no process holds. True when it was one of ours.
-  bool on_message_for(std::string_view name, std::string_view sender_node, std::string_view message);
+  bool on_message_for(std::string_view name, std::string_view sender_node,
+                      std::string_view message);
 
   /// The pid that spawned processes of peers get as group leader: answers io requests.
   etf::Pid io_leader() const;

@@ -10,7 +10,8 @@ std::string atom_term(std::string_view name) { return etf::Writer().atom(name).t
 
 }  // namespace
 
-// Our calls use a plain reference as tag, so every server answers to our pid; the same reference monitors the server.
+// Our calls use a plain reference as tag, so every server answers to our pid; the same reference
+// monitors the server.
 void Node::Impl::call(std::string_view node, std::string_view name, PayloadWriter request,
                       std::chrono::milliseconds timeout, CallHandler handler) {
   const std::uint64_t number = next_reference_++;
@@ -50,18 +51,21 @@ void Node::Impl::call(std::string_view node, std::string_view name, PayloadWrite
     if (!peer) return finish_call(number, CallResult::Status::down, atom_term("noconnection"));
     found->second.sent = true;
     transmit(*peer, pid_of(caller_),
-             dist::encode_monitor(pid_of(caller_), std::string_view(found->second.name), reference_of(number)),
+             dist::encode_monitor(pid_of(caller_), std::string_view(found->second.name),
+                                  reference_of(number)),
              true);
     transmit(*peer, pid_of(caller_), message, true);
   };
   dist::OutMessage message = dist::encode_send_to_name(pid_of(caller_), name);
   write_request(message);
   if (connection(node)) return send_now(message);
-  connect(std::string(node), [send_now, message = std::move(message)](const Result<void>&) { send_now(message); });
+  connect(std::string(node),
+          [send_now, message = std::move(message)](const Result<void>&) { send_now(message); });
 }
 
 void Node::Impl::apply(std::string_view node, std::string_view module, std::string_view function,
-                       std::string_view arguments, std::chrono::milliseconds timeout, ApplyHandler handler) {
+                       std::string_view arguments, std::chrono::milliseconds timeout,
+                       ApplyHandler handler) {
   const std::uint64_t number = next_reference_++;
   PendingCall& pending = calls_[number];
   pending.node = node;
@@ -70,20 +74,24 @@ void Node::Impl::apply(std::string_view node, std::string_view module, std::stri
 
   if (is_own(node)) {
     apply_locally(options_.name, module, function, arguments,
-                  [this, number, alive = alive_](RpcOutcome outcome, std::string_view term, std::string_view) {
+                  [this, number, alive = alive_](RpcOutcome outcome, std::string_view term,
+                                                 std::string_view) {
                     if (!*alive) return;
-                    boost::asio::post(io_, [this, number, outcome, term = std::string(term), alive] {
-                      if (!*alive) return;
-                      auto found = calls_.extract(number);
-                      if (found.empty()) return;
-                      finish_apply(std::move(found.mapped()), static_cast<ApplyResult::Status>(outcome), term);
-                    });
+                    boost::asio::post(
+                        io_, [this, number, outcome, term = std::string(term), alive] {
+                          if (!*alive) return;
+                          auto found = calls_.extract(number);
+                          if (found.empty()) return;
+                          finish_apply(std::move(found.mapped()),
+                                       static_cast<ApplyResult::Status>(outcome), term);
+                        });
                   });
     return;
   }
   const etf::Reference result_reference = make_reference();
-  dist::OutMessage message = dist::encode_spawn_request(reference_of(number), pid_of(caller_),
-                                                        builtins_->io_leader(), "erpc", "execute_call", 4, true);
+  dist::OutMessage message =
+      dist::encode_spawn_request(reference_of(number), pid_of(caller_), builtins_->io_leader(),
+                                 "erpc", "execute_call", 4, true);
   etf::Writer(message.text)
       .list(4)
       .reference(result_reference)
@@ -97,17 +105,20 @@ void Node::Impl::apply(std::string_view node, std::string_view module, std::stri
     const auto peer = connection(found->second.node);
     if (!peer) {
       auto lost = calls_.extract(number);
-      return finish_apply(std::move(lost.mapped()), ApplyResult::Status::failed, atom_term("noconnection"));
+      return finish_apply(std::move(lost.mapped()), ApplyResult::Status::failed,
+                          atom_term("noconnection"));
     }
     found->second.sent = true;
     transmit(*peer, pid_of(caller_), ready, true);
   };
   if (connection(node)) return send_now(message);
-  connect(std::string(node), [send_now, message = std::move(message)](const Result<void>&) { send_now(message); });
+  connect(std::string(node),
+          [send_now, message = std::move(message)](const Result<void>&) { send_now(message); });
 }
 
-void Node::Impl::apply_locally(std::string_view caller, std::string_view module, std::string_view function,
-                               std::string_view arguments, RpcCall::Answer answer) {
+void Node::Impl::apply_locally(std::string_view caller, std::string_view module,
+                               std::string_view function, std::string_view arguments,
+                               RpcCall::Answer answer) {
   std::optional<RpcCall> call = RpcCall::make(caller, arguments, answer);
   if (!call) {
     answer(RpcOutcome::raised, atom_term("badarg"), etf::Writer().nil().view());
@@ -148,22 +159,25 @@ void Node::Impl::forget_on_peer(std::uint64_t number, const PendingCall& pending
     watches_.erase(watch);
   } else if (pending.sent && pending.on_reply) {
     signal(pending.node, pid_of(caller_),
-           dist::encode_demonitor(pid_of(caller_), std::string_view(pending.name), reference_of(number)));
+           dist::encode_demonitor(pid_of(caller_), std::string_view(pending.name),
+                                  reference_of(number)));
   }
 }
 
-void Node::Impl::finish_call(std::uint64_t number, CallResult::Status status, std::string_view term) {
+void Node::Impl::finish_call(std::uint64_t number, CallResult::Status status,
+                             std::string_view term) {
   auto found = calls_.extract(number);
   if (found.empty()) return;
   found.mapped().on_reply(CallResult{status, term});
 }
 
-void Node::Impl::finish_apply(PendingCall pending, ApplyResult::Status status, std::string_view term) {
+void Node::Impl::finish_apply(PendingCall pending, ApplyResult::Status status,
+                              std::string_view term) {
   pending.on_result(ApplyResult{status, term});
 }
 
-// A message for the pid our calls come from: {Tag, Reply}. Some servers answer to the pid, some to the tag's alias; we
-// give out no aliases, so this is where all replies arrive.
+// A message for the pid our calls come from: {Tag, Reply}. Some servers answer to the pid, some to
+// the tag's alias; we give out no aliases, so this is where all replies arrive.
 void Node::Impl::on_message(std::string_view message) {
   etf::Cursor cursor(message);
   if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 2u) return;
@@ -193,8 +207,10 @@ ApplyResult apply_result(std::string_view reason) {
   etf::Cursor cursor(reason);
   if (cursor.kind() == etf::TermKind::tuple) {
     const std::optional<std::uint32_t> arity = cursor.tuple();
-    if ((arity == 3u || arity == 4u) && cursor.kind() == etf::TermKind::reference && cursor.skip()) {
-      const std::string_view name = cursor.kind() == etf::TermKind::atom ? *cursor.atom() : std::string_view{};
+    if ((arity == 3u || arity == 4u) && cursor.kind() == etf::TermKind::reference &&
+        cursor.skip()) {
+      const std::string_view name =
+          cursor.kind() == etf::TermKind::atom ? *cursor.atom() : std::string_view{};
       const std::string_view term = cursor.skip().value_or(std::string_view{});
       if (name == "return") return {ApplyResult::Status::returned, term};
       if (name == "throw") return {ApplyResult::Status::thrown, term};
@@ -226,7 +242,8 @@ void Node::Impl::fire_own_monitor(const etf::ReferenceView& reference, std::stri
   }
 }
 
-etf::Reference Node::Impl::monitor(std::uint64_t watcher, std::string_view node, std::string_view name) {
+etf::Reference Node::Impl::monitor(std::uint64_t watcher, std::string_view node,
+                                   std::string_view name) {
   const std::uint64_t number = next_reference_++;
   const etf::Reference reference = reference_of(number);
   monitors_[number] = OwnMonitor{watcher, std::string(node), std::string(name), false};
@@ -249,7 +266,8 @@ etf::Reference Node::Impl::monitor(std::uint64_t watcher, std::string_view node,
     if (!peer) return fire_own_monitor(reference, atom_term("noconnection"));
     found->second.sent = true;
     const etf::Pid own = pid_of(found->second.watcher);
-    transmit(*peer, own, dist::encode_monitor(own, std::string_view(found->second.name), reference), true);
+    transmit(*peer, own, dist::encode_monitor(own, std::string_view(found->second.name), reference),
+             true);
   });
   return reference;
 }
@@ -267,7 +285,8 @@ void Node::Impl::demonitor(const etf::Reference& reference) {
     if (entity != entities_.end()) --entity->second.watch_count;
     watches_.erase(watch);
   } else if (monitor.sent) {
-    signal(monitor.node, own, dist::encode_demonitor(own, std::string_view(monitor.name), reference));
+    signal(monitor.node, own,
+           dist::encode_demonitor(own, std::string_view(monitor.name), reference));
   }
 }
 

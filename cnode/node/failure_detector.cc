@@ -29,8 +29,8 @@ void FailureDetector::forget(std::string_view node) {
 double FailureDetector::probability(const Record& record, Clock::time_point now) const {
   if (record.intervals.empty()) return 0.0;
   const double elapsed = static_cast<double>((now - record.last_beat).count());
-  const auto exceeded =
-      std::count_if(record.intervals.begin(), record.intervals.end(), [&](Clock::duration interval) {
+  const auto exceeded = std::count_if(
+      record.intervals.begin(), record.intervals.end(), [&](Clock::duration interval) {
         return static_cast<double>(interval.count()) * options_.scaling_factor <= elapsed;
       });
   return static_cast<double>(exceeded) / static_cast<double>(record.intervals.size());
@@ -45,9 +45,8 @@ std::vector<NodeStatusChange> FailureDetector::poll(Clock::time_point now) {
   std::vector<NodeStatusChange> changes;
   std::map<std::string, NodeStatus, std::less<>> status_now;
   for (const auto& [node, record] : records_) {
-    const NodeStatus status = probability(record, now) >= options_.failure_threshold
-                                  ? NodeStatus::down
-                                  : NodeStatus::up;
+    const NodeStatus status =
+        probability(record, now) >= options_.failure_threshold ? NodeStatus::down : NodeStatus::up;
     status_now.emplace(node, status);
     const auto before = last_status_.find(node);
     if (before == last_status_.end() || before->second != status) changes.push_back({node, status});

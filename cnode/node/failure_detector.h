@@ -7,9 +7,9 @@
 #include <string_view>
 #include <vector>
 
-// aten's failure detector (aten 0.6: aten_sink.erl, aten_detector.erl): every node sends a beat to every node it is
-// connected to each 100 ms; a node is down when nearly all intervals seen so far, stretched by a factor, are shorter
-// than the silence now. Pure: the owner supplies the time.
+// aten's failure detector (aten 0.6: aten_sink.erl, aten_detector.erl): every node sends a beat to
+// every node it is connected to each 100 ms; a node is down when nearly all intervals seen so far,
+// stretched by a factor, are shorter than the silence now. Pure: the owner supplies the time.
 
 namespace rakv::node {
 
@@ -45,8 +45,9 @@ class FailureDetector {
   /// The connection to `node` is gone: its samples are dropped, as aten_sink does on nodedown.
   void forget(std::string_view node);
 
-  /// Looks at all nodes; gives those that changed since the last poll (aten_detector, every poll_interval). A node
-  /// seen for the first time is reported as up; one whose record vanished as down.
+  /// Looks at all nodes; gives those that changed since the last poll (aten_detector, every
+  /// poll_interval). A node seen for the first time is reported as up; one whose record vanished as
+  /// down.
   std::vector<NodeStatusChange> poll(Clock::time_point now);
 
   /// The state as of the last poll; a node never heard of is down (aten_detector:register).

@@ -25,17 +25,20 @@ struct GenMessage {
   std::string_view request;  ///< encoded, not validated below its outermost level
 };
 
-/// Takes a message apart. A message that is not well-formed gives nothing; the whole message is validated.
+/// Takes a message apart. A message that is not well-formed gives nothing; the whole message is
+/// validated.
 std::optional<GenMessage> parse_gen_message(std::string_view message);
 
 /// Where a reply goes and under which tag.
 struct ReplyAddress {
-  etf::PidView pid;                         ///< the caller
-  std::optional<etf::ReferenceView> alias;  ///< set when the tag is `[alias|Ref]` or `[[alias|Ref]|_]`
-  std::string_view tag;                     ///< encoded; to be echoed as it is
+  etf::PidView pid;  ///< the caller
+  std::optional<etf::ReferenceView>
+      alias;             ///< set when the tag is `[alias|Ref]` or `[[alias|Ref]|_]`
+  std::string_view tag;  ///< encoded; to be echoed as it is
 };
 
-/// Reads an encoded `{Pid, Tag}`. `cursor` must stand on it and outlive the views (Latin-1 node names).
+/// Reads an encoded `{Pid, Tag}`. `cursor` must stand on it and outlive the views (Latin-1 node
+/// names).
 std::optional<ReplyAddress> parse_from(etf::Cursor& cursor);
 
 }  // namespace rakv::node

@@ -22,17 +22,20 @@ std::string rendered(PayloadWriter payload) {
 
 Delivery delivery_of(dist::Outbox::Admission admission) {
   switch (admission) {
-    case dist::Outbox::Admission::queued: return Delivery::queued;
-    case dist::Outbox::Admission::would_block: return Delivery::would_block;
-    case dist::Outbox::Admission::overflow: break;  // the connection is being closed
+    case dist::Outbox::Admission::queued:
+      return Delivery::queued;
+    case dist::Outbox::Admission::would_block:
+      return Delivery::would_block;
+    case dist::Outbox::Admission::overflow:
+      break;  // the connection is being closed
   }
   return Delivery::not_connected;
 }
 
 }  // namespace
 
-Delivery Node::Impl::transmit(dist::Connection& connection, const etf::PidView& from, dist::OutMessage message,
-                              bool may_block) {
+Delivery Node::Impl::transmit(dist::Connection& connection, const etf::PidView& from,
+                              dist::OutMessage message, bool may_block) {
   const dist::SenderKey sender = entity_of(from);
   return delivery_of(may_block ? connection.send(sender, std::move(message))
                                : connection.try_send(sender, std::move(message)));
@@ -55,8 +58,8 @@ Delivery Node::Impl::send(const etf::PidView& from, const etf::PidView& to, Payl
   return transmit(*peer, from, std::move(message), may_block);
 }
 
-Delivery Node::Impl::send_to_name(const etf::PidView& from, std::string_view node, std::string_view name,
-                                  PayloadWriter payload, bool may_block) {
+Delivery Node::Impl::send_to_name(const etf::PidView& from, std::string_view node,
+                                  std::string_view name, PayloadWriter payload, bool may_block) {
   if (is_own(node)) {
     const auto found = names_.find(name);
     if (found != names_.end()) deliver_later(found->second, rendered(payload));
@@ -69,7 +72,8 @@ Delivery Node::Impl::send_to_name(const etf::PidView& from, std::string_view nod
   return transmit(*peer, from, std::move(message), may_block);
 }
 
-Delivery Node::Impl::reply(const etf::PidView& from, std::string_view caller, PayloadWriter payload) {
+Delivery Node::Impl::reply(const etf::PidView& from, std::string_view caller,
+                           PayloadWriter payload) {
   etf::Cursor cursor(caller);
   const std::optional<ReplyAddress> address = parse_from(cursor);
   if (!address) return Delivery::not_connected;
@@ -78,8 +82,8 @@ Delivery Node::Impl::reply(const etf::PidView& from, std::string_view caller, Pa
     payload(out);
   };
   if (!address->alias || is_own(address->pid.node)) return send(from, address->pid, tagged, true);
-  // An alias lives where its reference was made; a reply that comes too late is dropped there instead of staying in
-  // the caller's mailbox.
+  // An alias lives where its reference was made; a reply that comes too late is dropped there
+  // instead of staying in the caller's mailbox.
   const auto peer = connection(address->alias->node);
   if (!peer) return Delivery::not_connected;
   dist::OutMessage message = dist::encode_send_to_alias(peer->peer().flags, from, *address->alias);

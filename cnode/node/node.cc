@@ -104,8 +104,9 @@ void Node::Impl::terminate(std::uint64_t entity, std::string_view reason) {
       ++watch;
       continue;
     }
-    const dist::PidOrName watched = watch->second.name ? dist::PidOrName{std::string_view(*watch->second.name)}
-                                                       : dist::PidOrName{pid.view()};
+    const dist::PidOrName watched = watch->second.name
+                                        ? dist::PidOrName{std::string_view(*watch->second.name)}
+                                        : dist::PidOrName{pid.view()};
     if (is_own(watch->second.watcher.node)) {
       const std::string own_reason(reason);
       boost::asio::post(io_, [this, reference = watch->first, own_reason, alive = alive_] {
@@ -129,7 +130,9 @@ etf::Reference Node::Impl::reference_of(std::uint64_t number) const {
 }
 
 std::uint64_t Node::Impl::number_of(const etf::ReferenceView& reference) const {
-  if (reference.node != options_.name || reference.creation != creation_ || reference.words.count != 3) return 0;
+  if (reference.node != options_.name || reference.creation != creation_ ||
+      reference.words.count != 3)
+    return 0;
   const auto& word = reference.words.word;
   return std::uint64_t{word[0]} | (std::uint64_t{word[1]} << 18) | (std::uint64_t{word[2]} << 50);
 }
@@ -140,18 +143,21 @@ void Node::Impl::deliver_later(std::uint64_t entity, std::string message) {
   boost::asio::post(io_, [this, entity, message = std::move(message), alive = alive_] {
     if (!*alive) return;
     const auto found = entities_.find(entity);
-    if (found != entities_.end() && found->second.process != nullptr) found->second.process->on_message(message);
+    if (found != entities_.end() && found->second.process != nullptr)
+      found->second.process->on_message(message);
   });
 }
 
-void Node::Impl::send_exit(const etf::PidView& from, std::uint64_t entity, std::string_view reason) {
-  boost::asio::post(io_, [this, entity, from = etf::Pid(from), reason = std::string(reason), alive = alive_] {
-    if (!*alive) return;
-    const auto found = entities_.find(entity);
-    if (found != entities_.end() && found->second.process != nullptr) {
-      found->second.process->on_exit_signal(from, reason);
-    }
-  });
+void Node::Impl::send_exit(const etf::PidView& from, std::uint64_t entity,
+                           std::string_view reason) {
+  boost::asio::post(
+      io_, [this, entity, from = etf::Pid(from), reason = std::string(reason), alive = alive_] {
+        if (!*alive) return;
+        const auto found = entities_.find(entity);
+        if (found != entities_.end() && found->second.process != nullptr) {
+          found->second.process->on_exit_signal(from, reason);
+        }
+      });
 }
 
 void Node::Impl::stop(std::chrono::milliseconds patience, std::function<void()> done) {
@@ -173,7 +179,8 @@ void Node::Impl::stop(std::chrono::milliseconds patience, std::function<void()> 
   *poll = [this, timer, deadline, poll, done = std::move(done), alive = alive_] {
     if (!*alive) return;
     std::size_t queued = 0;
-    for (const std::string& peer : endpoint_->connected_peers()) queued += connection(peer)->queued_bytes();
+    for (const std::string& peer : endpoint_->connected_peers())
+      queued += connection(peer)->queued_bytes();
     if (queued == 0 || Clock::now() >= deadline) {
       endpoint_->stop();
       boost::asio::post(io_, [poll, done] {
@@ -188,7 +195,8 @@ void Node::Impl::stop(std::chrono::milliseconds patience, std::function<void()> 
   boost::asio::post(io_, [poll] { (*poll)(); });
 }
 
-// --- the public face --------------------------------------------------------------------------------------------------
+// --- the public face
+// --------------------------------------------------------------------------------------------------
 
 Node::Node(boost::asio::io_context& io, NodeOptions options)
     : impl_(std::make_unique<Impl>(io, std::move(options))) {}
@@ -208,7 +216,9 @@ etf::Pid Node::spawn(Process& process) { return impl_->spawn(&process); }
 void Node::terminate(const etf::Pid& pid, std::string_view reason) {
   impl_->terminate(impl_->entity_of(pid), reason);
 }
-bool Node::is_alive(const etf::PidView& pid) const { return impl_->entities_.contains(impl_->entity_of(pid)); }
+bool Node::is_alive(const etf::PidView& pid) const {
+  return impl_->entities_.contains(impl_->entity_of(pid));
+}
 
 bool Node::register_name(const std::string& name, const etf::Pid& pid) {
   const std::uint64_t entity = impl_->entity_of(pid);
@@ -243,7 +253,8 @@ void Node::send_exit(const etf::PidView& from, const etf::PidView& to, std::stri
   impl_->send_exit(from, impl_->entity_of(to), reason);
 }
 
-Delivery Node::send(const etf::PidView& from, const etf::PidView& to, PayloadWriter payload, bool may_block) {
+Delivery Node::send(const etf::PidView& from, const etf::PidView& to, PayloadWriter payload,
+                    bool may_block) {
   return impl_->send(from, to, payload, may_block);
 }
 Delivery Node::send_to_name(const etf::PidView& from, std::string_view node, std::string_view name,
@@ -269,11 +280,13 @@ void Node::call(std::string_view node, std::string_view name, PayloadWriter requ
   impl_->call(node, name, request, timeout, std::move(handler));
 }
 void Node::apply(std::string_view node, std::string_view module, std::string_view function,
-                 std::string_view arguments, std::chrono::milliseconds timeout, ApplyHandler handler) {
+                 std::string_view arguments, std::chrono::milliseconds timeout,
+                 ApplyHandler handler) {
   impl_->apply(node, module, function, arguments, timeout, std::move(handler));
 }
 
-etf::Reference Node::monitor(const etf::Pid& watcher, std::string_view node, std::string_view name) {
+etf::Reference Node::monitor(const etf::Pid& watcher, std::string_view node,
+                             std::string_view name) {
   return impl_->monitor(impl_->entity_of(watcher), node, name);
 }
 void Node::demonitor(const etf::Reference& reference) { impl_->demonitor(reference); }
@@ -294,13 +307,15 @@ NodeStatus Node::status(std::string_view node) const { return impl_->detector_.s
 void Node::connect(const std::string& node, std::function<void(Result<void>)> done) {
   impl_->connect(node, std::move(done));
 }
-void Node::disconnect(const std::string& node) { impl_->endpoint_->disconnect(node, "disconnected on request"); }
+void Node::disconnect(const std::string& node) {
+  impl_->endpoint_->disconnect(node, "disconnected on request");
+}
 void Node::keep_connected(const std::string& node) { impl_->keep_connected(node); }
 void Node::release_connection(const std::string& node) { impl_->release_connection(node); }
 
 RpcTable& Node::functions() { return impl_->functions_; }
-void Node::apply_locally(std::string_view module, std::string_view function, std::string_view arguments,
-                         RpcCall::Answer answer) {
+void Node::apply_locally(std::string_view module, std::string_view function,
+                         std::string_view arguments, RpcCall::Answer answer) {
   impl_->apply_locally(impl_->options_.name, module, function, arguments, std::move(answer));
 }
 

@@ -19,27 +19,30 @@
 #include "cnode/node/process.h"
 #include "cnode/node/rpc.h"
 
-// This program as a node of an Erlang cluster: pids and names, messages, monitors, links, calls both ways, remote
-// functions, beats. What a BEAM node does on its own (net_kernel's ping, global's greeting, noproc for what is not
-// there) is answered here; everything else is somebody's Process or RpcFunction.
+// This program as a node of an Erlang cluster: pids and names, messages, monitors, links, calls
+// both ways, remote functions, beats. What a BEAM node does on its own (net_kernel's ping, global's
+// greeting, noproc for what is not there) is answered here; everything else is somebody's Process
+// or RpcFunction.
 //
-// Single-threaded: everything is called on, and calls back from, the io_context's thread. No callback comes from inside
-// a call into the node.
+// Single-threaded: everything is called on, and calls back from, the io_context's thread. No
+// callback comes from inside a call into the node.
 
 namespace rakv::node {
 
 /// How the node presents itself and how it treats its peers.
 struct NodeOptions {
-  std::string name;    ///< name@host
+  std::string name;  ///< name@host
   std::string cookie;
   bool visible = true;  ///< false for short-lived command-line clients
   std::string listen_address = "0.0.0.0";
-  std::uint16_t listen_port = 0;               ///< 0: any
+  std::uint16_t listen_port = 0;  ///< 0: any
   std::chrono::milliseconds net_ticktime{60000};
   dist::epmd::Options epmd;
   FailureDetectorOptions failure_detector;
-  std::chrono::milliseconds redial_min{200};   ///< first pause before a kept connection is dialled again
-  std::chrono::milliseconds redial_max{5000};  ///< longest pause; the pauses double and are jittered
+  std::chrono::milliseconds redial_min{
+      200};  ///< first pause before a kept connection is dialled again
+  std::chrono::milliseconds redial_max{
+      5000};  ///< longest pause; the pauses double and are jittered
   /// One line for the log: refused peers, failed handshakes, epmd lost and found. Optional.
   std::function<void(const std::string&)> on_note;
 };
@@ -85,7 +88,8 @@ using CallHandler = std::function<void(const CallResult&)>;
 struct ApplyResult {
   enum class Status { returned, thrown, exited, raised, failed, timeout };
   Status status;
-  std::string_view term;  ///< value, thrown term, exit reason, error reason, or why it failed (noconnection, notsup)
+  std::string_view term;  ///< value, thrown term, exit reason, error reason, or why it failed
+                          ///< (noconnection, notsup)
 };
 using ApplyHandler = std::function<void(const ApplyResult&)>;
 
@@ -96,19 +100,22 @@ class Node {
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
-  /// Opens the listening socket and registers at epmd; `done` once. From then on pids can be made, but no peer is let in
-  /// before accept_peers(). Errors: already_exists (name taken), unavailable (epmd), io (port).
+  /// Opens the listening socket and registers at epmd; `done` once. From then on pids can be made,
+  /// but no peer is let in before accept_peers(). Errors: already_exists (name taken), unavailable
+  /// (epmd), io (port).
   void start(std::function<void(Result<void>)> done);
   /// Answers peers from now on.
   void accept_peers();
-  /// Ends all processes with `shutdown`, sends what is queued (for at most `patience`), closes everything.
+  /// Ends all processes with `shutdown`, sends what is queued (for at most `patience`), closes
+  /// everything.
   void stop(std::chrono::milliseconds patience, std::function<void()> done);
 
   const std::string& name() const;
   std::uint32_t creation() const;
   std::uint16_t port() const;
 
-  // --- processes ------------------------------------------------------------------------------------------------------
+  // --- processes
+  // ------------------------------------------------------------------------------------------------------
 
   /// Gives `process` a pid. It must outlive the pid.
   etf::Pid spawn(Process& process);
@@ -124,34 +131,41 @@ class Node {
   /// exit(Pid, Reason) for a pid of this node, as if it came from `from`.
   void send_exit(const etf::PidView& from, const etf::PidView& to, std::string_view reason);
 
-  // --- messages -------------------------------------------------------------------------------------------------------
+  // --- messages
+  // -------------------------------------------------------------------------------------------------------
 
-  /// Sends to a pid anywhere. Never connects. `may_block` false drops the message when the queue is full.
-  Delivery send(const etf::PidView& from, const etf::PidView& to, PayloadWriter payload, bool may_block = true);
+  /// Sends to a pid anywhere. Never connects. `may_block` false drops the message when the queue is
+  /// full.
+  Delivery send(const etf::PidView& from, const etf::PidView& to, PayloadWriter payload,
+                bool may_block = true);
   /// Sends to a registered name on `node` (this one included). Never connects.
   Delivery send_to_name(const etf::PidView& from, std::string_view node, std::string_view name,
                         PayloadWriter payload, bool may_block = true);
   /// `{'$gen_cast', Payload}` to a registered name.
-  Delivery cast(const etf::PidView& from, std::string_view node, std::string_view name, PayloadWriter payload,
-                bool may_block = true);
-  /// Replies to an encoded `{Pid, Tag}`: `{Tag, Payload}` to the alias or the pid. A caller that is gone is no error.
+  Delivery cast(const etf::PidView& from, std::string_view node, std::string_view name,
+                PayloadWriter payload, bool may_block = true);
+  /// Replies to an encoded `{Pid, Tag}`: `{Tag, Payload}` to the alias or the pid. A caller that is
+  /// gone is no error.
   Delivery reply(const etf::PidView& from, std::string_view caller, PayloadWriter payload);
 
-  /// Calls a server: monitors it, sends `{'$gen_call', From, Request}`, waits. Connects if necessary. The views of the
-  /// result live during the handler.
+  /// Calls a server: monitors it, sends `{'$gen_call', From, Request}`, waits. Connects if
+  /// necessary. The views of the result live during the handler.
   void call(std::string_view node, std::string_view name, PayloadWriter request,
             std::chrono::milliseconds timeout, CallHandler handler);
   /// Applies a function on `node` as erpc:call/5 does; `arguments` is an encoded list.
   void apply(std::string_view node, std::string_view module, std::string_view function,
              std::string_view arguments, std::chrono::milliseconds timeout, ApplyHandler handler);
 
-  // --- monitors -------------------------------------------------------------------------------------------------------
+  // --- monitors
+  // -------------------------------------------------------------------------------------------------------
 
-  /// Monitors a registered name for `watcher` (a pid of this node); its Process gets on_down once. Connects if necessary.
+  /// Monitors a registered name for `watcher` (a pid of this node); its Process gets on_down once.
+  /// Connects if necessary.
   etf::Reference monitor(const etf::Pid& watcher, std::string_view node, std::string_view name);
   void demonitor(const etf::Reference& monitor);
 
-  // --- nodes ----------------------------------------------------------------------------------------------------------
+  // --- nodes
+  // ----------------------------------------------------------------------------------------------------------
 
   void subscribe(NodeObserver& observer);
   void unsubscribe(NodeObserver& observer);
@@ -162,11 +176,13 @@ class Node {
   /// Dials unless connected or under way; `done` (may be null) gets how it ended.
   void connect(const std::string& node, std::function<void(Result<void>)> done);
   void disconnect(const std::string& node);
-  /// Dials `node` and, whenever the connection is lost, dials again, until release_connection() was called as often.
+  /// Dials `node` and, whenever the connection is lost, dials again, until release_connection() was
+  /// called as often.
   void keep_connected(const std::string& node);
   void release_connection(const std::string& node);
 
-  // --- remote functions -----------------------------------------------------------------------------------------------
+  // --- remote functions
+  // -----------------------------------------------------------------------------------------------
 
   /// The functions this node answers. Fill it before accept_peers().
   RpcTable& functions();

@@ -12,8 +12,8 @@
 #include "cnode/etf/writer.h"
 #include "cnode/node/node.h"
 
-// The inside of Node, shared by its sources: node.cc (life, processes), messages.cc (outgoing), signals.cc (incoming),
-// calls.cc (our calls and applies), peers.cc (connections, beats).
+// The inside of Node, shared by its sources: node.cc (life, processes), messages.cc (outgoing),
+// signals.cc (incoming), calls.cc (our calls and applies), peers.cc (connections, beats).
 
 namespace rakv::node {
 
@@ -21,7 +21,9 @@ namespace rakv::node {
 struct ReferenceHash {
   using is_transparent = void;
   std::size_t operator()(const etf::ReferenceView& value) const { return etf::hash_value(value); }
-  std::size_t operator()(const etf::Reference& value) const { return etf::hash_value(value.view()); }
+  std::size_t operator()(const etf::Reference& value) const {
+    return etf::hash_value(value.view());
+  }
 };
 struct ReferenceEqual {
   using is_transparent = void;
@@ -51,12 +53,13 @@ class Node::Impl : private Process {
   void send_exit(const etf::PidView& from, std::uint64_t entity, std::string_view reason);
 
   // messages.cc
-  Delivery send(const etf::PidView& from, const etf::PidView& to, PayloadWriter payload, bool may_block);
+  Delivery send(const etf::PidView& from, const etf::PidView& to, PayloadWriter payload,
+                bool may_block);
   Delivery send_to_name(const etf::PidView& from, std::string_view node, std::string_view name,
                         PayloadWriter payload, bool may_block);
   Delivery reply(const etf::PidView& from, std::string_view caller, PayloadWriter payload);
-  Delivery transmit(dist::Connection& connection, const etf::PidView& from, dist::OutMessage message,
-                    bool may_block);
+  Delivery transmit(dist::Connection& connection, const etf::PidView& from,
+                    dist::OutMessage message, bool may_block);
   /// A signal without payload, or with it already appended; lost when there is no connection.
   void signal(std::string_view node, const etf::PidView& from, dist::OutMessage message);
 
@@ -71,7 +74,8 @@ class Node::Impl : private Process {
   void handle(dist::Connection& peer, const dist::MonitorSignal& signal);
   void handle(const dist::DemonitorSignal& signal);
   void handle(const dist::MonitorExitSignal& signal);
-  void handle(dist::Connection& peer, const dist::SpawnRequestSignal& signal, std::string_view arguments);
+  void handle(dist::Connection& peer, const dist::SpawnRequestSignal& signal,
+              std::string_view arguments);
   void handle(const dist::SpawnReplySignal& signal);
   void run_spawned(std::uint64_t worker, const std::string& caller_node, std::string_view module,
                    std::string_view function, std::string_view arguments);

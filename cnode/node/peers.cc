@@ -16,8 +16,11 @@ void Node::Impl::on_up(std::shared_ptr<dist::Connection> made) {
                             const dist::ControlMessage& control, std::string_view payload) {
     if (const auto strong = weak.lock()) on_connection_message(strong, control, payload);
   };
-  handlers.on_closed = [this, node, which = made.get()](const Error& reason) { on_closed(node, which, reason); };
-  if (const auto kept = kept_.find(node); kept != kept_.end()) kept->second.pause = options_.redial_min;
+  handlers.on_closed = [this, node, which = made.get()](const Error& reason) {
+    on_closed(node, which, reason);
+  };
+  if (const auto kept = kept_.find(node); kept != kept_.end())
+    kept->second.pause = options_.redial_min;
   made->start(std::move(handlers));
   if (made->has(dist::kFlagPublished)) {
     notify([&](NodeObserver& observer) { observer.on_node_up(node); });
@@ -25,7 +28,8 @@ void Node::Impl::on_up(std::shared_ptr<dist::Connection> made) {
 }
 
 void Node::Impl::on_closed(const std::string& node, const dist::Connection*, const Error& reason) {
-  if (options_.on_note && !stopping_) options_.on_note("connection to " + node + " lost: " + reason.message);
+  if (options_.on_note && !stopping_)
+    options_.on_note("connection to " + node + " lost: " + reason.message);
   detector_.forget(node);
   for (auto watch = watches_.begin(); watch != watches_.end();) {
     if (watch->second.watcher.node != node) {
@@ -99,7 +103,8 @@ void Node::Impl::redial(const std::string& node) {
   Kept& kept = found->second;
   // Jitter, or two nodes that lost each other dial at the same moments for ever.
   std::uniform_int_distribution<std::int64_t> jitter(kept.pause.count() / 2, kept.pause.count());
-  kept.timer = std::make_unique<boost::asio::steady_timer>(io_, std::chrono::milliseconds(jitter(random_)));
+  kept.timer =
+      std::make_unique<boost::asio::steady_timer>(io_, std::chrono::milliseconds(jitter(random_)));
   kept.pause = std::min(kept.pause * 2, options_.redial_max);
   kept.timer->async_wait([this, node, alive = alive_](boost::system::error_code error) {
     if (error || !*alive) return;
@@ -109,8 +114,8 @@ void Node::Impl::redial(const std::string& node) {
   });
 }
 
-// aten_emitter: a beat to every visible node, always on time: peers learn the rhythm and take a pause of two beats for
-// a failure.
+// aten_emitter: a beat to every visible node, always on time: peers learn the rhythm and take a
+// pause of two beats for a failure.
 void Node::Impl::beat() {
   const etf::Pid from = pid_of(caller_);
   for (const std::string& peer : endpoint_->connected_peers()) {

@@ -61,7 +61,8 @@ const RpcFunction* RpcTable::find(std::string_view module, std::string_view func
   return found == functions_.end() ? nullptr : &found->second;
 }
 
-std::optional<std::vector<std::string_view>> list_elements(std::string_view list, std::string& storage) {
+std::optional<std::vector<std::string_view>> list_elements(std::string_view list,
+                                                           std::string& storage) {
   std::vector<std::string_view> elements;
   etf::Cursor cursor(list);
   if (cursor.kind() == etf::TermKind::string) {
@@ -93,7 +94,8 @@ std::optional<std::vector<std::string_view>> list_elements(std::string_view list
   return elements;
 }
 
-std::string undef_stack(std::string_view module, std::string_view function, std::string_view arguments) {
+std::string undef_stack(std::string_view module, std::string_view function,
+                        std::string_view arguments) {
   etf::Writer writer;
   writer.list(1).tuple(4).atom(module).atom(function).raw(arguments).nil().nil();
   return writer.take();

@@ -8,22 +8,25 @@
 #include <unordered_map>
 #include <vector>
 
-// Remote function calls that this node answers (erpc, rpc, spawn): an allow-list of functions. Everything that is not
-// in it is answered with the `undef` error that a BEAM node gives (erlang-dist section 5.4).
+// Remote function calls that this node answers (erpc, rpc, spawn): an allow-list of functions.
+// Everything that is not in it is answered with the `undef` error that a BEAM node gives
+// (erlang-dist section 5.4).
 
 namespace rakv::node {
 
 /// How an applied function ended, in erpc's four classes.
 enum class RpcOutcome { returned, thrown, exited, raised };
 
-/// One remote call that must be answered exactly once, now or later. Dropping it unanswered answers with the exit
-/// reason `killed`, so that no caller waits for ever.
+/// One remote call that must be answered exactly once, now or later. Dropping it unanswered answers
+/// with the exit reason `killed`, so that no caller waits for ever.
 class RpcCall {
  public:
   using Answer = std::function<void(RpcOutcome, std::string_view term, std::string_view stack)>;
 
-  /// Takes the encoded list of arguments apart. Nothing (and no answer) when it is not a proper list of terms.
-  static std::optional<RpcCall> make(std::string_view caller_node, std::string_view arguments, Answer answer);
+  /// Takes the encoded list of arguments apart. Nothing (and no answer) when it is not a proper
+  /// list of terms.
+  static std::optional<RpcCall> make(std::string_view caller_node, std::string_view arguments,
+                                     Answer answer);
 
   RpcCall(RpcCall&&) noexcept;
   RpcCall& operator=(RpcCall&&) noexcept;
@@ -69,21 +72,26 @@ using RpcFunction = std::function<void(RpcCall)>;
 /// The allow-list: module, function and arity to what carries it out.
 class RpcTable {
  public:
-  void add(std::string_view module, std::string_view function, std::size_t arity, RpcFunction implementation);
+  void add(std::string_view module, std::string_view function, std::size_t arity,
+           RpcFunction implementation);
 
   /// Null when the function is not served.
-  const RpcFunction* find(std::string_view module, std::string_view function, std::size_t arity) const;
+  const RpcFunction* find(std::string_view module, std::string_view function,
+                          std::size_t arity) const;
 
  private:
   static std::string key(std::string_view module, std::string_view function, std::size_t arity);
   std::unordered_map<std::string, RpcFunction> functions_;
 };
 
-/// Takes an encoded proper list apart into its elements (validated); the STRING form gives integers. Nothing when it
-/// is not a proper list. `storage` receives the elements' bytes and must outlive the views.
-std::optional<std::vector<std::string_view>> list_elements(std::string_view list, std::string& storage);
+/// Takes an encoded proper list apart into its elements (validated); the STRING form gives
+/// integers. Nothing when it is not a proper list. `storage` receives the elements' bytes and must
+/// outlive the views.
+std::optional<std::vector<std::string_view>> list_elements(std::string_view list,
+                                                           std::string& storage);
 
 /// The list of the error class for an unknown function: `[{M, F, Args, []}]`, encoded.
-std::string undef_stack(std::string_view module, std::string_view function, std::string_view arguments);
+std::string undef_stack(std::string_view module, std::string_view function,
+                        std::string_view arguments);
 
 }  // namespace rakv::node

@@ -22,27 +22,28 @@ Overloaded(F...) -> Overloaded<F...>;
 }  // namespace
 
 void Node::Impl::on_connection_message(const std::shared_ptr<dist::Connection>& connection,
-                                       const dist::ControlMessage& control, std::string_view payload) {
+                                       const dist::ControlMessage& control,
+                                       std::string_view payload) {
   dist::Connection& peer = *connection;
-  std::visit(
-      Overloaded{
-          [&](const dist::MessageSignal& signal) { handle(peer, signal, payload); },
-          [&](const dist::LinkSignal& signal) { handle(peer, signal); },
-          [&](const dist::UnlinkSignal& signal) { handle(peer, signal); },
-          [&](const dist::UnlinkAckSignal&) {},  // we never unlink
-          [&](const dist::LinkExitSignal& signal) { handle(signal); },
-          [&](const dist::ExitSignal& signal) { handle(signal); },
-          [&](const dist::MonitorSignal& signal) { handle(peer, signal); },
-          [&](const dist::DemonitorSignal& signal) { handle(signal); },
-          [&](const dist::MonitorExitSignal& signal) { handle(signal); },
-          [&](const dist::SpawnRequestSignal& signal) { handle(peer, signal, payload); },
-          [&](const dist::SpawnReplySignal& signal) { handle(signal); },
-          [&](const dist::IgnoredSignal&) {},
-      },
-      control);
+  std::visit(Overloaded{
+                 [&](const dist::MessageSignal& signal) { handle(peer, signal, payload); },
+                 [&](const dist::LinkSignal& signal) { handle(peer, signal); },
+                 [&](const dist::UnlinkSignal& signal) { handle(peer, signal); },
+                 [&](const dist::UnlinkAckSignal&) {},  // we never unlink
+                 [&](const dist::LinkExitSignal& signal) { handle(signal); },
+                 [&](const dist::ExitSignal& signal) { handle(signal); },
+                 [&](const dist::MonitorSignal& signal) { handle(peer, signal); },
+                 [&](const dist::DemonitorSignal& signal) { handle(signal); },
+                 [&](const dist::MonitorExitSignal& signal) { handle(signal); },
+                 [&](const dist::SpawnRequestSignal& signal) { handle(peer, signal, payload); },
+                 [&](const dist::SpawnReplySignal& signal) { handle(signal); },
+                 [&](const dist::IgnoredSignal&) {},
+             },
+             control);
 }
 
-void Node::Impl::handle(dist::Connection& peer, const dist::MessageSignal& signal, std::string_view payload) {
+void Node::Impl::handle(dist::Connection& peer, const dist::MessageSignal& signal,
+                        std::string_view payload) {
   std::uint64_t entity = 0;
   if (const auto* name = std::get_if<std::string_view>(&signal.to)) {
     const auto found = names_.find(*name);
@@ -55,7 +56,8 @@ void Node::Impl::handle(dist::Connection& peer, const dist::MessageSignal& signa
     entity = entity_of(*pid);
   }  // we give out no aliases: a message for one is for nobody
   const auto found = entities_.find(entity);
-  if (found != entities_.end() && found->second.process != nullptr) found->second.process->on_message(payload);
+  if (found != entities_.end() && found->second.process != nullptr)
+    found->second.process->on_message(payload);
 }
 
 void Node::Impl::handle(dist::Connection& peer, const dist::LinkSignal& signal) {
@@ -82,7 +84,8 @@ void Node::Impl::handle(const dist::LinkExitSignal& signal) {
   const std::uint64_t entity = entity_of(signal.to);
   const auto found = entities_.find(entity);
   if (found == entities_.end()) return;
-  if (std::erase(found->second.links, etf::Pid(signal.from)) > 0) send_exit(signal.from, entity, signal.reason);
+  if (std::erase(found->second.links, etf::Pid(signal.from)) > 0)
+    send_exit(signal.from, entity, signal.reason);
 }
 
 void Node::Impl::handle(const dist::ExitSignal& signal) {
@@ -109,12 +112,14 @@ void Node::Impl::handle(dist::Connection& peer, const dist::MonitorSignal& signa
   const auto found = entities_.find(watch.entity);
   if (found == entities_.end()) {
     // At once, or calls to what is not there would hang until their timeout.
-    dist::OutMessage message = dist::encode_monitor_exit(signal.watched, signal.watcher, signal.reference);
+    dist::OutMessage message =
+        dist::encode_monitor_exit(signal.watched, signal.watcher, signal.reference);
     etf::Writer(message.text).raw(noproc());
     peer.send(0, std::move(message));
     return;
   }
-  if (watches_.emplace(etf::Reference(signal.reference), std::move(watch)).second) ++found->second.watch_count;
+  if (watches_.emplace(etf::Reference(signal.reference), std::move(watch)).second)
+    ++found->second.watch_count;
 }
 
 void Node::Impl::handle(const dist::DemonitorSignal& signal) {
@@ -153,7 +158,8 @@ void Node::Impl::handle(dist::Connection& peer, const dist::SpawnRequestSignal& 
   worker.spawned_by = etf::Pid(signal.from);
   worker.spawned_with_monitor = signal.monitor;
   if (signal.link) worker.links.emplace_back(signal.from);
-  const std::uint32_t flags = (signal.link ? dist::kSpawnReplyLink : 0) | (signal.monitor ? dist::kSpawnReplyMonitor : 0);
+  const std::uint32_t flags =
+      (signal.link ? dist::kSpawnReplyLink : 0) | (signal.monitor ? dist::kSpawnReplyMonitor : 0);
   peer.send(entity, dist::encode_spawn_reply(signal.reference, signal.from, flags, pid.view()));
 
   const std::string caller = peer.peer().name;
@@ -165,7 +171,8 @@ void Node::Impl::handle(dist::Connection& peer, const dist::SpawnRequestSignal& 
     if (!elements || elements->size() != 3) return terminate(entity, noproc());
     etf::Cursor module((*elements)[0]);
     etf::Cursor function((*elements)[1]);
-    run_spawned(entity, caller, module.atom().value_or(""), function.atom().value_or(""), (*elements)[2]);
+    run_spawned(entity, caller, module.atom().value_or(""), function.atom().value_or(""),
+                (*elements)[2]);
   } else {
     run_spawned(entity, caller, signal.module, signal.function, arguments);
   }
@@ -177,32 +184,44 @@ namespace {
 std::string exit_reason(RpcOutcome outcome, std::string_view term, std::string_view stack) {
   etf::Writer reason;
   switch (outcome) {
-    case RpcOutcome::returned: reason.atom("normal"); break;
-    case RpcOutcome::exited: reason.raw(term); break;
+    case RpcOutcome::returned:
+      reason.atom("normal");
+      break;
+    case RpcOutcome::exited:
+      reason.raw(term);
+      break;
     case RpcOutcome::thrown:
       reason.tuple(2).tuple(2).atom("nocatch").raw(term).raw(stack);
       break;
-    case RpcOutcome::raised: reason.tuple(2).raw(term).raw(stack); break;
+    case RpcOutcome::raised:
+      reason.tuple(2).raw(term).raw(stack);
+      break;
   }
   return reason.take();
 }
 
 std::string_view class_name(RpcOutcome outcome) {
   switch (outcome) {
-    case RpcOutcome::returned: return "return";
-    case RpcOutcome::thrown: return "throw";
-    case RpcOutcome::exited: return "exit";
-    case RpcOutcome::raised: break;
+    case RpcOutcome::returned:
+      return "return";
+    case RpcOutcome::thrown:
+      return "throw";
+    case RpcOutcome::exited:
+      return "exit";
+    case RpcOutcome::raised:
+      break;
   }
   return "error";
 }
 
 }  // namespace
 
-void Node::Impl::run_spawned(std::uint64_t worker, const std::string& caller_node, std::string_view module,
-                             std::string_view function, std::string_view arguments) {
+void Node::Impl::run_spawned(std::uint64_t worker, const std::string& caller_node,
+                             std::string_view module, std::string_view function,
+                             std::string_view arguments) {
   apply_locally(caller_node, module, function, arguments,
-                [this, worker, alive = alive_](RpcOutcome outcome, std::string_view term, std::string_view stack) {
+                [this, worker, alive = alive_](RpcOutcome outcome, std::string_view term,
+                                               std::string_view stack) {
                   if (!*alive) return;
                   const auto found = entities_.find(worker);
                   if (found == entities_.end()) return;
@@ -210,8 +229,8 @@ void Node::Impl::run_spawned(std::uint64_t worker, const std::string& caller_nod
                   const Entity& ended = found->second;
                   if (ended.spawned_with_monitor) {
                     const etf::Pid pid = pid_of(worker);
-                    dist::OutMessage message =
-                        dist::encode_monitor_exit(pid.view(), *ended.spawned_by, *ended.spawn_reference);
+                    dist::OutMessage message = dist::encode_monitor_exit(
+                        pid.view(), *ended.spawned_by, *ended.spawn_reference);
                     etf::Writer(message.text).raw(reason);
                     signal(ended.spawned_by->node, pid, std::move(message));
                   }
@@ -219,31 +238,37 @@ void Node::Impl::run_spawned(std::uint64_t worker, const std::string& caller_nod
                 });
 }
 
-// erpc wraps the call: the result travels as the exit reason {ResRef, return|throw|exit|error, ...}.
-void Node::Impl::run_erpc(std::uint64_t worker, const std::string& caller_node, std::string_view arguments) {
+// erpc wraps the call: the result travels as the exit reason {ResRef, return|throw|exit|error,
+// ...}.
+void Node::Impl::run_erpc(std::uint64_t worker, const std::string& caller_node,
+                          std::string_view arguments) {
   std::string storage;
   const auto elements = list_elements(arguments, storage);
   if (!elements || elements->size() != 4) return terminate(worker, noproc());
   const std::string result_reference((*elements)[0]);
   etf::Cursor module((*elements)[1]);
   etf::Cursor function((*elements)[2]);
-  const std::string_view module_name = module.kind() == etf::TermKind::atom ? *module.atom() : std::string_view{};
+  const std::string_view module_name =
+      module.kind() == etf::TermKind::atom ? *module.atom() : std::string_view{};
   const std::string_view function_name =
       function.kind() == etf::TermKind::atom ? *function.atom() : std::string_view{};
   apply_locally(caller_node, module_name, function_name, (*elements)[3],
-                [this, worker, result_reference, alive = alive_](RpcOutcome outcome, std::string_view term,
-                                                                 std::string_view stack) {
+                [this, worker, result_reference, alive = alive_](
+                    RpcOutcome outcome, std::string_view term, std::string_view stack) {
                   if (!*alive) return;
                   const auto found = entities_.find(worker);
                   if (found == entities_.end()) return;
                   etf::Writer reason;
-                  reason.tuple(outcome == RpcOutcome::raised ? 4 : 3).raw(result_reference).atom(class_name(outcome)).raw(term);
+                  reason.tuple(outcome == RpcOutcome::raised ? 4 : 3)
+                      .raw(result_reference)
+                      .atom(class_name(outcome))
+                      .raw(term);
                   if (outcome == RpcOutcome::raised) reason.raw(stack);
                   const Entity& ended = found->second;
                   if (ended.spawned_with_monitor) {
                     const etf::Pid pid = pid_of(worker);
-                    dist::OutMessage message =
-                        dist::encode_monitor_exit(pid.view(), *ended.spawned_by, *ended.spawn_reference);
+                    dist::OutMessage message = dist::encode_monitor_exit(
+                        pid.view(), *ended.spawned_by, *ended.spawn_reference);
                     message.text.append(reason.view());
                     signal(ended.spawned_by->node, pid, std::move(message));
                   }

@@ -1,7 +1,7 @@
 %% One driver, two members: the same calls against a BEAM member of ra_kv and against a rakv member, in turns, from one
 %% client node. Values are 256 bytes. Prints each figure of both and the ratio. Run by scripts/bench_kv.sh.
 -module(kv_bench).
--export([member/1, run/2]).
+-export([member/1, run/2, put_rate/3, get_rate/3, pipelined/3, put_latency/1]).
 
 -define(VALUE, <<0:2048>>).
 -define(ROUNDS, 3).

@@ -7,7 +7,8 @@
 #include "raft/wire/entry.h"
 #include "raft/wire/ids.h"
 
-// Committed entries to the machine, and what the machine says to those who wait (ra-wire sections 4.3 and 4.4).
+// Committed entries to the machine, and what the machine says to those who wait (ra-wire
+// sections 4.3 and 4.4).
 
 namespace rakv::member {
 namespace {
@@ -34,8 +35,8 @@ void Member::apply_range(raft::Index first, raft::Index last, bool leader) {
   continue_apply();
 }
 
-// Entries of the recent past are in memory; after a restart some may have to come from segments, and then the effects behind
-// wait (blocked()) until the read is done.
+// Entries of the recent past are in memory; after a restart some may have to come from segments,
+// and then the effects behind wait (blocked()) until the read is done.
 void Member::continue_apply() {
   while (!apply_queue_.empty() && !stopped_) {
     raft::effect::Apply& range = apply_queue_.front();
@@ -50,7 +51,8 @@ void Member::continue_apply() {
       continue;
     }
     std::vector<log::Index> wanted;
-    for (raft::Index index = range.first; index <= range.last && wanted.size() < kApplyReadMax; ++index) {
+    for (raft::Index index = range.first; index <= range.last && wanted.size() < kApplyReadMax;
+         ++index) {
       if (log_.fetch(index.value()) != nullptr) break;
       wanted.push_back(index.value());
     }
@@ -58,7 +60,8 @@ void Member::continue_apply() {
     log_.read(std::move(wanted), [this, alive = alive_](Result<std::vector<log::Entry>> entries) {
       if (!*alive) return;
       if (!entries) {
-        spdlog::error("{}: committed entries can't be read, the server stops: {}", log_id_, entries.error().message);
+        spdlog::error("{}: committed entries can't be read, the server stops: {}", log_id_,
+                      entries.error().message);
         services_.on_stopped(id_.name(), raft::effect::StopReason::removed);
         return;
       }
@@ -87,7 +90,8 @@ void Member::apply_entry(const log::Entry& entry, bool as_leader, bool recoverin
 
   const wire::ReplyMode mode = recovering ? wire::ReplyMode{} : wire::parse_reply_mode(view.mode);
   const bool answers = !recovering && replies_here(mode, view.from, as_leader);
-  const bool notifies = !recovering && as_leader && mode.kind == wire::ReplyMode::Kind::notify && !mode.has_options;
+  const bool notifies =
+      !recovering && as_leader && mode.kind == wire::ReplyMode::Kind::notify && !mode.has_options;
 
   reply_.clear();
   if (answers) reply_.tuple(2).atom("wrap_reply");
@@ -103,22 +107,27 @@ void Member::apply_entry(const log::Entry& entry, bool as_leader, bool recoverin
     etf::Writer(notification.pairs).tuple(2).raw(mode.correlation).raw(reply_.view());
     ++notification.count;
   }
-  if (as_leader && view.ts) counters_->set(Counter::commit_latency, services_.system_time_ms() - *view.ts);
+  if (as_leader && view.ts)
+    counters_->set(Counter::commit_latency, services_.system_time_ms() - *view.ts);
 }
 
 // ra_server_proc:handle_effect reply/4: the leader answers unless the mode names another.
-bool Member::replies_here(const wire::ReplyMode& mode, std::string_view from, bool as_leader) const {
+bool Member::replies_here(const wire::ReplyMode& mode, std::string_view from,
+                          bool as_leader) const {
   if (mode.kind != wire::ReplyMode::Kind::await_consensus || from.empty()) return false;
   switch (mode.reply_from) {
-    case wire::ReplyMode::ReplyFrom::leader: return as_leader;
+    case wire::ReplyMode::ReplyFrom::leader:
+      return as_leader;
     case wire::ReplyMode::ReplyFrom::member:
       return core_.cluster().contains(mode.member) ? mode.member == id_ : as_leader;
-    case wire::ReplyMode::ReplyFrom::local: break;
+    case wire::ReplyMode::ReplyFrom::local:
+      break;
   }
   etf::Cursor cursor(from);
   const std::optional<node::ReplyAddress> address = node::parse_from(cursor);
   if (!address) return false;
-  if (address->pid.node == services_.node.name()) return as_leader || core_.membership() == raft::Membership::voter;
+  if (address->pid.node == services_.node.name())
+    return as_leader || core_.membership() == raft::Membership::voter;
   if (!as_leader) return false;
   for (const auto& [member, config] : core_.cluster()) {
     if (member.node() == address->pid.node && config.is_voter()) return false;
@@ -137,7 +146,8 @@ void Member::flush_notifications() {
 
 void Member::send_notification(const std::string& pid_term, std::string_view body) {
   etf::Cursor cursor(pid_term);
-  const std::optional<etf::PidView> pid = cursor.kind() == etf::TermKind::pid ? cursor.pid_view() : std::nullopt;
+  const std::optional<etf::PidView> pid =
+      cursor.kind() == etf::TermKind::pid ? cursor.pid_view() : std::nullopt;
   if (!pid) return;
   const node::Delivery delivery = services_.node.send(
       pid_, *pid,

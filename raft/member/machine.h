@@ -9,13 +9,13 @@
 #include "cnode/base/result.h"
 #include "cnode/etf/writer.h"
 
-// The seam between a Raft member and the machine it replicates (ra_machine.erl's behaviour, as far as ra_kv uses it).
-// All terms are encoded, without version byte.
+// The seam between a Raft member and the machine it replicates (ra_machine.erl's behaviour, as far
+// as ra_kv uses it). All terms are encoded, without version byte.
 
 namespace rakv::member {
 
-/// What a machine is told of the command it applies: the entry's place and what its Meta and Mode said. Views live
-/// during the call.
+/// What a machine is told of the command it applies: the entry's place and what its Meta and Mode
+/// said. Views live during the call.
 struct CommandMeta {
   std::uint64_t index = 0;
   std::uint64_t term = 0;
@@ -23,7 +23,8 @@ struct CommandMeta {
   std::string_view from;        ///< the caller's `{Pid, Tag}`; empty if the command was not a call
   std::string_view reply_mode;  ///< the Mode as stored
 
-  /// `#{index, term, machine_version, system_time, reply_mode[, from]}`: ra_server.erl augment_command_meta.
+  /// `#{index, term, machine_version, system_time, reply_mode[, from]}`: ra_server.erl
+  /// augment_command_meta.
   void write(etf::Writer& writer) const;
 };
 
@@ -50,11 +51,13 @@ class Machine {
   /// Whether every replica can apply this command. The error's message tells the client why not.
   virtual Result<void> check_command(std::string_view data) const = 0;
 
-  /// Applies a committed command. The reply is written only if somebody waits for it (`reply` not null).
+  /// Applies a committed command. The reply is written only if somebody waits for it (`reply` not
+  /// null).
   virtual void apply(const CommandMeta& meta, std::string_view data, etf::Writer* reply) = 0;
 
   /// An aux command that came by call.
-  virtual AuxResult handle_aux(std::string_view command, const AuxContext& context, etf::Writer& reply) = 0;
+  virtual AuxResult handle_aux(std::string_view command, const AuxContext& context,
+                               etf::Writer& reply) = 0;
 
   virtual void write_state(etf::Writer& writer) const = 0;
   virtual Result<void> read_state(std::string_view state) = 0;

@@ -55,8 +55,10 @@ Result<raft::CoreState> make_core_state(const log::MemberLog& log, const MemberO
   if (log.meta().voted_for) state.voted_for = to_core(*log.meta().voted_for);
   for (const auto& [key, value] : config.others) {
     etf::Cursor cursor(std::string_view(value).substr(1));
-    if (key == "membership" && cursor.is_atom("promotable")) state.membership = raft::Membership::promotable;
-    if (key == "membership" && cursor.is_atom("non_voter")) state.membership = raft::Membership::non_voter;
+    if (key == "membership" && cursor.is_atom("promotable"))
+      state.membership = raft::Membership::promotable;
+    if (key == "membership" && cursor.is_atom("non_voter"))
+      state.membership = raft::Membership::non_voter;
   }
   if (log.snapshot()) {
     etf::Cursor cursor(std::string_view(log.snapshot()->meta.cluster).substr(1));
@@ -65,7 +67,8 @@ Result<raft::CoreState> make_core_state(const log::MemberLog& log, const MemberO
     state.cluster = std::move(*cluster);
     state.last_applied = raft::Index{log.snapshot()->meta.index};
   } else {
-    for (const log::ServerId& member : config.initial_members) state.cluster.emplace(to_core(member), raft::PeerConfig{});
+    for (const log::ServerId& member : config.initial_members)
+      state.cluster.emplace(to_core(member), raft::PeerConfig{});
   }
   state.cluster.emplace(state.id, raft::PeerConfig{});
   const std::uint64_t applied = std::min(log.meta().last_applied, log.last().index);
@@ -106,12 +109,14 @@ Member::~Member() {
 
 Result<std::unique_ptr<Member>> Member::start(MemberServices& services, log::MemberLog& log,
                                               std::unique_ptr<Machine> machine,
-                                              std::shared_ptr<Counters> counters, MemberOptions options) {
+                                              std::shared_ptr<Counters> counters,
+                                              MemberOptions options) {
   Result<raft::CoreState> state = make_core_state(log, options);
   if (!state) return state.error();
   std::unique_ptr<Member> member(new Member(services, log, std::move(machine), std::move(counters),
                                             std::move(options), std::move(*state)));
-  if (const Result<void> recovered = member->recover_machine(); !recovered) return recovered.error();
+  if (const Result<void> recovered = member->recover_machine(); !recovered)
+    return recovered.error();
   if (const Result<void> live = member->go_live(); !live) return live.error();
   return member;
 }
@@ -122,7 +127,8 @@ Result<void> Member::recover_machine() {
     const std::string_view state = log_.snapshot()->state.view();
     const Result<void> read = machine_->read_state(state.substr(1));
     if (!read) {
-      return make_error(ErrorCode::corrupt, "the snapshot's machine state can't be read: " + read.error().message);
+      return make_error(ErrorCode::corrupt,
+                        "the snapshot's machine state can't be read: " + read.error().message);
     }
     snapshot_size_bytes_ = snapshot_file_bytes(log_.snapshot()->meta, state.size());
     log_.release_snapshot_state();
@@ -133,8 +139,8 @@ Result<void> Member::recover_machine() {
     if (!entry) return entry.error();
     apply_entry(*entry, false, true);
   }
-  spdlog::info("{}: recovered, term {}, last applied {}, last index {}", log_id_, core_.current_term().value(),
-               core_.last_applied().value(), log_.last().index);
+  spdlog::info("{}: recovered, term {}, last applied {}, last index {}", log_id_,
+               core_.current_term().value(), core_.last_applied().value(), log_.last().index);
   return {};
 }
 
@@ -142,7 +148,8 @@ Result<void> Member::go_live() {
   pid_ = services_.node.spawn(*this);
   if (!services_.node.register_name(id_.name(), pid_)) {
     services_.node.terminate(pid_, etf::Writer().atom("shutdown").view());
-    return make_error(ErrorCode::already_exists, "the name " + id_.name() + " is in use on this node");
+    return make_error(ErrorCode::already_exists,
+                      "the name " + id_.name() + " is in use on this node");
   }
   live_ = true;
   memory_table_reference_ = services_.node.make_reference();
@@ -150,7 +157,8 @@ Result<void> Member::go_live() {
   log_.set_observer(this);
   services_.node.subscribe(*this);
   if (log_.empty()) {
-    // Every log of ra begins with a dummy at index 0 (ra_log:maybe_append_first_entry); it is never sent.
+    // Every log of ra begins with a dummy at index 0 (ra_log:maybe_append_first_entry); it is never
+    // sent.
     etf::Writer undefined;
     undefined.version().atom("undefined");
     log_.append(log::Entry{0, 0, SharedBytes::copy_of(undefined.view())});
@@ -167,7 +175,8 @@ Result<void> Member::go_live() {
 void Member::stop(std::string_view reason_atom) {
   if (stopped_) return;
   stopped_ = true;
-  services_.log_system.note_last_applied(log_.uid(), std::min(core_.last_applied().value(), log_.last_written().index));
+  services_.log_system.note_last_applied(
+      log_.uid(), std::min(core_.last_applied().value(), log_.last_written().index));
   etf::Writer reason;
   if (reason_atom == "delete") {
     reason.tuple(2).atom("shutdown").atom("delete");
@@ -187,12 +196,14 @@ void Member::trigger_election() { step(raft::event::TriggerElection{}); }
 
 void Member::read_entry(std::uint64_t index, log::MemberLog::ReadCallback callback) {
   counters_->add(Counter::read_ops);
-  log_.read({index}, [callback = std::move(callback), alive = alive_](Result<std::vector<log::Entry>> entries) {
+  log_.read({index}, [callback = std::move(callback),
+                      alive = alive_](Result<std::vector<log::Entry>> entries) {
     if (*alive) callback(std::move(entries));
   });
 }
 
-// --- events and effects -----------------------------------------------------------------------------------------------
+// --- events and effects
+// -----------------------------------------------------------------------------------------------
 
 void Member::step(raft::Event event) {
   if (stopped_) return;
@@ -205,7 +216,8 @@ void Member::run_effects() {
   running_ = true;
   while (!stopped_ && !blocked()) {
     if (next_effect_ < effects_.size()) {
-      // The list may not grow meanwhile: no event is handled before all effects of the one before are done.
+      // The list may not grow meanwhile: no event is handled before all effects of the one before
+      // are done.
       raft::Effect& effect = effects_[next_effect_++];
       std::visit([this](auto& kind) { carry_out(kind); }, effect);
       continue;
@@ -236,11 +248,14 @@ void Member::carry_out(raft::effect::PersistTermVote& effect) {
   std::optional<log::ServerId> vote;
   if (effect.voted_for) vote = to_log(*effect.voted_for);
   services_.log_system.store_term_vote(
-      log_.uid(), effect.term.value(), std::move(vote), [this, alive = alive_](const Result<void>& stored) {
+      log_.uid(), effect.term.value(), std::move(vote),
+      [this, alive = alive_](const Result<void>& stored) {
         if (!*alive) return;
         if (!stored) {
-          // Nothing may be promised on the strength of a vote that can be forgotten: the member ends, loudly.
-          spdlog::error("{}: term and vote can't be made durable, the server stops: {}", log_id_, stored.error().message);
+          // Nothing may be promised on the strength of a vote that can be forgotten: the member
+          // ends, loudly.
+          spdlog::error("{}: term and vote can't be made durable, the server stops: {}", log_id_,
+                        stored.error().message);
           boost::asio::post(services_.io, [this, alive = alive_] {
             if (*alive) services_.on_stopped(id_.name(), raft::effect::StopReason::removed);
           });
@@ -257,9 +272,9 @@ void Member::carry_out(raft::effect::AppendToLog& effect) {
   const std::int64_t now = services_.system_time_ms();
   for (raft::Entry& entry : effect.entries) {
     if (entry.origin != raft::EntryOrigin::given) {
-      entry.payload = wire::encode_core_entry(entry, now, pending_.find(entry.token) ? pending_.find(entry.token)->from : "",
-                                              pending_.find(entry.token) ? pending_.find(entry.token)->request : "",
-                                              core_.peers());
+      entry.payload = wire::encode_core_entry(
+          entry, now, pending_.find(entry.token) ? pending_.find(entry.token)->from : "",
+          pending_.find(entry.token) ? pending_.find(entry.token)->request : "", core_.peers());
     }
     entries.push_back({entry.index.value(), entry.term.value(), std::move(entry.payload)});
   }
@@ -267,15 +282,20 @@ void Member::carry_out(raft::effect::AppendToLog& effect) {
   log_.append(std::move(entries));
 }
 
-void Member::carry_out(raft::effect::TruncateLog& effect) { log_.truncate_after(effect.last.value()); }
+void Member::carry_out(raft::effect::TruncateLog& effect) {
+  log_.truncate_after(effect.last.value());
+}
 
-void Member::carry_out(raft::effect::Apply& effect) { apply_range(effect.first, effect.last, effect.leader); }
+void Member::carry_out(raft::effect::Apply& effect) {
+  apply_range(effect.first, effect.last, effect.leader);
+}
 
 void Member::arm(boost::asio::steady_timer& timer, std::uint64_t delay_ms, raft::Event event) {
   timer.expires_after(std::chrono::milliseconds(delay_ms));
-  timer.async_wait([this, event = std::move(event), alive = alive_](boost::system::error_code error) mutable {
-    if (!error && *alive) step(std::move(event));
-  });
+  timer.async_wait(
+      [this, event = std::move(event), alive = alive_](boost::system::error_code error) mutable {
+        if (!error && *alive) step(std::move(event));
+      });
 }
 
 void Member::carry_out(raft::effect::SetElectionTimer& effect) {
@@ -286,10 +306,18 @@ void Member::carry_out(raft::effect::SetElectionTimer& effect) {
   };
   std::uint64_t delay_ms = 0;
   switch (effect.length) {
-    case raft::effect::ElectionTimer::really_short: delay_ms = uniform(broadcast); break;
-    case raft::effect::ElectionTimer::short_: delay_ms = uniform(5 * broadcast) + broadcast; break;
-    case raft::effect::ElectionTimer::medium: delay_ms = uniform(poll) + broadcast; break;
-    case raft::effect::ElectionTimer::long_: delay_ms = uniform(10 * broadcast) + poll; break;
+    case raft::effect::ElectionTimer::really_short:
+      delay_ms = uniform(broadcast);
+      break;
+    case raft::effect::ElectionTimer::short_:
+      delay_ms = uniform(5 * broadcast) + broadcast;
+      break;
+    case raft::effect::ElectionTimer::medium:
+      delay_ms = uniform(poll) + broadcast;
+      break;
+    case raft::effect::ElectionTimer::long_:
+      delay_ms = uniform(10 * broadcast) + poll;
+      break;
   }
   arm(election_timer_, delay_ms, raft::event::ElectionTimeout{});
 }
@@ -302,22 +330,25 @@ void Member::carry_out(raft::effect::CancelConditionTimer&) { condition_timer_.c
 void Member::carry_out(raft::effect::SetReceiveSnapshotTimer& effect) {
   arm(receive_snapshot_timer_, effect.timeout_ms, raft::event::ReceiveSnapshotTimeout{});
 }
-void Member::carry_out(raft::effect::CancelReceiveSnapshotTimer&) { receive_snapshot_timer_.cancel(); }
+void Member::carry_out(raft::effect::CancelReceiveSnapshotTimer&) {
+  receive_snapshot_timer_.cancel();
+}
 
 void Member::tick() {
   tick_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
     if (error || !*alive || stopped_) return;
     // What a restart may take as committed: applied here and durable here.
-    services_.log_system.note_last_applied(log_.uid(),
-                                           std::min(core_.last_applied().value(), log_.last_written().index));
+    services_.log_system.note_last_applied(
+        log_.uid(), std::min(core_.last_applied().value(), log_.last_written().index));
     const std::uint64_t commit = core_.commit_index().value();
-    const double per_second = static_cast<double>(commit - std::min(commit, commit_rate_last_)) * 1000.0 /
-                              static_cast<double>(options_.tick_timeout_ms);
+    const double per_second = static_cast<double>(commit - std::min(commit, commit_rate_last_)) *
+                              1000.0 / static_cast<double>(options_.tick_timeout_ms);
     commit_rate_ = commit_rate_ * 0.9 + per_second * 0.1;
     commit_rate_last_ = commit;
     retry_notifications();
     take_snapshot_when_durable();
-    tick_timer_.expires_at(tick_timer_.expiry() + std::chrono::milliseconds(options_.tick_timeout_ms));
+    tick_timer_.expires_at(tick_timer_.expiry() +
+                           std::chrono::milliseconds(options_.tick_timeout_ms));
     tick();
     step(raft::event::Tick{});
   });
@@ -338,9 +369,9 @@ void Member::carry_out(raft::effect::DemonitorLeader&) {
 
 // In ra's words, so that one grep finds both kinds of members.
 void Member::carry_out(raft::effect::RoleChanged& effect) {
-  spdlog::info("{}: {} -> {} in term: {} machine version: {}, last applied {}", log_id_, to_string(effect.from),
-               to_string(effect.to), core_.current_term().value(), core_.machine_version(),
-               core_.last_applied().value());
+  spdlog::info("{}: {} -> {} in term: {} machine version: {}, last applied {}", log_id_,
+               to_string(effect.from), to_string(effect.to), core_.current_term().value(),
+               core_.machine_version(), core_.last_applied().value());
   if (effect.to == raft::Role::pre_vote) counters_->add(Counter::pre_vote_elections);
   if (effect.to == raft::Role::candidate) counters_->add(Counter::elections);
   if (effect.to == raft::Role::leader) undelivered_.clear();
@@ -379,18 +410,20 @@ void Member::carry_out(raft::effect::Stop& effect) {
   });
 }
 
-// --- what the node and the log report -----------------------------------------------------------------------------------
+// --- what the node and the log report
+// -----------------------------------------------------------------------------------
 
 void Member::on_down(const etf::Reference& monitor, std::string_view reason) {
   if (!leader_monitor_ || *leader_monitor_ != monitor || !monitored_leader_) return;
   leader_monitor_.reset();
   etf::Cursor cursor(reason);
   const bool lost = cursor.is_atom("noconnection");
-  step(raft::event::LeaderDown{*monitored_leader_,
-                               lost ? raft::event::DownReason::noconnection : raft::event::DownReason::other});
+  step(raft::event::LeaderDown{*monitored_leader_, lost ? raft::event::DownReason::noconnection
+                                                        : raft::event::DownReason::other});
 }
 
-// erlang:exit(Pid, Reason): a crash of the server. Its supervisor, services_, starts it again from its log, as ra's does.
+// erlang:exit(Pid, Reason): a crash of the server. Its supervisor, services_, starts it again from
+// its log, as ra's does.
 void Member::on_exit_signal(const etf::PidView&, std::string_view reason) {
   etf::Cursor cursor(reason);
   if (cursor.is_atom("normal")) return;

@@ -23,11 +23,13 @@
 #include "raft/member/pending_calls.h"
 #include "raft/wire/entry.h"
 
-// The shell round one core: a process of the node under the server's name. It turns messages, timers and disk completions into
-// events of the core, and carries out the core's effects. It owns the clients' calls.
+// The shell round one core: a process of the node under the server's name. It turns messages,
+// timers and disk completions into events of the core, and carries out the core's effects. It owns
+// the clients' calls.
 //
-// One rule makes it safe, and it is kept in one place (run_effects): effects are carried out strictly in order, and everything
-// behind a PersistTermVote, or behind an Apply that must read from disk, waits until that is done; so do new events.
+// One rule makes it safe, and it is kept in one place (run_effects): effects are carried out
+// strictly in order, and everything behind a PersistTermVote, or behind an Apply that must read
+// from disk, waits until that is done; so do new events.
 
 namespace rakv::member {
 
@@ -40,9 +42,11 @@ struct MemberServices {
   std::function<void(etf::Writer&)> write_system_config;
   /// A member knows another leader or another set of members.
   std::function<void(const class Member&)> on_leader_or_cluster_change;
-  /// The member has ended by itself (removed from its cluster, or the cluster deleted). Called from the io_context.
+  /// The member has ended by itself (removed from its cluster, or the cluster deleted). Called from
+  /// the io_context.
   std::function<void(const std::string& server_name, raft::effect::StopReason)> on_stopped;
-  /// The member got an exit signal: end it with this reason and start it again. Called from the io_context.
+  /// The member got an exit signal: end it with this reason and start it again. Called from the
+  /// io_context.
   std::function<void(const std::string& server_name, const std::string& reason)> on_crash;
   /// Milliseconds since the epoch, for the `ts` of entries.
   std::function<std::int64_t()> system_time_ms;
@@ -61,12 +65,16 @@ struct MemberOptions {
 /// The size of snapshot.dat for this meta and a state of so many bytes.
 std::uint64_t snapshot_file_bytes(const log::SnapshotMeta& meta, std::size_t state_bytes);
 
-class Member : public node::Process, private log::MemberLogObserver, private node::NodeObserver, private AuxContext {
+class Member : public node::Process,
+               private log::MemberLogObserver,
+               private node::NodeObserver,
+               private AuxContext {
  public:
-  /// Recovers the machine (waits for the disk: start-up only) and registers the server's name. Errors: corrupt or io when the
-  /// log can't be read; already_exists when the name is taken.
+  /// Recovers the machine (waits for the disk: start-up only) and registers the server's name.
+  /// Errors: corrupt or io when the log can't be read; already_exists when the name is taken.
   static Result<std::unique_ptr<Member>> start(MemberServices& services, log::MemberLog& log,
-                                               std::unique_ptr<Machine> machine, std::shared_ptr<Counters> counters,
+                                               std::unique_ptr<Machine> machine,
+                                               std::shared_ptr<Counters> counters,
                                                MemberOptions options);
   ~Member() override;
 
@@ -91,7 +99,8 @@ class Member : public node::Process, private log::MemberLogObserver, private nod
   void log_down() { step(raft::event::LogDown{}); }
   void log_up() { step(raft::event::LogUp{}); }
 
-  /// Reads entries that are in memory or on disk. The callback comes later, or never if the member ends first.
+  /// Reads entries that are in memory or on disk. The callback comes later, or never if the member
+  /// ends first.
   void read_entry(std::uint64_t index, log::MemberLog::ReadCallback callback);
 
   /// ra:key_metrics/1 of a running member.
@@ -284,7 +293,8 @@ class Member : public node::Process, private log::MemberLogObserver, private nod
   std::int64_t last_wal_write_ms_ = 0;
 
   std::uint64_t snapshot_size_bytes_ = 0;
-  etf::Reference memory_table_reference_;  ///< BEAM overviews show references here; ours mean nothing
+  etf::Reference
+      memory_table_reference_;  ///< BEAM overviews show references here; ours mean nothing
   etf::Reference counter_reference_;
 
   etf::Writer reply_;  ///< scratch for replies

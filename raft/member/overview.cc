@@ -1,7 +1,8 @@
 #include "raft/member/member.h"
 #include "raft/wire/ids.h"
 
-// What a member says about itself (ra-wire Appendix B; keys and forms as a BEAM member's, checked against ra 3.1.10).
+// What a member says about itself (ra-wire Appendix B; keys and forms as a BEAM member's, checked
+// against ra 3.1.10).
 
 namespace rakv::member {
 namespace {
@@ -38,7 +39,9 @@ void write_u64_or_undefined(etf::Writer& writer, std::optional<std::uint64_t> va
 
 void Member::refresh_counters() const {
   Counters& counters = *counters_;
-  const auto set = [&](Counter counter, std::uint64_t value) { counters.set(counter, static_cast<std::int64_t>(value)); };
+  const auto set = [&](Counter counter, std::uint64_t value) {
+    counters.set(counter, static_cast<std::int64_t>(value));
+  };
   set(Counter::commit_index, core_.commit_index().value());
   set(Counter::last_applied, core_.last_applied().value());
   set(Counter::last_index, log_.last().index);
@@ -51,12 +54,17 @@ void Member::refresh_counters() const {
 
 void Member::write_key_metrics(etf::Writer& writer) const {
   refresh_counters();
-  constexpr Counter kFields[] = {Counter::last_applied,       Counter::commit_index,   Counter::snapshot_index,
-                                 Counter::last_written_index, Counter::last_index,     Counter::commit_latency,
+  constexpr Counter kFields[] = {Counter::last_applied,
+                                 Counter::commit_index,
+                                 Counter::snapshot_index,
+                                 Counter::last_written_index,
+                                 Counter::last_index,
+                                 Counter::commit_latency,
                                  Counter::term};
   writer.map(std::size(kFields) + 2);
   for (const Counter field : kFields) {
-    writer.atom(kCounterFields[static_cast<std::size_t>(field)].name).integer(counters_->get(field));
+    writer.atom(kCounterFields[static_cast<std::size_t>(field)].name)
+        .integer(counters_->get(field));
   }
   writer.atom("state").atom(to_string(core_.role()));
   writer.atom("membership").atom(to_string(core_.membership()));
@@ -144,7 +152,8 @@ void Member::write_overview(etf::Writer& writer) const {
   write_cluster_overview(writer);
   writer.atom("cluster_change_permitted").boolean(core_.cluster_change_permitted());
   writer.atom("cluster_index_term");
-  write_index_term(writer, core_.cluster_index_term().index.value(), core_.cluster_index_term().term.value());
+  write_index_term(writer, core_.cluster_index_term().index.value(),
+                   core_.cluster_index_term().term.value());
   writer.atom("membership").atom(to_string(core_.membership()));
   writer.atom("machine");
   machine_->write_overview(writer);
@@ -161,7 +170,8 @@ void Member::write_overview(etf::Writer& writer) const {
   writer.atom("num_waiting_queries").u64(core_.waiting_queries());
   writer.atom("num_pending_queries").u64(core_.pending_queries());
   writer.atom("max_pipeline_count").u64(core_.options().max_pipeline_count);
-  writer.atom("max_append_entries_rpc_batch_size").u64(core_.options().max_append_entries_rpc_batch_size);
+  writer.atom("max_append_entries_rpc_batch_size")
+      .u64(core_.options().max_append_entries_rpc_batch_size);
   writer.atom("min_recovery_checkpoint_interval").integer(0);
   writer.atom("metrics_key").raw(options_.metrics_key);
   writer.atom("metrics_labels").map(0);

@@ -9,8 +9,9 @@
 
 namespace rakv::member {
 
-/// Calls whose answer depends on the core. A slab: slots and their strings' memory are reused, so that a put costs no
-/// allocation here. A token names a slot and a generation; a stale one finds nothing.
+/// Calls whose answer depends on the core. A slab: slots and their strings' memory are reused, so
+/// that a put costs no allocation here. A token names a slot and a generation; a stale one finds
+/// nothing.
 class PendingCalls {
  public:
   struct Call {

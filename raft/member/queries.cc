@@ -12,7 +12,8 @@ namespace {
 
 /// How long the caller's node may take to evaluate a fun.
 constexpr std::chrono::milliseconds kEvaluationTimeout{30'000};
-/// Local queries that wait for a condition, at most; a further one is dropped, its caller times out.
+/// Local queries that wait for a condition, at most; a further one is dropped, its caller times
+/// out.
 constexpr std::size_t kConditionalQueriesMax = 100'000;
 
 }  // namespace
@@ -28,11 +29,13 @@ void Member::write_query_leader(etf::Writer& writer) const {
   }
 }
 
-// --- evaluation -------------------------------------------------------------------------------------------------------
+// --- evaluation
+// -------------------------------------------------------------------------------------------------------
 
 namespace {
 
-/// `{Module, Function, Arguments}` without extra arguments, or `fun Module:Function/1`, as "module:function".
+/// `{Module, Function, Arguments}` without extra arguments, or `fun Module:Function/1`, as
+/// "module:function".
 std::string known_query(std::string_view query) {
   etf::Cursor cursor(query);
   if (cursor.kind() == etf::TermKind::export_fun) {
@@ -70,7 +73,8 @@ bool Member::evaluate_known(std::string_view query, etf::Writer& result) const {
   return true;
 }
 
-// ra_machine:query/4 on the node that made the fun, where its module is loaded by construction; errors come out as on BEAM.
+// ra_machine:query/4 on the node that made the fun, where its module is loaded by construction;
+// errors come out as on BEAM.
 void Member::evaluate_at_caller(std::string_view from, std::string_view query,
                                 std::function<void(bool ok, std::string_view term)> done) {
   etf::Cursor cursor(from);
@@ -80,18 +84,24 @@ void Member::evaluate_at_caller(std::string_view from, std::string_view query,
   arguments.list(4).atom(machine_->module()).raw(query);
   machine_->write_state(arguments);
   arguments.map(3).atom("index").u64(core_.last_applied().value());
-  arguments.atom("term").u64(core_.current_term().value()).atom("machine_version").u64(core_.machine_version());
+  arguments.atom("term")
+      .u64(core_.current_term().value())
+      .atom("machine_version")
+      .u64(core_.machine_version());
   arguments.nil();
-  services_.node.apply(address->pid.node, "ra_machine", "query", arguments.view(), kEvaluationTimeout,
+  services_.node.apply(address->pid.node, "ra_machine", "query", arguments.view(),
+                       kEvaluationTimeout,
                        [done = std::move(done), alive = alive_](const node::ApplyResult& result) {
                          if (!*alive || result.status == node::ApplyResult::Status::timeout) return;
                          done(result.status == node::ApplyResult::Status::returned, result.term);
                        });
 }
 
-// --- local queries ------------------------------------------------------------------------------------------------------
+// --- local queries
+// ------------------------------------------------------------------------------------------------------
 
-void Member::serve_local_query(std::string_view from, std::string_view query, std::string_view options) {
+void Member::serve_local_query(std::string_view from, std::string_view query,
+                               std::string_view options) {
   raft::IndexTerm condition;
   etf::Cursor cursor(options);
   if (!options.empty() && cursor.kind() == etf::TermKind::map) {
@@ -119,7 +129,8 @@ void Member::check_conditional_queries() {
   std::vector<ConditionalQuery> ready;
   std::erase_if(conditional_queries_, [&](ConditionalQuery& waiting) {
     if (core_.last_applied() < waiting.condition.index) return false;
-    // Another term at that index: the awaited entry was lost, the query can never be answered (as ra: it stays).
+    // Another term at that index: the awaited entry was lost, the query can never be answered (as
+    // ra: it stays).
     const std::optional<log::Term> term = log_.term_at(waiting.condition.index.value());
     if (!term || raft::Term{*term} != waiting.condition.term) return false;
     ready.push_back(std::move(waiting));
@@ -152,7 +163,8 @@ void Member::answer_local_query(std::string_view from, std::string_view query) {
                      });
 }
 
-// --- consistent reads -----------------------------------------------------------------------------------------------------
+// --- consistent reads
+// -----------------------------------------------------------------------------------------------------
 
 void Member::carry_out(raft::effect::ReadReady& effect) { serve_read(effect.token); }
 
@@ -186,7 +198,8 @@ void Member::serve_read(raft::CallToken token) {
   });
 }
 
-// --- state queries ----------------------------------------------------------------------------------------------------------
+// --- state queries
+// ----------------------------------------------------------------------------------------------------------
 
 void Member::serve_state_query(std::string_view from, std::string_view spec) {
   etf::Cursor cursor(spec);
@@ -236,7 +249,8 @@ void Member::write_voters(etf::Writer& writer) const {
     if (config.is_voter()) voters.push_back(member);
   }
   writer.list(voters.size());
-  for (auto voter = voters.rbegin(); voter != voters.rend(); ++voter) wire::write_server_id(writer, *voter);
+  for (auto voter = voters.rbegin(); voter != voters.rend(); ++voter)
+    wire::write_server_id(writer, *voter);
   writer.nil();
 }
 
@@ -260,7 +274,8 @@ void Member::write_members_info(etf::Writer& writer) const {
       wire::write_voter_status(writer, status);
     } else if (leading && core_.peers() != nullptr && core_.peers()->contains(member)) {
       raft::Peer peer = core_.peers()->at(member);
-      if (!peer.config.voter_status) peer.config.voter_status = raft::VoterStatus{raft::Membership::voter, {}, {}};
+      if (!peer.config.voter_status)
+        peer.config.voter_status = raft::VoterStatus{raft::Membership::voter, {}, {}};
       wire::write_peer(writer, peer);
     } else {
       writer.map(0);
@@ -276,15 +291,21 @@ void Member::serve_read_entries(std::string_view from, std::string_view indexes)
   std::vector<log::Index> wanted;
   for (const std::string_view element : *elements) {
     etf::Cursor cursor(element);
-    const std::uint64_t index = cursor.kind() == etf::TermKind::integer ? cursor.u64().value_or(0) : 0;
+    const std::uint64_t index =
+        cursor.kind() == etf::TermKind::integer ? cursor.u64().value_or(0) : 0;
     if (index != 0 && log_.has(index)) wanted.push_back(index);
   }
-  log_.read(std::move(wanted), [this, from = std::string(from), alive = alive_](Result<std::vector<log::Entry>> entries) {
+  log_.read(std::move(wanted), [this, from = std::string(from),
+                                alive = alive_](Result<std::vector<log::Entry>> entries) {
     if (!*alive || !entries) return;
     etf::Writer reply;
     reply.tuple(2).atom("ok").tuple(4).atom("read_plan").byte_list(log_.uid()).map(entries->size());
     for (const log::Entry& entry : *entries) {
-      reply.u64(entry.index).tuple(3).u64(entry.index).u64(entry.term).raw(entry.payload.view().substr(1));
+      reply.u64(entry.index)
+          .tuple(3)
+          .u64(entry.index)
+          .u64(entry.term)
+          .raw(entry.payload.view().substr(1));
     }
     reply.nil();
     answer(from, reply.view());

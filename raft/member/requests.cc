@@ -34,7 +34,8 @@ std::optional<CommandRequest> parse_command_request(std::string_view request) {
   }
   if (cursor.kind() != etf::TermKind::tuple) return std::nullopt;
   const std::optional<std::uint32_t> arity = cursor.tuple();
-  if (!arity || *arity < 2 || *arity > 3 || cursor.kind() != etf::TermKind::atom) return std::nullopt;
+  if (!arity || *arity < 2 || *arity > 3 || cursor.kind() != etf::TermKind::atom)
+    return std::nullopt;
   command.type = *cursor.atom();
   // {'$ra_cluster', delete, Mode}, {'$usr', Data, Mode}, {'$ra_join', Server, Mode}, ...
   if (*arity != 3) return std::nullopt;
@@ -46,16 +47,26 @@ std::optional<CommandRequest> parse_command_request(std::string_view request) {
 
 std::string_view reason_atom(raft::effect::RejectReason reason) {
   switch (reason) {
-    case raft::effect::RejectReason::cluster_change_not_permitted: return "cluster_change_not_permitted";
-    case raft::effect::RejectReason::already_member: return "already_member";
-    case raft::effect::RejectReason::not_member: return "not_member";
-    case raft::effect::RejectReason::missing_uid: return "missing_uid";
-    case raft::effect::RejectReason::wal_down: return "wal_down";
-    case raft::effect::RejectReason::unknown_member: return "unknown_member";
-    case raft::effect::RejectReason::non_voter: return "non_voter";
-    case raft::effect::RejectReason::not_up_to_date: return "not_up_to_date";
-    case raft::effect::RejectReason::snapshot_corrupt: return "snapshot_corrupt";
-    case raft::effect::RejectReason::unsupported_call: break;
+    case raft::effect::RejectReason::cluster_change_not_permitted:
+      return "cluster_change_not_permitted";
+    case raft::effect::RejectReason::already_member:
+      return "already_member";
+    case raft::effect::RejectReason::not_member:
+      return "not_member";
+    case raft::effect::RejectReason::missing_uid:
+      return "missing_uid";
+    case raft::effect::RejectReason::wal_down:
+      return "wal_down";
+    case raft::effect::RejectReason::unknown_member:
+      return "unknown_member";
+    case raft::effect::RejectReason::non_voter:
+      return "non_voter";
+    case raft::effect::RejectReason::not_up_to_date:
+      return "not_up_to_date";
+    case raft::effect::RejectReason::snapshot_corrupt:
+      return "snapshot_corrupt";
+    case raft::effect::RejectReason::unsupported_call:
+      break;
   }
   return "unsupported_call";
 }
@@ -82,9 +93,12 @@ void Member::on_message(std::string_view message) {
   const std::optional<node::GenMessage> gen = node::parse_gen_message(message);
   if (!gen) return;  // not a term: nothing a client of ours would send
   switch (gen->kind) {
-    case node::GenMessage::Kind::call: return handle_call(gen->from, gen->request);
-    case node::GenMessage::Kind::cast: return handle_cast(gen->request);
-    case node::GenMessage::Kind::info: break;
+    case node::GenMessage::Kind::call:
+      return handle_call(gen->from, gen->request);
+    case node::GenMessage::Kind::cast:
+      return handle_cast(gen->request);
+    case node::GenMessage::Kind::info:
+      break;
   }
   spdlog::debug("{}: unknown message {}", log_id_, etf::print_text(gen->request));
 }
@@ -112,13 +126,15 @@ void Member::handle_call(std::string_view from, std::string_view request) {
   if (tagged.is("local_call", 2)) return handle_call(from, tagged.next());
   if (tagged.is("command", 3)) return submit_command(from, request, false);
   if (handle_peer_call(from, request)) return;
-  if (tagged.is("trigger_election", 0)) return step(raft::event::TriggerElection{pending_.add(from, request)});
+  if (tagged.is("trigger_election", 0))
+    return step(raft::event::TriggerElection{pending_.add(from, request)});
   if (tagged.is("force_member_change", 0)) {
     return step(raft::event::ForceMemberChange{pending_.add(from, request)});
   }
   if (serve(from, request, core_.role() == raft::Role::leader)) return;
   const raft::Role role = core_.role();
-  if (role == raft::Role::await_condition || role == raft::Role::receive_snapshot) return;  // as ra: no answer
+  if (role == raft::Role::await_condition || role == raft::Role::receive_snapshot)
+    return;  // as ra: no answer
   unsupported(from, request);
 }
 
@@ -127,7 +143,8 @@ void Member::handle_cast(std::string_view request) {
   if (tagged.is("command", 3)) return submit_command({}, request, false);
   if (tagged.is("leader_cast", 2)) {
     const std::string_view inner = tagged.next();
-    if (core_.role() == raft::Role::leader && Tagged(inner).is("command", 3)) submit_command({}, inner, false);
+    if (core_.role() == raft::Role::leader && Tagged(inner).is("command", 3))
+      submit_command({}, inner, false);
     return;
   }
   if (tagged.is("election_timeout", 0) || tagged.is("try_become_leader", 0)) {
@@ -159,7 +176,8 @@ void Member::carry_out(raft::effect::ServeLeaderRequest& effect) {
   const PendingCalls::Call kept = *call;
   pending_.remove(effect.token);
   if (Tagged(kept.request).is("command", 3)) {
-    submit_command(kept.from, kept.request, true);  // was held because it can't be accepted: now refused
+    submit_command(kept.from, kept.request,
+                   true);  // was held because it can't be accepted: now refused
   } else if (!serve(kept.from, kept.request, true)) {
     unsupported(kept.from, kept.request);
   }
@@ -188,7 +206,8 @@ bool Member::serve(std::string_view from, std::string_view request, bool) {
   return true;
 }
 
-// --- commands ---------------------------------------------------------------------------------------------------------
+// --- commands
+// ---------------------------------------------------------------------------------------------------------
 
 void Member::submit_command(std::string_view from, std::string_view request, bool leader_call) {
   const std::optional<CommandRequest> parsed = parse_command_request(request);
@@ -207,10 +226,15 @@ void Member::submit_command(std::string_view from, std::string_view request, boo
     refusal = *bad_mode;
   } else if (parsed->type == "$usr") {
     if (const Result<void> accepted = machine_->check_command(parsed->data); !accepted) {
-      refusal = etf::Writer().tuple(2).atom("unsupported_command").binary(accepted.error().message).take();
+      refusal = etf::Writer()
+                    .tuple(2)
+                    .atom("unsupported_command")
+                    .binary(accepted.error().message)
+                    .take();
     }
   } else if (parsed->type == "$ra_join" || parsed->type == "$ra_leave") {
-    command.kind = parsed->type == "$ra_join" ? raft::event::CommandKind::join : raft::event::CommandKind::leave;
+    command.kind = parsed->type == "$ra_join" ? raft::event::CommandKind::join
+                                              : raft::event::CommandKind::leave;
     if (!parse_join(parsed->data, command)) return unsupported(from, request);
   } else if (parsed->type == "$ra_cluster" && etf::Cursor(parsed->data).is_atom("delete")) {
     command.kind = raft::event::CommandKind::delete_cluster;
@@ -239,7 +263,8 @@ void Member::submit_command(std::string_view from, std::string_view request, boo
     command.token = pending_.add(from, keep_request ? request : std::string_view{});
   }
   batch_.push_back(std::move(command));
-  if (command.kind != raft::event::CommandKind::user || batch_.size() >= kBatchMax) return flush_commands();
+  if (command.kind != raft::event::CommandKind::user || batch_.size() >= kBatchMax)
+    return flush_commands();
   if (!batch_scheduled_) {
     batch_scheduled_ = true;
     boost::asio::post(services_.io, [this, alive = alive_] {
@@ -262,7 +287,8 @@ void Member::carry_out(raft::effect::CommandAppended& effect) {
   if (call == nullptr) return;
   const log::Entry* entry = log_.fetch(effect.index.value());
   if (entry != nullptr &&
-      wire::parse_reply_mode(wire::parse_entry(entry->payload.view()).mode).kind == wire::ReplyMode::Kind::after_log_append) {
+      wire::parse_reply_mode(wire::parse_entry(entry->payload.view()).mode).kind ==
+          wire::ReplyMode::Kind::after_log_append) {
     reply_.clear();
     reply_.tuple(2).atom("wrap_reply").tuple(2).u64(effect.index.value()).u64(effect.term.value());
     answer(call->from, reply_.view());
@@ -280,7 +306,8 @@ void Member::carry_out(raft::effect::RedirectClient& effect) {
   pending_.remove(effect.token);
 }
 
-void Member::carry_out(raft::effect::HoldClient&) {}  // the core keeps the token, pending_ the caller
+void Member::carry_out(raft::effect::HoldClient&) {
+}  // the core keeps the token, pending_ the caller
 
 void Member::carry_out(raft::effect::NotLeader& effect) {
   const raft::event::ClientCommand& command = effect.command;
@@ -290,23 +317,32 @@ void Member::carry_out(raft::effect::NotLeader& effect) {
   if (call != nullptr && !call->from.empty()) {
     const std::string from = call->from;
     reply_.clear();
-    reply_.tuple(2).atom("error").tuple(2).atom("unsupported_call").tuple(3).atom("command").atom("normal");
+    reply_.tuple(2)
+        .atom("error")
+        .tuple(2)
+        .atom("unsupported_call")
+        .tuple(3)
+        .atom("command")
+        .atom("normal");
     reply_.tuple(3).atom("$usr").raw(entry.data).raw(entry.mode);
     answer(from, reply_.view());
-  } else if (mode.kind == wire::ReplyMode::Kind::noreply && effect.leader && *effect.leader != id_) {
+  } else if (mode.kind == wire::ReplyMode::Kind::noreply && effect.leader &&
+             *effect.leader != id_) {
     const bool low = command.priority == raft::event::Priority::low;
-    services_.node.cast(pid_, effect.leader->node(), effect.leader->name(), [&](dist::OutMessage& out) {
-      etf::Writer writer(out.text);
-      writer.tuple(3).atom("command").atom(low ? "low" : "normal");
-      writer.tuple(3).atom("$usr").raw(entry.data).atom("noreply");
-    });
+    services_.node.cast(pid_, effect.leader->node(), effect.leader->name(),
+                        [&](dist::OutMessage& out) {
+                          etf::Writer writer(out.text);
+                          writer.tuple(3).atom("command").atom(low ? "low" : "normal");
+                          writer.tuple(3).atom("$usr").raw(entry.data).atom("noreply");
+                        });
   } else if (mode.kind == wire::ReplyMode::Kind::notify) {
     reject_notification(entry.mode, effect.leader);
   }
   pending_.remove(command.token);
 }
 
-void Member::reject_notification(std::string_view mode_term, const std::optional<raft::ServerId>& leader) {
+void Member::reject_notification(std::string_view mode_term,
+                                 const std::optional<raft::ServerId>& leader) {
   const wire::ReplyMode mode = wire::parse_reply_mode(mode_term);
   const bool waits = core_.role() == raft::Role::await_condition;
   if (!waits && (!leader || *leader == id_)) return;
@@ -326,7 +362,8 @@ void Member::carry_out(raft::effect::RejectCall& effect) {
   if (call == nullptr) return;
   const PendingCalls::Call kept = *call;
   pending_.remove(effect.token);
-  if (effect.reason == raft::effect::RejectReason::unsupported_call) return unsupported(kept.from, kept.request);
+  if (effect.reason == raft::effect::RejectReason::unsupported_call)
+    return unsupported(kept.from, kept.request);
   answer_error(kept.from, reason_atom(effect.reason));
 }
 
@@ -361,7 +398,8 @@ void Member::submit_transfer(std::string_view from, std::string_view request) {
   step(raft::event::TransferLeadership{pending_.add(from, request), *target});
 }
 
-// --- aux commands and snapshots -------------------------------------------------------------------------------------------
+// --- aux commands and snapshots
+// -------------------------------------------------------------------------------------------
 
 bool Member::run_aux(std::string_view command, etf::Writer& reply) {
   counters_->add(Counter::aux_commands);
@@ -382,10 +420,12 @@ void Member::serve_aux(std::string_view from, std::string_view command) {
   if (run_aux(command, reply)) answer(from, reply.view());
 }
 
-// A release cursor at last_applied: taken once everything up to there is durable here, no transfer to a peer needs the old
-// snapshot, and none is being written (ra_log:update_release_cursor, conditions {written, _} and no_snapshot_sends).
+// A release cursor at last_applied: taken once everything up to there is durable here, no transfer
+// to a peer needs the old snapshot, and none is being written (ra_log:update_release_cursor,
+// conditions {written, _} and no_snapshot_sends).
 void Member::take_snapshot_when_durable() {
-  if (!snapshot_wanted_ || stopped_ || log_.snapshot_in_progress() || core_.sending_snapshots()) return;
+  if (!snapshot_wanted_ || stopped_ || log_.snapshot_in_progress() || core_.sending_snapshots())
+    return;
   const std::uint64_t index = core_.last_applied().value();
   if (log_.last_written().index < index || blocked()) return;
   const std::uint64_t before = log_.snapshot() ? log_.snapshot()->meta.index : 0;
@@ -405,21 +445,24 @@ void Member::take_snapshot_when_durable() {
   state.version();
   machine_->write_state(state);
   const std::uint64_t size = snapshot_file_bytes(meta, state.size());
-  log_.write_snapshot(std::move(meta), SharedBytes::copy_of(state.view()), log::IndexSet::of(machine_->live_indexes()),
-                      [this, index, term = *term, size, alive = alive_](const Result<void>& written) {
-                        if (!*alive) return;
-                        if (!written) {
-                          spdlog::error("{}: snapshot at index {} failed: {}", log_id_, index, written.error().message);
-                          return;
-                        }
-                        spdlog::info("{}: wrote snapshot at index {} term {}", log_id_, index, term);
-                        counters_->add(Counter::snapshots_written);
-                        counters_->add(Counter::snapshot_bytes_written, static_cast<std::int64_t>(size));
-                        snapshot_size_bytes_ = size;
-                        counters_->add(Counter::minor_compactions);
-                        step(raft::event::SnapshotTaken{raft::Index{index}, raft::Term{term}});
-                        take_snapshot_when_durable();
-                      });
+  log_.write_snapshot(
+      std::move(meta), SharedBytes::copy_of(state.view()),
+      log::IndexSet::of(machine_->live_indexes()),
+      [this, index, term = *term, size, alive = alive_](const Result<void>& written) {
+        if (!*alive) return;
+        if (!written) {
+          spdlog::error("{}: snapshot at index {} failed: {}", log_id_, index,
+                        written.error().message);
+          return;
+        }
+        spdlog::info("{}: wrote snapshot at index {} term {}", log_id_, index, term);
+        counters_->add(Counter::snapshots_written);
+        counters_->add(Counter::snapshot_bytes_written, static_cast<std::int64_t>(size));
+        snapshot_size_bytes_ = size;
+        counters_->add(Counter::minor_compactions);
+        step(raft::event::SnapshotTaken{raft::Index{index}, raft::Term{term}});
+        take_snapshot_when_durable();
+      });
 }
 
 }  // namespace rakv::member

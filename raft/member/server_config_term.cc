@@ -11,14 +11,21 @@
 namespace rakv::member {
 namespace {
 
-constexpr std::array<std::string_view, 9> kRestartKeys = {
-    "cluster_name",        "metrics_key",     "broadcast_time",           "tick_timeout",      "install_snap_rpc_timeout",
-    "await_condition_timeout", "max_pipeline_count", "ra_event_formatter", "min_recovery_checkpoint_interval"};
+constexpr std::array<std::string_view, 9> kRestartKeys = {"cluster_name",
+                                                          "metrics_key",
+                                                          "broadcast_time",
+                                                          "tick_timeout",
+                                                          "install_snap_rpc_timeout",
+                                                          "await_condition_timeout",
+                                                          "max_pipeline_count",
+                                                          "ra_event_formatter",
+                                                          "min_recovery_checkpoint_interval"};
 
 std::string with_version(std::string_view term) { return std::string(1, '\x83').append(term); }
 
 Error bad_key(std::string_view key) {
-  return make_error(ErrorCode::malformed, "server config: '" + std::string(key) + "' is missing or malformed");
+  return make_error(ErrorCode::malformed,
+                    "server config: '" + std::string(key) + "' is missing or malformed");
 }
 
 bool read_members(std::string_view term, std::vector<log::ServerId>& members) {
@@ -56,7 +63,8 @@ void add_default(log::ServerConfig& config, std::string_view key, std::int64_t v
 Result<log::ServerConfig> read_server_config_term(std::string_view term) {
   log::ServerConfig config;
   etf::Cursor cursor(term);
-  const std::optional<std::uint32_t> count = cursor.kind() == etf::TermKind::map ? cursor.map() : std::nullopt;
+  const std::optional<std::uint32_t> count =
+      cursor.kind() == etf::TermKind::map ? cursor.map() : std::nullopt;
   if (!count) return make_error(ErrorCode::malformed, "server config: not a map");
   for (std::uint32_t i = 0; i < *count; ++i) {
     const std::optional<std::string_view> key = cursor.atom();

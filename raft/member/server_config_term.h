@@ -7,14 +7,16 @@
 
 namespace rakv::member {
 
-/// Reads the config map of start_server_rpc (ra-wire section 5.2) and adds ra's defaults for what it leaves out, so that the
-/// stored config has the keys a BEAM member's has. Errors: malformed, naming the key.
+/// Reads the config map of start_server_rpc (ra-wire section 5.2) and adds ra's defaults for what
+/// it leaves out, so that the stored config has the keys a BEAM member's has. Errors: malformed,
+/// naming the key.
 Result<log::ServerConfig> read_server_config_term(std::string_view term);
 
 /// Takes over those keys of `additions` (a config map) that a restart may change.
 void merge_restart_config(log::ServerConfig& config, std::string_view additions);
 
-/// The value of `key` in the config's further keys or, encoded without version byte; empty when it is not there.
+/// The value of `key` in the config's further keys or, encoded without version byte; empty when it
+/// is not there.
 std::string_view config_value(const log::ServerConfig& config, std::string_view key);
 
 /// An integer in an encoded map, e.g. min_snapshot_interval in log_init_args.

@@ -7,8 +7,8 @@
 #include "raft/member/server_system.h"
 #include "raft/wire/ids.h"
 
-// The remote procedures that start, stop, delete and measure servers (ra_server_sup_sup.erl, ra.erl key_metrics,
-// ra_counters.erl; ra-wire sections 5.2 to 5.5).
+// The remote procedures that start, stop, delete and measure servers (ra_server_sup_sup.erl, ra.erl
+// key_metrics, ra_counters.erl; ra-wire sections 5.2 to 5.5).
 
 namespace rakv::member {
 namespace {
@@ -27,7 +27,13 @@ void answer_pid(node::RpcCall& call, const Member& member) {
 }
 
 void answer_already_started(node::RpcCall& call, const Member& member) {
-  call.answer(etf::Writer().tuple(2).atom("error").tuple(2).atom("already_started").pid(member.pid()).view());
+  call.answer(etf::Writer()
+                  .tuple(2)
+                  .atom("error")
+                  .tuple(2)
+                  .atom("already_started")
+                  .pid(member.pid())
+                  .view());
 }
 
 /// `{error, {shutdown, {failed_to_start_child, Name, Reason}}}`, as a supervisor says it.
@@ -50,7 +56,8 @@ std::optional<raft::ServerId> server_id(std::string_view term) {
 
 std::string atom_name(std::string_view term) {
   etf::Cursor cursor(term);
-  return cursor.kind() == etf::TermKind::atom ? std::string(cursor.atom().value_or("")) : std::string();
+  return cursor.kind() == etf::TermKind::atom ? std::string(cursor.atom().value_or(""))
+                                              : std::string();
 }
 
 }  // namespace
@@ -59,7 +66,8 @@ void ServerSystem::add_server_functions() {
   node::RpcTable& functions = node_.functions();
   const auto add = [&](std::string_view module, std::string_view function, std::size_t arity,
                        void (ServerSystem::*procedure)(node::RpcCall)) {
-    functions.add(module, function, arity, [this, procedure](node::RpcCall call) { (this->*procedure)(std::move(call)); });
+    functions.add(module, function, arity,
+                  [this, procedure](node::RpcCall call) { (this->*procedure)(std::move(call)); });
   };
   add("ra_server_sup_sup", "start_server_rpc", 3, &ServerSystem::start_server_rpc);
   add("ra_server_sup_sup", "restart_server_rpc", 3, &ServerSystem::restart_server_rpc);
@@ -73,11 +81,13 @@ void ServerSystem::start_server_rpc(node::RpcCall call) {
   if (!is_default_system(call.argument(0))) return answer_error(call, "system_not_started");
   Result<log::ServerConfig> config = read_server_config_term(call.argument(2));
   if (!config) {
-    return call.answer(etf::Writer().tuple(2).atom("error").raw(reason_term(config.error())).view());
+    return call.answer(
+        etf::Writer().tuple(2).atom("error").raw(reason_term(config.error())).view());
   }
   const std::string name = config->id.name;
   if (log::MemberLog* log = log_system_.find(config->uid); log != nullptr) {
-    if (Member* running = find(log->config().id.name)) return answer_already_started(call, *running);
+    if (Member* running = find(log->config().id.name))
+      return answer_already_started(call, *running);
     return answer_error(call, "not_new");
   }
   if (Member* running = find(name)) {
@@ -85,13 +95,16 @@ void ServerSystem::start_server_rpc(node::RpcCall call) {
         name, etf::Writer().tuple(2).atom("already_started").pid(running->pid()).view()));
   }
   if (config->id.node != node_.name()) {
-    return call.answer(child_failure(name, reason_term(make_error(ErrorCode::invalid_argument,
-                                                                  "the id names node " + config->id.node))));
+    return call.answer(
+        child_failure(name, reason_term(make_error(ErrorCode::invalid_argument,
+                                                   "the id names node " + config->id.node))));
   }
   if (map_integer(call.argument(2), "initial_machine_version").value_or(0) > 0) {
     return answer_error(call, "invalid_initial_machine_version");
   }
-  if (Result<std::unique_ptr<Machine>> machine = machines_.make(std::string_view(config->machine).substr(1)); !machine) {
+  if (Result<std::unique_ptr<Machine>> machine =
+          machines_.make(std::string_view(config->machine).substr(1));
+      !machine) {
     return call.answer(child_failure(name, reason_term(machine.error())));
   }
   auto waiting = std::make_shared<node::RpcCall>(std::move(call));
@@ -102,12 +115,13 @@ void ServerSystem::start_server_rpc(node::RpcCall call) {
       waiting->answer(child_failure(name, reason_term(started.error())));
     }
   };
-  // The name is registered with another uid but not running: ra lets the new server take the name over; the old one's data
-  // would be orphaned, so it is deleted first.
+  // The name is registered with another uid but not running: ra lets the new server take the name
+  // over; the old one's data would be orphaned, so it is deleted first.
   if (log_system_.find_by_name(name) != nullptr) {
-    return delete_server(name, [this, config = std::move(*config), finish, alive = alive_]() mutable {
-      if (*alive) register_and_start(std::move(config), finish);
-    });
+    return delete_server(name,
+                         [this, config = std::move(*config), finish, alive = alive_]() mutable {
+                           if (*alive) register_and_start(std::move(config), finish);
+                         });
   }
   register_and_start(std::move(*config), finish);
 }
@@ -121,7 +135,8 @@ void ServerSystem::restart_server_rpc(node::RpcCall call) {
   log::ServerConfig config = log->config();
   merge_restart_config(config, call.argument(2));
   auto waiting = std::make_shared<node::RpcCall>(std::move(call));
-  log_system_.update_config(std::move(config), [this, uid = log->uid(), waiting, alive = alive_](const Result<void>& stored) {
+  log_system_.update_config(std::move(config), [this, uid = log->uid(), waiting,
+                                                alive = alive_](const Result<void>& stored) {
     if (!*alive) return;
     log::MemberLog* again = log_system_.find(uid);
     if (again == nullptr) return answer_error(*waiting, "name_not_registered");
@@ -160,14 +175,19 @@ void ServerSystem::key_metrics_rpc(node::RpcCall call) {
     running->write_key_metrics(reply);
     return call.answer(reply.view());
   }
-  constexpr Counter kFields[] = {Counter::last_applied,       Counter::commit_index,   Counter::snapshot_index,
-                                 Counter::last_written_index, Counter::last_index,     Counter::commit_latency,
+  constexpr Counter kFields[] = {Counter::last_applied,
+                                 Counter::commit_index,
+                                 Counter::snapshot_index,
+                                 Counter::last_written_index,
+                                 Counter::last_index,
+                                 Counter::commit_latency,
                                  Counter::term};
   const auto known = counters_.find(id->name());
   reply.map(2 + (known == counters_.end() ? 0 : std::size(kFields)));
   if (known != counters_.end()) {
     for (const Counter field : kFields) {
-      reply.atom(kCounterFields[static_cast<std::size_t>(field)].name).integer(known->second->get(field));
+      reply.atom(kCounterFields[static_cast<std::size_t>(field)].name)
+          .integer(known->second->get(field));
     }
   }
   reply.atom("state").atom("noproc").atom("membership").atom("unknown");
@@ -178,8 +198,10 @@ void ServerSystem::counters_rpc(node::RpcCall call) {
   const std::optional<raft::ServerId> id = server_id(call.argument(0));
   std::string storage;
   const auto fields = node::list_elements(call.argument(1), storage);
-  const auto known = id && id->node() == node_.name() ? counters_.find(id->name()) : counters_.end();
-  if (known == counters_.end() || !fields) return call.answer(etf::Writer().atom("undefined").view());
+  const auto known =
+      id && id->node() == node_.name() ? counters_.find(id->name()) : counters_.end();
+  if (known == counters_.end() || !fields)
+    return call.answer(etf::Writer().atom("undefined").view());
   if (const Member* running = find(id->name())) running->refresh_counters();
   std::vector<std::size_t> wanted;
   for (const std::string_view field : *fields) {

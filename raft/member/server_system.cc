@@ -19,7 +19,8 @@ std::string_view without_version(std::string_view encoded) { return encoded.subs
 
 }  // namespace
 
-/// The registered name ra_server_sup_sup: stop_server/2 ends with a call {terminate_child, Pid} to it.
+/// The registered name ra_server_sup_sup: stop_server/2 ends with a call {terminate_child, Pid} to
+/// it.
 class ServerSystem::Supervisor : public node::Process {
  public:
   explicit Supervisor(ServerSystem& system) : system_(system) {}
@@ -55,8 +56,8 @@ class ServerSystem::Supervisor : public node::Process {
   ServerSystem& system_;
 };
 
-ServerSystem::ServerSystem(boost::asio::io_context& io, node::Node& node, log::LogSystem& log_system,
-                           const MachineFactory& machines)
+ServerSystem::ServerSystem(boost::asio::io_context& io, node::Node& node,
+                           log::LogSystem& log_system, const MachineFactory& machines)
     : io_(io),
       node_(node),
       log_system_(log_system),
@@ -66,8 +67,12 @@ ServerSystem::ServerSystem(boost::asio::io_context& io, node::Node& node, log::L
                 log_system,
                 [this](etf::Writer& writer) { write_system_config(writer); },
                 [this](const Member& member) { leader_or_cluster_changed(member); },
-                [this](const std::string& name, raft::effect::StopReason reason) { member_ended(name, reason); },
-                [this](const std::string& name, const std::string& reason) { restart_member(name, reason); },
+                [this](const std::string& name, raft::effect::StopReason reason) {
+                  member_ended(name, reason);
+                },
+                [this](const std::string& name, const std::string& reason) {
+                  restart_member(name, reason);
+                },
                 [] {
                   return std::chrono::duration_cast<std::chrono::milliseconds>(
                              std::chrono::system_clock::now().time_since_epoch())
@@ -112,25 +117,30 @@ Result<MemberOptions> ServerSystem::member_options(const log::ServerConfig& conf
     etf::Cursor cursor(config_value(config, key));
     return cursor.kind() == etf::TermKind::integer ? cursor.u64().value_or(otherwise) : otherwise;
   };
-  options.tick_timeout_ms = std::max<std::uint64_t>(integer("tick_timeout", options.tick_timeout_ms), 1);
-  options.broadcast_time_ms = std::max<std::uint64_t>(integer("broadcast_time", options.broadcast_time_ms), 1);
+  options.tick_timeout_ms =
+      std::max<std::uint64_t>(integer("tick_timeout", options.tick_timeout_ms), 1);
+  options.broadcast_time_ms =
+      std::max<std::uint64_t>(integer("broadcast_time", options.broadcast_time_ms), 1);
   options.core.await_condition_timeout_ms =
       integer("await_condition_timeout", options.core.await_condition_timeout_ms);
   options.core.max_pipeline_count = integer("max_pipeline_count", options.core.max_pipeline_count);
   options.core.max_append_entries_rpc_batch_size =
       integer("max_append_entries_rpc_batch_size", options.core.max_append_entries_rpc_batch_size);
-  options.min_snapshot_interval = map_integer(without_version(config.log_init_args), "min_snapshot_interval")
-                                      .value_or(options.min_snapshot_interval);
+  options.min_snapshot_interval =
+      map_integer(without_version(config.log_init_args), "min_snapshot_interval")
+          .value_or(options.min_snapshot_interval);
   options.cluster_name = without_version(config.cluster_name);
   const std::string_view metrics_key = config_value(config, "metrics_key");
-  options.metrics_key = metrics_key.empty() ? etf::Writer().atom(config.id.name).take() : std::string(metrics_key);
+  options.metrics_key =
+      metrics_key.empty() ? etf::Writer().atom(config.id.name).take() : std::string(metrics_key);
   return options;
 }
 
 Result<Member*> ServerSystem::start_member(log::MemberLog& log) {
   const log::ServerConfig& config = log.config();
   if (config.id.node != node_.name()) {
-    return make_error(ErrorCode::unsupported, "it belongs to node " + config.id.node + ", this is " + node_.name());
+    return make_error(ErrorCode::unsupported,
+                      "it belongs to node " + config.id.node + ", this is " + node_.name());
   }
   Result<std::unique_ptr<Machine>> machine = machines_.make(without_version(config.machine));
   if (!machine) return machine.error();
@@ -146,13 +156,14 @@ Result<Member*> ServerSystem::start_member(log::MemberLog& log) {
   return started;
 }
 
-void ServerSystem::register_and_start(log::ServerConfig config, std::function<void(Result<Member*>)> done) {
-  log_system_.register_server(std::move(config),
-                              [this, done = std::move(done), alive = alive_](Result<log::MemberLog*> registered) {
-                                if (!*alive) return;
-                                if (!registered) return done(registered.error());
-                                done(start_member(**registered));
-                              });
+void ServerSystem::register_and_start(log::ServerConfig config,
+                                      std::function<void(Result<Member*>)> done) {
+  log_system_.register_server(std::move(config), [this, done = std::move(done), alive = alive_](
+                                                     Result<log::MemberLog*> registered) {
+    if (!*alive) return;
+    if (!registered) return done(registered.error());
+    done(start_member(**registered));
+  });
 }
 
 void ServerSystem::stop_member(const std::string& name, std::string_view reason) {
@@ -194,13 +205,15 @@ void ServerSystem::delete_server(const std::string& name, std::function<void()> 
   log::MemberLog* log = log_system_.find_by_name(name);
   if (log == nullptr) return done();
   // The stopped member holds a reference to its log until the event loop has turned.
-  boost::asio::post(io_, [this, uid = log->uid(), name, done = std::move(done), alive = alive_]() mutable {
-    if (!*alive) return;
-    log_system_.delete_server(uid, [name, done = std::move(done)](const Result<void>& deleted) {
-      if (!deleted) spdlog::error("server {} can't be deleted: {}", name, deleted.error().message);
-      done();
-    });
-  });
+  boost::asio::post(
+      io_, [this, uid = log->uid(), name, done = std::move(done), alive = alive_]() mutable {
+        if (!*alive) return;
+        log_system_.delete_server(uid, [name, done = std::move(done)](const Result<void>& deleted) {
+          if (!deleted)
+            spdlog::error("server {} can't be deleted: {}", name, deleted.error().message);
+          done();
+        });
+      });
 }
 
 void ServerSystem::leader_or_cluster_changed(const Member& member) {
@@ -246,7 +259,8 @@ void ServerSystem::stop() {
   metadata_timer_.cancel();
 }
 
-// --- the log system's health ----------------------------------------------------------------------------------------------
+// --- the log system's health
+// ----------------------------------------------------------------------------------------------
 
 void ServerSystem::wal_down(const Error& error) {
   spdlog::error("the WAL can't be written, commands are refused until it can: {}", error.message);

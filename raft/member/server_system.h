@@ -14,8 +14,8 @@
 #include "raft/member/machine.h"
 #include "raft/member/member.h"
 
-// The ra system `default` of this node: which servers exist, starting and stopping them, and the remote procedures by which
-// BEAM nodes do that and look at them (ra-wire section 5).
+// The ra system `default` of this node: which servers exist, starting and stopping them, and the
+// remote procedures by which BEAM nodes do that and look at them (ra-wire section 5).
 
 namespace rakv::member {
 
@@ -27,24 +27,29 @@ struct LeaderboardRow {
 
 class ServerSystem : private log::LogSystemObserver {
  public:
-  /// The node must be started, the log system open. Registers the system's names and remote functions.
+  /// The node must be started, the log system open. Registers the system's names and remote
+  /// functions.
   ServerSystem(boost::asio::io_context& io, node::Node& node, log::LogSystem& log_system,
                const MachineFactory& machines);
   ~ServerSystem() override;
 
-  /// Starts every registered server (waits for the disk). One that can't be started is reported in the log and left alone.
+  /// Starts every registered server (waits for the disk). One that can't be started is reported in
+  /// the log and left alone.
   void start_registered();
 
-  /// Starts a cluster of one server named `cluster` on this node and makes it leader, unless such a server is registered
-  /// already. `done` gets whether it is there.
+  /// Starts a cluster of one server named `cluster` on this node and makes it leader, unless such a
+  /// server is registered already. `done` gets whether it is there.
   void bootstrap(const std::string& cluster, std::function<void(Result<void>)> done);
 
-  /// Ends all servers with `shutdown`; what they noted is on disk when LogSystem::stop() was called after.
+  /// Ends all servers with `shutdown`; what they noted is on disk when LogSystem::stop() was called
+  /// after.
   void stop();
 
   /// The running server of that name, or null.
   Member* find(std::string_view name);
-  const std::map<std::string, std::unique_ptr<Member>, std::less<>>& members() const { return members_; }
+  const std::map<std::string, std::unique_ptr<Member>, std::less<>>& members() const {
+    return members_;
+  }
   node::Node& node() { return node_; }
 
  private:
@@ -85,9 +90,11 @@ class ServerSystem : private log::LogSystemObserver {
   log::LogSystem& log_system_;
   const MachineFactory& machines_;
   MemberServices services_;
-  std::map<std::string, std::unique_ptr<Member>, std::less<>> members_;          ///< by server name, running
-  std::map<std::string, std::shared_ptr<Counters>, std::less<>> counters_;       ///< by server name, since the node's start
-  std::map<std::string, LeaderboardRow, std::less<>> leaderboard_;               ///< by encoded cluster name
+  std::map<std::string, std::unique_ptr<Member>, std::less<>>
+      members_;  ///< by server name, running
+  std::map<std::string, std::shared_ptr<Counters>, std::less<>>
+      counters_;  ///< by server name, since the node's start
+  std::map<std::string, LeaderboardRow, std::less<>> leaderboard_;  ///< by encoded cluster name
   std::unique_ptr<Supervisor> supervisor_;
   boost::asio::steady_timer wal_retry_timer_;
   boost::asio::steady_timer metadata_timer_;

@@ -29,7 +29,8 @@ std::string undefined() { return etf::Writer().atom("undefined").take(); }
 
 std::string atom_argument(const node::RpcCall& call, std::size_t position) {
   etf::Cursor cursor(call.argument(position));
-  return cursor.kind() == etf::TermKind::atom ? std::string(cursor.atom().value_or("")) : std::string();
+  return cursor.kind() == etf::TermKind::atom ? std::string(cursor.atom().value_or(""))
+                                              : std::string();
 }
 
 }  // namespace
@@ -69,7 +70,8 @@ void ServerSystem::write_system_config(etf::Writer& writer) const {
   writer.atom("machine_upgrade_strategy").atom("all");
 }
 
-void ServerSystem::write_directory_row(etf::Writer& writer, const std::string& name, const log::MemberLog& log) {
+void ServerSystem::write_directory_row(etf::Writer& writer, const std::string& name,
+                                       const log::MemberLog& log) {
   const Member* running = find(name);
   writer.map(7);
   writer.atom("uid").binary(log.uid());
@@ -85,7 +87,8 @@ void ServerSystem::write_directory_row(etf::Writer& writer, const std::string& n
   writer.atom("parent");
   write_pid();
   writer.atom("state").atom(running != nullptr ? to_string(running->core().role()) : "undefined");
-  writer.atom("membership").atom(running != nullptr ? to_string(running->core().membership()) : "undefined");
+  writer.atom("membership")
+      .atom(running != nullptr ? to_string(running->core().membership()) : "undefined");
   writer.atom("cluster_name").raw(std::string_view(log.config().cluster_name).substr(1));
   writer.atom("snapshot_state").tuple(3);
   if (!log.snapshot()) {
@@ -123,7 +126,8 @@ void ServerSystem::add_system_functions() {
   };
 
   // the node
-  written("erlang", "node", 0, [this](etf::Writer& reply, const node::RpcCall&) { reply.atom(node_.name()); });
+  written("erlang", "node", 0,
+          [this](etf::Writer& reply, const node::RpcCall&) { reply.atom(node_.name()); });
   written("erlang", "nodes", 0, [this](etf::Writer& reply, const node::RpcCall&) {
     const std::vector<std::string> nodes = node_.connected_nodes();
     reply.list(nodes.size());
@@ -172,31 +176,33 @@ void ServerSystem::add_system_functions() {
   written("ra_system", "fetch", 1, system_config);
   written("persistent_term", "get", 2, [this](etf::Writer& reply, const node::RpcCall& call) {
     etf::Cursor cursor(call.argument(0));
-    if (cursor.kind() == etf::TermKind::tuple && cursor.tuple() == 2u && cursor.is_atom("$ra_system") &&
-        cursor.is_atom("default")) {
+    if (cursor.kind() == etf::TermKind::tuple && cursor.tuple() == 2u &&
+        cursor.is_atom("$ra_system") && cursor.is_atom("default")) {
       write_system_config(reply);
     } else {
       reply.raw(call.argument(1));
     }
   });
-  written("ra_leaderboard", "lookup_leader", 1, [this](etf::Writer& reply, const node::RpcCall& call) {
-    const auto row = leaderboard_.find(call.argument(0));
-    if (row != leaderboard_.end() && row->second.leader) {
-      wire::write_server_id(reply, *row->second.leader);
-    } else {
-      reply.atom("undefined");
-    }
-  });
-  written("ra_leaderboard", "lookup_members", 1, [this](etf::Writer& reply, const node::RpcCall& call) {
-    const auto row = leaderboard_.find(call.argument(0));
-    if (row == leaderboard_.end()) {
-      reply.atom("undefined");
-      return;
-    }
-    reply.list(row->second.members.size());
-    for (const raft::ServerId& id : row->second.members) wire::write_server_id(reply, id);
-    reply.nil();
-  });
+  written("ra_leaderboard", "lookup_leader", 1,
+          [this](etf::Writer& reply, const node::RpcCall& call) {
+            const auto row = leaderboard_.find(call.argument(0));
+            if (row != leaderboard_.end() && row->second.leader) {
+              wire::write_server_id(reply, *row->second.leader);
+            } else {
+              reply.atom("undefined");
+            }
+          });
+  written("ra_leaderboard", "lookup_members", 1,
+          [this](etf::Writer& reply, const node::RpcCall& call) {
+            const auto row = leaderboard_.find(call.argument(0));
+            if (row == leaderboard_.end()) {
+              reply.atom("undefined");
+              return;
+            }
+            reply.list(row->second.members.size());
+            for (const raft::ServerId& id : row->second.members) wire::write_server_id(reply, id);
+            reply.nil();
+          });
   written("ra_directory", "overview", 1,
           [this](etf::Writer& reply, const node::RpcCall&) { write_directory_overview(reply); });
   written("ra_directory", "uid_of", 2, [this](etf::Writer& reply, const node::RpcCall& call) {
@@ -210,7 +216,8 @@ void ServerSystem::add_system_functions() {
   written("ra_directory", "list_registered", 1, [this](etf::Writer& reply, const node::RpcCall&) {
     const std::vector<log::MemberLog*> logs = log_system_.members();
     reply.list(logs.size());
-    for (const log::MemberLog* log : logs) reply.tuple(2).atom(log->config().id.name).binary(log->uid());
+    for (const log::MemberLog* log : logs)
+      reply.tuple(2).atom(log->config().id.name).binary(log->uid());
     reply.nil();
   });
   functions.add("ra_log_wal", "force_roll_over", 1, [this](node::RpcCall call) {
@@ -220,7 +227,8 @@ void ServerSystem::add_system_functions() {
   constant("ra_log_segment_writer", "await", 1, ok());
   written("ra_log_meta", "fetch", 3, [this](etf::Writer& reply, const node::RpcCall& call) {
     etf::Cursor uid_cursor(call.argument(1));
-    const auto uid = uid_cursor.kind() == etf::TermKind::binary ? uid_cursor.binary() : std::nullopt;
+    const auto uid =
+        uid_cursor.kind() == etf::TermKind::binary ? uid_cursor.binary() : std::nullopt;
     const log::MemberLog* log = uid ? log_system_.find(std::string(*uid)) : nullptr;
     const std::string key = atom_argument(call, 2);
     if (log != nullptr && key == "current_term") {
@@ -235,7 +243,8 @@ void ServerSystem::add_system_functions() {
   });
 
   // snapshot transfer
-  constant("ra_log_snapshot", "context", 0, etf::Writer().map(1).atom("can_accept_full_file").boolean(true).take());
+  constant("ra_log_snapshot", "context", 0,
+           etf::Writer().map(1).atom("can_accept_full_file").boolean(true).take());
   constant("ra_machine", "version", 1, etf::Writer().integer(0).take());
 }
 

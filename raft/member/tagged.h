@@ -21,7 +21,9 @@ struct Tagged {
     if (elements.kind() == etf::TermKind::atom) tag = elements.atom().value_or("");
   }
   /// Whether it is `name` with so many elements in all (0: the bare atom).
-  bool is(std::string_view name, std::uint32_t wanted_arity) const { return arity == wanted_arity && tag == name; }
+  bool is(std::string_view name, std::uint32_t wanted_arity) const {
+    return arity == wanted_arity && tag == name;
+  }
   /// The next element, encoded; empty when there is none.
   std::string_view next() { return elements.skip().value_or(std::string_view{}); }
 };

@@ -20,7 +20,9 @@ class FailureDetectorTest : public ::testing::Test {
   Clock::time_point now_{std::chrono::seconds(1000)};
 };
 
-TEST_F(FailureDetectorTest, UnknownNodeIsDown) { EXPECT_EQ(detector_.status("x@h"), NodeStatus::down); }
+TEST_F(FailureDetectorTest, UnknownNodeIsDown) {
+  EXPECT_EQ(detector_.status("x@h"), NodeStatus::down);
+}
 
 TEST_F(FailureDetectorTest, FirstSightIsUp) {
   beats(1, milliseconds(100));
