@@ -15,10 +15,10 @@ BENCH_ARGS ?=
 # `make lint LINT=raft/core`: only below that folder.
 LINT ?=
 
-.PHONY: help setup otp29 build run test asan tsan bench fuzz format lint clean
+.PHONY: help setup otp29 build run test asan tsan bench bench-kv fuzz format lint clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install the Debian packages that are missing
 	@scripts/setup.sh
@@ -48,6 +48,9 @@ tsan: setup ## the unit tests under the thread sanitizer
 bench: setup ## the benchmarks (BENCH_ARGS)
 	@scripts/build.sh bench
 	@scripts/bench.sh $(BENCH_ARGS)
+
+bench-kv: otp29 build ## one rakv member beside one BEAM member: latency and rates of puts and gets
+	@scripts/bench_kv.sh
 
 fuzz: setup ## every fuzz target for FUZZ_SECONDS
 	@scripts/build.sh fuzz

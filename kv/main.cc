@@ -26,26 +26,43 @@ void add_start(CLI::App& app, StartOptions& options, Names& names, int& exit_cod
   start->footer(
       "Examples:\n"
       "  rakv start --sname rakv --bootstrap kv\n"
-      "  rakv start --name rakv@10.0.0.1 --cookie secret --data-dir /var/lib/rakv --config /etc/rakv.toml");
-  auto* short_name = start->add_option("--sname", names.short_name, "Short node name: NAME or NAME@HOST");
-  start->add_option("--name", names.long_name, "Long node name: NAME@HOST.DOMAIN or NAME@ADDRESS")->excludes(short_name);
-  start->add_option("--cookie", options.cookie, "The cluster's cookie; without it the user's Erlang cookie file is read");
-  start->add_option("--data-dir", options.data_dir, "Data go to DIR/NAME@HOST/")->capture_default_str();
-  start->add_option("--bootstrap", options.bootstrap, "Make a cluster of this name with this node as its only member, unless it is there");
+      "  rakv start --name rakv@10.0.0.1 --cookie secret --data-dir /var/lib/rakv --config "
+      "/etc/rakv.toml");
+  auto* short_name =
+      start->add_option("--sname", names.short_name, "Short node name: NAME or NAME@HOST");
+  start->add_option("--name", names.long_name, "Long node name: NAME@HOST.DOMAIN or NAME@ADDRESS")
+      ->excludes(short_name);
+  start->add_option("--cookie", options.cookie,
+                    "The cluster's cookie; without it the user's Erlang cookie file is read");
+  start->add_option("--data-dir", options.data_dir, "Data go to DIR/NAME@HOST/")
+      ->capture_default_str();
+  start->add_option(
+      "--bootstrap", options.bootstrap,
+      "Make a cluster of this name with this node as its only member, unless it is there");
   start->add_option("--connect", options.connect, "Nodes to connect to, and to stay connected to");
-  start->add_option("--listen-address", options.listen_address, "Address to listen on")->capture_default_str();
-  start->add_option("--listen-port", options.listen_port, "Port to listen on; 0 takes a free one")->capture_default_str();
-  start->add_option("--net-ticktime", options.net_ticktime_s, "Seconds of silence after which a node counts as gone, as in kernel's net_ticktime")
+  start->add_option("--listen-address", options.listen_address, "Address to listen on")
+      ->capture_default_str();
+  start->add_option("--listen-port", options.listen_port, "Port to listen on; 0 takes a free one")
+      ->capture_default_str();
+  start
+      ->add_option(
+          "--net-ticktime", options.net_ticktime_s,
+          "Seconds of silence after which a node counts as gone, as in kernel's net_ticktime")
       ->check(CLI::Range(1u, 86'400u))
       ->capture_default_str();
-  start->add_option("--log-level", options.log_level, "trace, debug, info, warning, error or critical")
+  start
+      ->add_option("--log-level", options.log_level,
+                   "trace, debug, info, warning, error or critical")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "critical"}))
       ->capture_default_str();
-  start->add_flag("--exit-with-parent", options.exit_with_parent, "Stop in order when standard input ends");
+  start->add_flag("--exit-with-parent", options.exit_with_parent,
+                  "Stop in order when standard input ends");
   start->add_flag("--test-hooks", options.test_hooks, "Answer what only tests may ask of a node");
-  start->set_config("--config", "", "Read options from this file, one `name = value` a line (TOML)");
+  start->set_config("--config", "",
+                    "Read options from this file, one `name = value` a line (TOML)");
   start->callback([&options, &names, &exit_code] {
-    if (names.short_name.empty() && names.long_name.empty()) throw CLI::RequiredError("--sname or --name");
+    if (names.short_name.empty() && names.long_name.empty())
+      throw CLI::RequiredError("--sname or --name");
     const Result<std::string> name = full_name(names);
     if (!name) throw CLI::ValidationError(name.error().message);
     options.node_name = *name;
@@ -62,7 +79,9 @@ int main(int argc, char** argv) {
   StartOptions start_options;
   Names start_names;
   add_start(app, start_options, start_names, exit_code);
-  app.add_subcommand("version", "Print the version")->callback([] { std::cout << "rakv " RAKV_VERSION "\n"; });
+  app.add_subcommand("version", "Print the version")->callback([] {
+    std::cout << "rakv " RAKV_VERSION "\n";
+  });
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }

@@ -3,11 +3,11 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
-#include <array>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -39,7 +39,8 @@ class IoExecutor : public log::Executor {
 /// The node with everything in it, from the first file to the last reply.
 class Program {
  public:
-  explicit Program(const StartOptions& options) : options_(options), owner_(io_), signals_(io_), parent_(io_) {}
+  explicit Program(const StartOptions& options)
+      : options_(options), owner_(io_), signals_(io_), parent_(io_) {}
 
   int run() {
     if (const Result<void> opened = open(); !opened) return fail(opened.error());
@@ -58,12 +59,14 @@ class Program {
 
  private:
   Result<void> open() {
-    Result<std::string> cookie = options_.cookie.empty()
-                                     ? dist::read_or_create_cookie(dist::CookiePlaces::from_environment())
-                                     : Result<std::string>(options_.cookie);
+    Result<std::string> cookie =
+        options_.cookie.empty()
+            ? dist::read_or_create_cookie(dist::CookiePlaces::from_environment())
+            : Result<std::string>(options_.cookie);
     if (!cookie) return cookie.error();
     std::error_code error;
-    const std::filesystem::path directory = std::filesystem::absolute(options_.data_dir, error) / options_.node_name;
+    const std::filesystem::path directory =
+        std::filesystem::absolute(options_.data_dir, error) / options_.node_name;
     disk_ = log::make_posix_disk();
     Result<std::unique_ptr<log::LogSystem>> opened =
         log::LogSystem::open(directory.string(), *disk_, owner_, worker_, {});
@@ -98,7 +101,8 @@ class Program {
     watch_for_the_end();
     node_->accept_peers();
     for (const std::string& peer : options_.connect) node_->keep_connected(peer);
-    spdlog::info("node {} serves on port {}, data in {}", node_->name(), node_->port(), log_system_->directory());
+    spdlog::info("node {} serves on port {}, data in {}", node_->name(), node_->port(),
+                 log_system_->directory());
     std::printf("ready %s %u\n", node_->name().c_str(), static_cast<unsigned>(node_->port()));
     std::fflush(stdout);
   }
@@ -115,10 +119,12 @@ class Program {
   }
 
   void read_parent() {
-    parent_.async_read_some(boost::asio::buffer(parent_bytes_), [this](boost::system::error_code error, std::size_t) {
-      if (!error) return read_parent();
-      if (error != boost::asio::error::operation_aborted) end("end of standard input");
-    });
+    parent_.async_read_some(boost::asio::buffer(parent_bytes_),
+                            [this](boost::system::error_code error, std::size_t) {
+                              if (!error) return read_parent();
+                              if (error != boost::asio::error::operation_aborted)
+                                end("end of standard input");
+                            });
   }
 
   void end(const char* why) {
@@ -162,7 +168,8 @@ class Program {
 };
 
 void set_up_log(const std::string& level) {
-  auto logger = std::make_shared<spdlog::logger>("rakv", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("rakv", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_pattern("%Y-%m-%d %H:%M:%S.%e [%l] %v");
   logger->set_level(spdlog::level::from_str(level));
   logger->flush_on(spdlog::level::info);

@@ -21,8 +21,9 @@ struct StartOptions {
   bool test_hooks = false;
 };
 
-/// Runs a node until SIGTERM, SIGINT or, with exit_with_parent, the end of standard input. Prints `ready NODE PORT` once it
-/// serves. Gives the program's exit code: 0 after an ordered stop, 1 when it could not start (one line says why).
+/// Runs a node until SIGTERM, SIGINT or, with exit_with_parent, the end of standard input. Prints
+/// `ready NODE PORT` once it serves. Gives the program's exit code: 0 after an ordered stop, 1 when
+/// it could not start (one line says why).
 int run_start_command(const StartOptions& options);
 
 }  // namespace rakv::kv

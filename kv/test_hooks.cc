@@ -9,9 +9,12 @@ namespace rakv::kv {
 
 void add_test_hooks(node::Node& node) {
   node::RpcTable& functions = node.functions();
-  functions.add("erlang", "throw", 1, [](node::RpcCall call) { call.throw_term(std::string(call.argument(0))); });
-  functions.add("erlang", "exit", 1, [](node::RpcCall call) { call.exit(std::string(call.argument(0))); });
-  functions.add("erlang", "error", 1, [](node::RpcCall call) { call.raise(std::string(call.argument(0))); });
+  functions.add("erlang", "throw", 1,
+                [](node::RpcCall call) { call.throw_term(std::string(call.argument(0))); });
+  functions.add("erlang", "exit", 1,
+                [](node::RpcCall call) { call.exit(std::string(call.argument(0))); });
+  functions.add("erlang", "error", 1,
+                [](node::RpcCall call) { call.raise(std::string(call.argument(0))); });
   functions.add("net_kernel", "connect_node", 1, [&node](node::RpcCall call) {
     etf::Cursor cursor(call.argument(0));
     if (cursor.kind() != etf::TermKind::atom) return call.raise_badarg();
