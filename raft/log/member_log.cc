@@ -398,7 +398,8 @@ std::optional<IndexRange> MemberLog::segments_range() const {
   for (const std::shared_ptr<const Segment>& segment : segments_) {
     if (segment->slots().empty()) continue;
     const IndexRange own{segment->slots().front().index, segment->slots().back().index};
-    range = range ? IndexRange{std::min(range->first, own.first), std::max(range->last, own.last)} : own;
+    range = range ? IndexRange{std::min(range->first, own.first), std::max(range->last, own.last)}
+                  : own;
   }
   return range;
 }

@@ -235,7 +235,8 @@ void Corpus::check_pairs() {
     const auto order = compare_canonical(canonical_[pair.left], canonical_[pair.right]);
     if (pair.equal) ++equal;
     EXPECT_EQ(order == 0, pair.equal) << shown(left.term, right.term);
-    EXPECT_EQ(order < 0, pair.less) << "terms " << pair.left << " and " << pair.right << " " << shown(left.term, right.term);
+    EXPECT_EQ(order < 0, pair.less)
+        << "terms " << pair.left << " and " << pair.right << " " << shown(left.term, right.term);
     if (HasFailure() && ++wrong > 5) FAIL() << "stopped after the first differences";
   }
   std::cout << compared << " pairs compared (" << equal << " equal)\n";
