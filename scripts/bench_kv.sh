@@ -28,11 +28,13 @@ await_ready() {
 .deps/otp29/bin/erlc -o "$work" erlang_tests/bench/kv_bench.erl
 "$PWD/.deps/otp29/bin/epmd" -daemon
 build/release/rakv start --sname "$rakv" --cookie "$cookie" --bootstrap kv --data-dir "$work/rakv" >"$work/rakv.out" 2>"$work/rakv.log" &
-pids+=($!)
+rakv_pid=$!
+pids+=("$rakv_pid")
 "$erl" -sname "$beam" -setcookie "$cookie" -noinput -pa "$work" -kernel logger_level error \
   -eval "kv_bench:member(\"$work/beam\")" >"$work/beam.out" 2>&1 &
-pids+=($!)
+beam_pid=$!
+pids+=("$beam_pid")
 await_ready "$work/rakv.out"
 await_ready "$work/beam.out"
 "$erl" -sname "$client" -setcookie "$cookie" -noinput -pa "$work" -kernel logger_level error \
-  -eval "kv_bench:run('$beam@$host', '$rakv@$host'), halt()."
+  -eval "kv_bench:run({'$beam@$host', \"$beam_pid\"}, {'$rakv@$host', \"$rakv_pid\"}), halt()."

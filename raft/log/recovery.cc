@@ -129,6 +129,15 @@ void MemberRecovery::take_tail(MemberLog& log) {
   log.last_ = log.last_written_ = last;
 }
 
+std::optional<Index> MemberRecovery::missing_live_entry(const MemberLog& log) const {
+  for (const IndexRange& range : found_.snapshot->live_indexes.ranges()) {
+    for (Index index = range.first; index <= range.last; ++index) {
+      if (!log.has(index)) return index;
+    }
+  }
+  return std::nullopt;
+}
+
 void MemberRecovery::judge(MemberLog& log, const MetaRow* meta) {
   if (meta != nullptr) log.meta_ = *meta;
   if (log.last_.term > log.meta_.term) {  // the row was lost: no vote can be known for that term
@@ -143,10 +152,8 @@ void MemberRecovery::judge(MemberLog& log, const MetaRow* meta) {
     log.amnesia_ = "its log ends at index " + std::to_string(log.last_.index) +
                    ", but it had applied entries up to " + std::to_string(log.meta_.last_applied);
   } else if (found_.snapshot && found_.snapshot->live_indexes_known) {
-    for (const Index index : found_.snapshot->live_indexes.indexes()) {
-      if (log.has(index)) continue;
-      log.amnesia_ = "entry " + std::to_string(index) + ", which its snapshot needs, is missing";
-      break;
+    if (const auto missing = missing_live_entry(log)) {
+      log.amnesia_ = "entry " + std::to_string(*missing) + ", which its snapshot needs, is missing";
     }
   }
   if (log.amnesia_) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,8 @@ class MemberRecovery {
   void take_tail(MemberLog& log);
   void take_live(MemberLog& log);
   void judge(MemberLog& log, const MetaRow* meta);
+  /// Of the live indexes, the first that is nowhere.
+  std::optional<Index> missing_live_entry(const MemberLog& log) const;
   Index snapshot_index() const { return found_.snapshot ? found_.snapshot->meta.index : 0; }
 
   /// Where a tail entry is: in the WAL's entry, or in a segment.
