@@ -48,11 +48,31 @@ class KeyTable {
 
   std::size_t size() const { return size_; }
 
-  /// Calls `visit(slot)` for every entry, in no particular order.
+  /// Calls `visit(index)` for every entry, in no particular order.
+  template <class Visit>
+  void for_each_index(Visit visit) const {
+    for (const Shard& shard : shards_) {
+      for (const Slot& slot : shard) visit(slot.index);
+    }
+  }
+
+  /// Calls `visit(slot)` for every entry, in no particular order. The keys lie all over the heap,
+  /// so they are fetched some entries ahead.
   template <class Visit>
   void for_each(Visit visit) const {
+    std::array<const Slot*, 16> ahead;
     for (const Shard& shard : shards_) {
-      for (const Slot& slot : shard) visit(slot);
+      std::size_t count = 0;
+      const auto visit_fetched = [&] {
+        for (std::size_t i = 0; i < count; ++i) visit(*ahead[i]);
+        count = 0;
+      };
+      for (const Slot& slot : shard) {
+        __builtin_prefetch(slot.bytes_.get());
+        ahead[count++] = &slot;
+        if (count == ahead.size()) visit_fetched();
+      }
+      visit_fetched();
     }
   }
 

@@ -130,7 +130,7 @@ std::uint64_t Machine::find(std::string_view encoded_key) const {
 std::vector<std::uint64_t> Machine::live_indexes() const {
   std::vector<std::uint64_t> indexes;
   indexes.reserve(keys_.size());
-  keys_.for_each([&](const KeyTable::Slot& slot) { indexes.push_back(slot.index); });
+  keys_.for_each_index([&](std::uint64_t index) { indexes.push_back(index); });
   return indexes;
 }
 
@@ -174,7 +174,7 @@ Result<void> Machine::read_state(std::string_view state) {
 
 void Machine::write_overview(etf::Writer& writer) const {
   writer.map(2).atom("num_keys").u64(keys_.size()).atom("live_indexes").list(keys_.size());
-  keys_.for_each([&](const KeyTable::Slot& slot) { writer.u64(slot.index); });
+  keys_.for_each_index([&](std::uint64_t index) { writer.u64(index); });
   writer.nil();
 }
 
