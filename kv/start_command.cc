@@ -68,8 +68,10 @@ class Program {
     const std::filesystem::path directory =
         std::filesystem::absolute(options_.data_dir, error) / options_.node_name;
     disk_ = log::make_posix_disk();
+    log::LogSystemOptions log_options;
+    log_options.background = &background_;
     Result<std::unique_ptr<log::LogSystem>> opened =
-        log::LogSystem::open(directory.string(), *disk_, owner_, worker_, {});
+        log::LogSystem::open(directory.string(), *disk_, owner_, worker_, log_options);
     if (!opened) return opened.error();
     log_system_ = std::move(*opened);
     for (const std::string& notice : log_system_->notices()) spdlog::warn("{}", notice);
@@ -155,6 +157,7 @@ class Program {
   boost::asio::io_context io_{1};
   IoExecutor owner_;
   log::WorkerThread worker_;
+  log::WorkerThread background_;  ///< segment flushes: a vote must not wait behind them
   std::unique_ptr<log::Disk> disk_;
   std::unique_ptr<log::LogSystem> log_system_;
   std::unique_ptr<node::Node> node_;

@@ -131,6 +131,14 @@ Result<void> Member::recover_machine() {
                         "the snapshot's machine state can't be read: " + read.error().message);
     }
     snapshot_size_bytes_ = snapshot_file_bytes(log_.snapshot()->meta, state.size());
+    if (!log_.snapshot()->live_indexes_known) {
+      log_.set_live_indexes(log::IndexSet::of(machine_->live_indexes()),
+                            [log_id = log_id_](const Result<void>& stored) {
+                              if (stored) return;
+                              spdlog::error("{}: live indexes can't be stored: {}", log_id,
+                                            stored.error().message);
+                            });
+    }
     log_.release_snapshot_state();
     next = log_.snapshot()->meta.index + 1;
   }
@@ -138,6 +146,10 @@ Result<void> Member::recover_machine() {
     const Result<log::Entry> entry = log_.read_blocking(next);
     if (!entry) return entry.error();
     apply_entry(*entry, false, true);
+  }
+  if (log_.amnesia()) {
+    spdlog::error("{}: this server may have lost what it acknowledged: {}", log_id_,
+                  *log_.amnesia());
   }
   spdlog::info("{}: recovered, term {}, last applied {}, last index {}", log_id_,
                core_.current_term().value(), core_.last_applied().value(), log_.last().index);
