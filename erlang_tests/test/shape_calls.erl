@@ -73,7 +73,7 @@ calls(keys, Server) ->
             {overview, fun() -> state_query(Server, overview, machine) end}];
 
 calls(overviews, Server) ->
-    [{start, fun() -> start(Server) end},
+    [{start, fun() -> start(Server) end}, {settled, fun() -> settled(Server) end},
      {kv_fresh, fun() -> ra_kv:member_overview(Server) end},
      {ra_fresh, fun() -> ra:member_overview(Server, ?MS) end},
      {puts, fun() -> [ra_kv:put(Server, <<N>>, N, ?MS) || N <- lists:seq(1, 30)] end},
@@ -97,7 +97,7 @@ calls(overviews, Server) ->
      {get_later, fun() -> ra_kv:get(Server, <<15>>, ?MS) end}];
 
 calls(membership_queries, Server) ->
-    [{start, fun() -> start(Server) end},
+    [{start, fun() -> start(Server) end}, {settled, fun() -> settled(Server) end},
      {members, fun() -> ra:members(Server, ?MS) end},
      {members_local, fun() -> ra:members({local, Server}, ?MS) end},
      {members_of_list, fun() -> ra:members([Server], ?MS) end},
@@ -247,6 +247,7 @@ calls(servers, {Name, Node} = Server) ->
      {before_election, fun() -> ra:ping(Server, ?MS) end},
      {trigger, fun() -> ra:trigger_election(Server, ?MS) end},
      {put, fun() -> put_some(Server) end},
+     {applied, fun() -> settled(Server) end},
      {uid, fun() -> rpc(Server, ra_directory, uid_of, [default, Name]) end},
      {restart_running, fun() -> ra:restart_server(default, Server) end},
      {stop, fun() -> ra:stop_server(default, Server) end},
@@ -267,7 +268,8 @@ calls(servers, {Name, Node} = Server) ->
      {leaderboard_members, fun() -> rpc(Server, ra_leaderboard, lookup_members, [Name]) end},
      {leaderboard_unknown, fun() -> rpc(Server, ra_leaderboard, lookup_leader, [nobody]) end},
      {leaderboard_members_unknown, fun() -> rpc(Server, ra_leaderboard, lookup_members, [nobody]) end},
-     {counters, fun() -> rpc(Server, ra_counters, counters, [Server, [last_applied, term, commands, nonsense]]) end},
+     {settled, fun() -> settled(Server) end},
+     {counters, fun() -> rpc(Server, ra_counters, counters, [Server, [last_applied, term, elections, nonsense]]) end},
      {counters_nobody, fun() -> rpc(Server, ra_counters, counters, [Other, [last_applied]]) end},
      {counters_overview, fun() -> maps:get(Server, rpc(Server, ra_counters, overview, [])) end},
      {counters_overview_one, fun() -> rpc(Server, ra_counters, overview, [Server]) end},
