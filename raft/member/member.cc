@@ -187,6 +187,7 @@ Result<void> Member::go_live() {
 void Member::stop(std::string_view reason_atom) {
   if (stopped_) return;
   stopped_ = true;
+  refresh_counters();  // they outlive the member
   services_.log_system.note_last_applied(
       log_.uid(), std::min(core_.last_applied().value(), log_.last_written().index));
   etf::Writer reason;
@@ -284,6 +285,7 @@ void Member::carry_out(raft::effect::AppendToLog& effect) {
   const std::int64_t now = services_.system_time_ms();
   for (raft::Entry& entry : effect.entries) {
     if (entry.origin != raft::EntryOrigin::given) {
+      if (entry.origin == raft::EntryOrigin::leader) counters_->add(Counter::commands);
       entry.payload = wire::encode_core_entry(
           entry, now, pending_.find(entry.token) ? pending_.find(entry.token)->from : "",
           pending_.find(entry.token) ? pending_.find(entry.token)->request : "", core_.peers());

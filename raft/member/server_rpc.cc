@@ -75,6 +75,8 @@ void ServerSystem::add_server_functions() {
   add("ra_server_sup_sup", "delete_server_rpc", 2, &ServerSystem::delete_server_rpc);
   add("ra", "key_metrics", 1, &ServerSystem::key_metrics_rpc);
   add("ra_counters", "counters", 2, &ServerSystem::counters_rpc);
+  add("ra_counters", "overview", 0, &ServerSystem::counters_overview_rpc);
+  add("ra_counters", "overview", 1, &ServerSystem::counters_overview_of_rpc);
 }
 
 void ServerSystem::start_server_rpc(node::RpcCall call) {
@@ -211,6 +213,42 @@ void ServerSystem::counters_rpc(node::RpcCall call) {
   reply.map(wanted.size());
   for (const std::size_t position : wanted) {
     reply.atom(kCounterFields[position].name).integer(known->second->get(position));
+  }
+  call.answer(reply.view());
+}
+
+namespace {
+
+void write_all_counters(etf::Writer& writer, const Counters& counters) {
+  writer.map(kCounterCount);
+  for (std::size_t position = 0; position < kCounterCount; ++position) {
+    writer.atom(kCounterFields[position].name).integer(counters.get(position));
+  }
+}
+
+}  // namespace
+
+void ServerSystem::counters_overview_rpc(node::RpcCall call) {
+  etf::Writer reply;
+  reply.map(counters_.size());
+  for (const auto& [name, counters] : counters_) {
+    if (const Member* running = find(name)) running->refresh_counters();
+    reply.tuple(2).atom(name).atom(node_.name());
+    write_all_counters(reply, *counters);
+  }
+  call.answer(reply.view());
+}
+
+void ServerSystem::counters_overview_of_rpc(node::RpcCall call) {
+  const std::optional<raft::ServerId> id = server_id(call.argument(0));
+  const auto known =
+      id && id->node() == node_.name() ? counters_.find(id->name()) : counters_.end();
+  etf::Writer reply;
+  if (known == counters_.end()) {
+    reply.atom("undefined");
+  } else {
+    if (const Member* running = find(id->name())) running->refresh_counters();
+    write_all_counters(reply, *known->second);
   }
   call.answer(reply.view());
 }

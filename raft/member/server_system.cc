@@ -152,6 +152,7 @@ Result<Member*> ServerSystem::start_member(log::MemberLog& log) {
       Member::start(services_, log, std::move(*machine), counters, std::move(*options));
   if (!member) return member.error();
   Member* started = member->get();
+  last_pids_[config.id.name] = started->pid();
   members_[config.id.name] = std::move(*member);
   return started;
 }
@@ -202,6 +203,7 @@ void ServerSystem::member_ended(const std::string& name, raft::effect::StopReaso
 void ServerSystem::delete_server(const std::string& name, std::function<void()> done) {
   stop_member(name, "delete");
   counters_.erase(name);
+  last_pids_.erase(name);
   log::MemberLog* log = log_system_.find_by_name(name);
   if (log == nullptr) return done();
   // The stopped member holds a reference to its log until the event loop has turned.

@@ -81,6 +81,9 @@ class ServerSystem : private log::LogSystemObserver {
   void delete_server_rpc(node::RpcCall call);
   void key_metrics_rpc(node::RpcCall call);
   void counters_rpc(node::RpcCall call);
+  void counters_overview_rpc(node::RpcCall call);
+  void counters_overview_of_rpc(node::RpcCall call);
+  void write_all_counters(etf::Writer& writer, const std::string& name, const Counters& counters);
   void write_system_config(etf::Writer& writer) const;
   void write_directory_row(etf::Writer& writer, const std::string& name, const log::MemberLog& log);
   void write_directory_overview(etf::Writer& writer);
@@ -95,6 +98,8 @@ class ServerSystem : private log::LogSystemObserver {
   std::map<std::string, std::shared_ptr<Counters>, std::less<>>
       counters_;  ///< by server name, since the node's start
   std::map<std::string, LeaderboardRow, std::less<>> leaderboard_;  ///< by encoded cluster name
+  /// By server name: a stopped server's pid is still shown, as on BEAM.
+  std::map<std::string, etf::Pid, std::less<>> last_pids_;
   std::unique_ptr<Supervisor> supervisor_;
   boost::asio::steady_timer wal_retry_timer_;
   boost::asio::steady_timer metadata_timer_;

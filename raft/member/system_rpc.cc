@@ -75,9 +75,10 @@ void ServerSystem::write_directory_row(etf::Writer& writer, const std::string& n
   const Member* running = find(name);
   writer.map(7);
   writer.atom("uid").binary(log.uid());
+  const auto pid = last_pids_.find(name);
   const auto write_pid = [&] {
-    if (running != nullptr) {
-      writer.pid(running->pid());
+    if (pid != last_pids_.end()) {
+      writer.pid(pid->second);
     } else {
       writer.atom("undefined");
     }
@@ -107,6 +108,15 @@ void ServerSystem::write_directory_overview(etf::Writer& writer) {
   for (const log::MemberLog* log : logs) {
     writer.atom(log->config().id.name);
     write_directory_row(writer, log->config().id.name, *log);
+  }
+}
+
+void ServerSystem::write_all_counters(etf::Writer& writer, const std::string& name,
+                                      const Counters& counters) {
+  if (const Member* running = find(name)) running->refresh_counters();
+  writer.map(kCounterCount);
+  for (std::size_t position = 0; position < kCounterCount; ++position) {
+    writer.atom(kCounterFields[position].name).integer(counters.get(position));
   }
 }
 
@@ -213,12 +223,43 @@ void ServerSystem::add_system_functions() {
       reply.atom("undefined");
     }
   });
+  written("ra_directory", "where_is", 2, [this](etf::Writer& reply, const node::RpcCall& call) {
+    if (const Member* running = find(atom_argument(call, 1))) {
+      reply.pid(running->pid());
+    } else {
+      reply.atom("undefined");
+    }
+  });
+  written("ra_directory", "name_of", 2, [this](etf::Writer& reply, const node::RpcCall& call) {
+    etf::Cursor cursor(call.argument(1));
+    const auto uid = cursor.kind() == etf::TermKind::binary ? cursor.binary() : std::nullopt;
+    const log::MemberLog* log = uid ? log_system_.find(std::string(*uid)) : nullptr;
+    reply.atom(log != nullptr ? log->config().id.name : "undefined");
+  });
   written("ra_directory", "list_registered", 1, [this](etf::Writer& reply, const node::RpcCall&) {
     const std::vector<log::MemberLog*> logs = log_system_.members();
     reply.list(logs.size());
     for (const log::MemberLog* log : logs)
       reply.tuple(2).atom(log->config().id.name).binary(log->uid());
     reply.nil();
+  });
+  written("ra_counters", "overview", 0, [this](etf::Writer& reply, const node::RpcCall&) {
+    reply.map(counters_.size());
+    for (const auto& [name, counters] : counters_) {
+      reply.tuple(2).atom(name).atom(node_.name());
+      write_all_counters(reply, name, *counters);
+    }
+  });
+  written("ra_counters", "overview", 1, [this](etf::Writer& reply, const node::RpcCall& call) {
+    etf::Cursor cursor(call.argument(0));
+    const std::optional<raft::ServerId> id =
+        cursor.kind() == etf::TermKind::tuple ? wire::read_server_id(cursor) : std::nullopt;
+    const auto known = id ? counters_.find(id->name()) : counters_.end();
+    if (known == counters_.end()) {
+      reply.map(0);
+    } else {
+      write_all_counters(reply, known->first, *known->second);
+    }
   });
   functions.add("ra_log_wal", "force_roll_over", 1, [this](node::RpcCall call) {
     log_system_.roll_over_wal();
