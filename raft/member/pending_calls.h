@@ -50,8 +50,9 @@ class PendingCalls {
     const std::uint32_t slot = static_cast<std::uint32_t>(token.value());
     Slot& used = slots_[slot];
     used.in_use = false;
-    // A giant request must not stay allocated for ever.
-    if (used.call.request.capacity() > kKeptBytesMax) used.call.request = std::string();
+    // A giant request must not stay allocated for ever. Assigning an empty string would keep the
+    // memory.
+    if (used.call.request.capacity() > kKeptBytesMax) std::string().swap(used.call.request);
     free_.push_back(slot);
     --size_;
   }

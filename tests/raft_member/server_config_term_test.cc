@@ -1,0 +1,134 @@
+#include "raft/member/server_config_term.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+#include "cnode/etf/writer.h"
+
+namespace rakv::member {
+namespace {
+
+using etf::Writer;
+
+std::string server_id(const std::string& name, const std::string& node) {
+  return Writer().tuple(2).atom(name).atom(node).take();
+}
+
+/// What start_server_rpc sends at least: key to encoded value.
+std::map<std::string, std::string> smallest() {
+  return {{"id", server_id("kv", "a@h")},
+          {"uid", Writer().binary("KV_ABCDEF").take()},
+          {"cluster_name", Writer().atom("kv").take()},
+          {"initial_members",
+           Writer().list(2).raw(server_id("kv", "z@h")).raw(server_id("kv", "a@h")).nil().take()},
+          {"machine", Writer().tuple(3).atom("module").atom("ra_kv").map(0).take()}};
+}
+
+std::string map_of(const std::map<std::string, std::string>& pairs) {
+  Writer writer;
+  writer.map(pairs.size());
+  for (const auto& [key, value] : pairs) writer.atom(key).raw(value);
+  return writer.take();
+}
+
+std::string error_of(const std::string& term) {
+  const Result<log::ServerConfig> config = read_server_config_term(term);
+  EXPECT_FALSE(config);
+  return config ? "" : config.error().message;
+}
+
+TEST(ServerConfigTermTest, SmallestConfigGetsDefaults) {
+  const Result<log::ServerConfig> config = read_server_config_term(map_of(smallest()));
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->id.name, "kv");
+  EXPECT_EQ(config->id.node, "a@h");
+  EXPECT_EQ(config->uid, "KV_ABCDEF");
+  EXPECT_EQ(config->cluster_name, Writer().version().atom("kv").take());
+  ASSERT_EQ(config->initial_members.size(), 2u);
+  EXPECT_EQ(config->initial_members[0].node, "z@h") << "the order is the caller's";
+  EXPECT_EQ(config->log_init_args,
+            Writer().version().map(1).atom("uid").binary("KV_ABCDEF").take());
+  EXPECT_EQ(config_value(*config, "tick_timeout"), Writer().integer(1000).view());
+  EXPECT_EQ(config_value(*config, "broadcast_time"), Writer().integer(100).view());
+  EXPECT_EQ(config_value(*config, "no_such_key"), "");
+}
+
+TEST(ServerConfigTermTest, GivenValuesWinAndUnknownKeysAreKept) {
+  auto pairs = smallest();
+  pairs["tick_timeout"] = Writer().integer(5).take();
+  pairs["something_new"] = Writer().tuple(1).atom("x").take();
+  pairs["system_config"] = Writer().map(0).take();
+  const Result<log::ServerConfig> config = read_server_config_term(map_of(pairs));
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config_value(*config, "tick_timeout"), Writer().integer(5).view());
+  EXPECT_EQ(config_value(*config, "something_new"), pairs["something_new"]);
+  EXPECT_EQ(config_value(*config, "system_config"), "") << "never stored";
+}
+
+TEST(ServerConfigTermTest, MissingOrMalformedKeysAreNamed) {
+  for (const char* key : {"id", "uid", "cluster_name", "machine"}) {
+    auto pairs = smallest();
+    pairs.erase(key);
+    EXPECT_NE(error_of(map_of(pairs)).find("'" + std::string(key) + "'"), std::string::npos) << key;
+  }
+  for (const char* key : {"id", "uid", "initial_members"}) {
+    auto pairs = smallest();
+    pairs[key] = Writer().integer(7).take();
+    EXPECT_NE(error_of(map_of(pairs)).find("'" + std::string(key) + "'"), std::string::npos) << key;
+  }
+}
+
+TEST(ServerConfigTermTest, UidsThatWouldLeaveTheDirectory) {
+  for (const char* uid : {"", "../up", "a/b", "with space"}) {
+    auto pairs = smallest();
+    pairs["uid"] = Writer().binary(uid).take();
+    EXPECT_NE(error_of(map_of(pairs)).find("'uid'"), std::string::npos) << uid;
+  }
+}
+
+TEST(ServerConfigTermTest, WhatIsNoMapOfAtoms) {
+  EXPECT_NE(error_of(Writer().atom("x").take()).find("not a map"), std::string::npos);
+  EXPECT_NE(error_of("").find("not a map"), std::string::npos);
+  EXPECT_NE(error_of(Writer().map(1).integer(1).integer(2).take()).find("not an atom"),
+            std::string::npos);
+}
+
+TEST(ServerConfigTermTest, EveryTruncationIsAnError) {
+  const std::string whole = map_of(smallest());
+  for (std::size_t bytes = 0; bytes < whole.size(); ++bytes) {
+    EXPECT_FALSE(read_server_config_term(std::string_view(whole).substr(0, bytes))) << bytes;
+  }
+}
+
+TEST(ServerConfigTermTest, RestartChangesOnlyWhatItMay) {
+  Result<log::ServerConfig> config = read_server_config_term(map_of(smallest()));
+  ASSERT_TRUE(config);
+  merge_restart_config(*config, map_of({{"tick_timeout", Writer().integer(9).take()},
+                                        {"uid", Writer().binary("OTHER").take()},
+                                        {"machine", Writer().atom("other").take()},
+                                        {"cluster_name", Writer().atom("renamed").take()},
+                                        {"unknown", Writer().integer(1).take()}}));
+  EXPECT_EQ(config_value(*config, "tick_timeout"), Writer().integer(9).view());
+  EXPECT_EQ(config->cluster_name, Writer().version().atom("renamed").take());
+  EXPECT_EQ(config->uid, "KV_ABCDEF");
+  EXPECT_EQ(config_value(*config, "unknown"), "");
+  const log::ServerConfig before = *config;
+  merge_restart_config(*config, Writer().atom("no_map").view());
+  merge_restart_config(*config, Writer().map(2).integer(1).take());
+  EXPECT_EQ(config->others, before.others);
+}
+
+TEST(ServerConfigTermTest, IntegerInAMap) {
+  const std::string map =
+      map_of({{"a", Writer().integer(5).take()}, {"b", Writer().atom("x").take()}});
+  EXPECT_EQ(map_integer(map, "a"), 5u);
+  EXPECT_EQ(map_integer(map, "b"), std::nullopt);
+  EXPECT_EQ(map_integer(map, "c"), std::nullopt);
+  EXPECT_EQ(map_integer(Writer().nil().view(), "a"), std::nullopt);
+  EXPECT_EQ(map_integer(map_of({{"a", Writer().integer(-5).take()}}), "a"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace rakv::member
