@@ -83,7 +83,6 @@ class ServerSystem : private log::LogSystemObserver {
   void counters_rpc(node::RpcCall call);
   void counters_overview_rpc(node::RpcCall call);
   void counters_overview_of_rpc(node::RpcCall call);
-  void write_all_counters(etf::Writer& writer, const std::string& name, const Counters& counters);
   void write_system_config(etf::Writer& writer) const;
   void write_directory_row(etf::Writer& writer, const std::string& name, const log::MemberLog& log);
   void write_directory_overview(etf::Writer& writer);

@@ -111,15 +111,6 @@ void ServerSystem::write_directory_overview(etf::Writer& writer) {
   }
 }
 
-void ServerSystem::write_all_counters(etf::Writer& writer, const std::string& name,
-                                      const Counters& counters) {
-  if (const Member* running = find(name)) running->refresh_counters();
-  writer.map(kCounterCount);
-  for (std::size_t position = 0; position < kCounterCount; ++position) {
-    writer.atom(kCounterFields[position].name).integer(counters.get(position));
-  }
-}
-
 void ServerSystem::add_system_functions() {
   node::RpcTable& functions = node_.functions();
   const auto constant = [&](std::string_view module, std::string_view function, std::size_t arity,
@@ -242,24 +233,6 @@ void ServerSystem::add_system_functions() {
     for (const log::MemberLog* log : logs)
       reply.tuple(2).atom(log->config().id.name).binary(log->uid());
     reply.nil();
-  });
-  written("ra_counters", "overview", 0, [this](etf::Writer& reply, const node::RpcCall&) {
-    reply.map(counters_.size());
-    for (const auto& [name, counters] : counters_) {
-      reply.tuple(2).atom(name).atom(node_.name());
-      write_all_counters(reply, name, *counters);
-    }
-  });
-  written("ra_counters", "overview", 1, [this](etf::Writer& reply, const node::RpcCall& call) {
-    etf::Cursor cursor(call.argument(0));
-    const std::optional<raft::ServerId> id =
-        cursor.kind() == etf::TermKind::tuple ? wire::read_server_id(cursor) : std::nullopt;
-    const auto known = id ? counters_.find(id->name()) : counters_.end();
-    if (known == counters_.end()) {
-      reply.map(0);
-    } else {
-      write_all_counters(reply, known->first, *known->second);
-    }
   });
   functions.add("ra_log_wal", "force_roll_over", 1, [this](node::RpcCall call) {
     log_system_.roll_over_wal();
