@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "kv/client_commands.h"
 #include "kv/node_name.h"
 #include "kv/start_command.h"
 
@@ -82,6 +83,14 @@ int main(int argc, char** argv) {
   app.add_subcommand("version", "Print the version")->callback([] {
     std::cout << "rakv " RAKV_VERSION "\n";
   });
-  CLI11_PARSE(app, argc, argv);
+  rakv::kv::add_client_commands(app, exit_code);
+  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return "rakv: error: " + std::string(error.what()) + "; see --help\n";
+  });
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
   return exit_code;
 }

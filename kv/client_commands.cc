@@ -1,0 +1,458 @@
+#include "kv/client_commands.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <memory>
+
+#include "cnode/dist/cookie.h"
+#include "cnode/etf/cursor.h"
+#include "cnode/etf/text.h"
+#include "cnode/etf/writer.h"
+#include "kv/client.h"
+#include "kv/node_name.h"
+
+namespace rakv::kv {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+constexpr int kNotFound = 3;
+constexpr int kUnknown = 4;
+constexpr int kClientNames = 8;
+constexpr std::size_t kMaxValueBytes = std::size_t{256} << 20;
+constexpr std::chrono::milliseconds kStopPatience{1000};
+constexpr std::chrono::milliseconds kNamePause{50};
+constexpr const char* kExitCodes =
+    "Exit codes: 0 done, 1 failed (nothing was changed), 2 unusable arguments, 3 no such key,\n"
+    "4 outcome unknown (put and delete: sent, but no answer came)";
+
+/// What the commands are told.
+struct Arguments {
+  std::vector<std::string> servers;
+  std::string cluster = "kv";
+  std::string cookie;
+  double timeout_s = 5;
+  std::string key;
+  std::string value;
+  std::string value_file;
+  std::string output;
+  bool term = false;
+  bool json = false;
+};
+
+int complain(const Error& error) {
+  std::string line = error.message;
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  std::fprintf(stderr, "rakv: error: %s\n", line.c_str());
+  switch (error.code) {
+    case ErrorCode::invalid_argument:
+      return kUsage;
+    case ErrorCode::not_found:
+      return kNotFound;
+    case ErrorCode::timeout:
+      return kUnknown;
+    default:
+      return kFailed;
+  }
+}
+
+/// A failure that is not about the arguments, a key or a lost answer, whatever it was below.
+Error failure(const Error& error) { return make_error(ErrorCode::io, error.message); }
+
+Result<std::string> encode(const std::string& text, bool as_term, const std::string& what) {
+  if (!as_term) return etf::Writer().binary(text).take();
+  Result<std::string> term = etf::parse_text(text);
+  if (term) return term;
+  return make_error(ErrorCode::invalid_argument,
+                    what + " is no Erlang term: " + term.error().message);
+}
+
+Result<std::string> read_value(const std::string& path) {
+  std::ifstream file;
+  if (path != "-") {
+    file.open(path, std::ios::binary);
+    if (!file) {
+      return make_error(ErrorCode::io,
+                        "can't open " + path + " (" + std::strerror(errno) +
+                            "); give a file that can be read, or - for standard input");
+    }
+  }
+  std::istream& in = path == "-" ? std::cin : file;
+  std::string bytes;
+  std::string part(std::size_t{1} << 20, '\0');
+  while (in.read(part.data(), static_cast<std::streamsize>(part.size())) || in.gcount() > 0) {
+    bytes.append(part, 0, static_cast<std::size_t>(in.gcount()));
+    if (bytes.size() > kMaxValueBytes) {
+      return make_error(ErrorCode::limit_exceeded,
+                        path + " has more than 256 MiB; store a smaller value");
+    }
+  }
+  if (in.bad())
+    return make_error(ErrorCode::io, "can't read " + path + " (is it a file, not a folder?)");
+  return bytes;
+}
+
+int write_output(const std::string& path, std::string_view bytes) {
+  std::FILE* file = path.empty() ? stdout : std::fopen(path.c_str(), "wb");
+  bool written =
+      file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+  written = file != nullptr && std::fflush(file) == 0 && written;
+  if (file != nullptr && file != stdout) written = std::fclose(file) == 0 && written;
+  if (written) return 0;
+  return complain(make_error(ErrorCode::io, "can't write " +
+                                                (path.empty() ? "standard output" : path) + " (" +
+                                                std::strerror(errno) + ")"));
+}
+
+std::string host_name() {
+  std::string buffer(256, '\0');
+  if (gethostname(buffer.data(), buffer.size() - 1) != 0) return "localhost";
+  return buffer.c_str();
+}
+
+/// This program as a node: named from a small pool, because every name that a BEAM ever sees stays
+/// in its atom table.
+std::string client_name(int number, const std::string& server_node) {
+  const std::string alive = "rakv_cli_" + std::to_string(number) + "@";
+  const std::string server_host = server_node.substr(server_node.find('@') + 1);
+  const std::string host = host_name();
+  if (server_host.find_first_of(".:") == std::string::npos)
+    return alive + host.substr(0, host.find('.'));
+  if (server_host.starts_with("127.") || server_host == "::1") return alive + server_host;
+  return alive + (host.find('.') == std::string::npos ? host + ".local" : host);
+}
+
+Result<std::string> server_node(const std::string& text) {
+  const std::size_t at = text.find('@');
+  const bool is_long = at != std::string::npos && text.find_first_of(".:", at) != std::string::npos;
+  const Result<std::string> name = is_long ? long_node_name(text) : short_node_name(text);
+  if (name) return *name;
+  return make_error(ErrorCode::invalid_argument, "--server: " + name.error().message);
+}
+
+/// The node and the client of one command; asks by turning the io_context until the answer is
+/// there.
+class Session {
+ public:
+  explicit Session(const Arguments& arguments) : arguments_(arguments) {}
+
+  ~Session() {
+    if (!node_) return;
+    bool stopped = false;
+    node_->stop(kStopPatience, [&stopped] { stopped = true; });
+    turn_until(stopped);
+  }
+
+  Result<void> open() {
+    ClientOptions options;
+    options.timeout = std::chrono::milliseconds(static_cast<long>(arguments_.timeout_s * 1000));
+    if (arguments_.cluster.empty() || !etf::is_valid_atom(arguments_.cluster)) {
+      return make_error(ErrorCode::invalid_argument,
+                        "--cluster takes the name of a server: 1 to 255 characters of UTF-8");
+    }
+    for (const std::string& text : arguments_.servers) {
+      const Result<std::string> node = server_node(text);
+      if (!node) return node.error();
+      options.servers.emplace_back(arguments_.cluster, *node);
+    }
+    Result<std::string> cookie = arguments_.cookie.empty()
+                                     ? dist::read_cookie(dist::CookiePlaces::from_environment())
+                                     : Result<std::string>(arguments_.cookie);
+    if (!cookie)
+      return failure(make_error(ErrorCode::io, cookie.error().message + "; or give --cookie"));
+    if (const Result<void> started = start_node(*cookie, options); !started)
+      return failure(started.error());
+    client_ = std::make_unique<Client>(*node_, std::move(options));
+    return {};
+  }
+
+  Client& client() { return *client_; }
+
+  /// Runs `start(handler)` to its end.
+  template <class T, class Start>
+  Result<T> wait(Start start) {
+    std::optional<Result<T>> result;
+    bool done = false;
+    start([&](Result<T> ended) {
+      result.emplace(std::move(ended));
+      done = true;
+    });
+    turn_until(done);
+    if (!result) return make_error(ErrorCode::unavailable, "stopped before the answer came");
+    return std::move(*result);
+  }
+
+ private:
+  void turn_until(const bool& done) {
+    while (!done && io_.run_one() > 0) {
+    }
+  }
+
+  Result<void> start_node(const std::string& cookie, const ClientOptions& options) {
+    const auto deadline = std::chrono::steady_clock::now() + options.timeout;
+    for (int number = 1;; number = number % kClientNames + 1) {
+      node::NodeOptions node_options;
+      node_options.name = client_name(number, options.servers.front().node());
+      node_options.cookie = cookie;
+      node_options.visible = false;
+      node_options.listen_address = "127.0.0.1";
+      auto node = std::make_unique<node::Node>(io_, std::move(node_options));
+      const Result<void> started =
+          wait<void>([&](auto handler) { node->start(std::move(handler)); });
+      if (started) {
+        node_ = std::move(node);
+        node_->accept_peers();
+        return {};
+      }
+      if (started.error().code != ErrorCode::already_exists) return started;
+      if (number < kClientNames) continue;
+      if (std::chrono::steady_clock::now() > deadline) {
+        return make_error(ErrorCode::unavailable,
+                          "all names rakv_cli_1 to rakv_cli_8 are in use on this host: wait until "
+                          "other rakv commands have ended");
+      }
+      bool over = false;
+      boost::asio::steady_timer pause(io_, kNamePause);
+      pause.async_wait([&over](boost::system::error_code) { over = true; });
+      turn_until(over);
+    }
+  }
+
+  const Arguments& arguments_;
+  boost::asio::io_context io_{1};
+  std::unique_ptr<node::Node> node_;
+  std::unique_ptr<Client> client_;
+};
+
+int run_put(const Arguments& arguments) {
+  Result<std::string> text = arguments.value_file.empty() ? Result<std::string>(arguments.value)
+                                                          : read_value(arguments.value_file);
+  if (!text) return complain(text.error());
+  const Result<std::string> key = encode(arguments.key, arguments.term, "KEY");
+  if (!key) return complain(key.error());
+  const Result<std::string> value = encode(*text, arguments.term, "VALUE");
+  if (!value) return complain(value.error());
+  Session session(arguments);
+  if (const Result<void> opened = session.open(); !opened) return complain(opened.error());
+  const Result<Written> written = session.wait<Written>(
+      [&](auto handler) { session.client().put(*key, *value, std::move(handler)); });
+  if (!written) return complain(written.error());
+  return write_output("", "stored at index " + std::to_string(written->index) + ", term " +
+                              std::to_string(written->term) + ", leader " + written->leader.node() +
+                              "\n");
+}
+
+int run_delete(const Arguments& arguments) {
+  const Result<std::string> key = encode(arguments.key, arguments.term, "KEY");
+  if (!key) return complain(key.error());
+  Session session(arguments);
+  if (const Result<void> opened = session.open(); !opened) return complain(opened.error());
+  const Result<Written> written = session.wait<Written>(
+      [&](auto handler) { session.client().remove(*key, std::move(handler)); });
+  if (!written) return complain(written.error());
+  return write_output("", "deleted at index " + std::to_string(written->index) + ", term " +
+                              std::to_string(written->term) + ", leader " + written->leader.node() +
+                              "\n");
+}
+
+int run_get(const Arguments& arguments) {
+  const Result<std::string> key = encode(arguments.key, arguments.term, "KEY");
+  if (!key) return complain(key.error());
+  Session session(arguments);
+  if (const Result<void> opened = session.open(); !opened) return complain(opened.error());
+  const Result<StoredValue> stored = session.wait<StoredValue>(
+      [&](auto handler) { session.client().get(*key, std::move(handler)); });
+  if (!stored) return complain(stored.error());
+  etf::Cursor cursor(stored->value);
+  if (!arguments.term && cursor.kind() == etf::TermKind::binary)
+    return write_output(arguments.output, cursor.binary().value_or(""));
+  return write_output(arguments.output, etf::print_text(stored->value) + "\n");
+}
+
+/// A member's line of the table.
+struct StatusRow {
+  raft::ServerId member;
+  bool reachable = false;
+  KeyMetrics metrics;
+};
+
+std::string number(std::optional<std::int64_t> value, const char* none) {
+  return value && *value >= 0 ? std::to_string(*value) : none;
+}
+
+std::string status_table(const std::vector<StatusRow>& rows) {
+  std::vector<std::vector<std::string>> table{{"MEMBER", "NODE", "ROLE", "TERM", "LAST", "WRITTEN",
+                                               "COMMIT", "APPLIED", "SNAPSHOT", "MEMBERSHIP",
+                                               "REACHABLE"}};
+  for (const StatusRow& row : rows) {
+    const KeyMetrics& metrics = row.metrics;
+    table.push_back({row.member.name(), row.member.node(), metrics.state, number(metrics.term, "-"),
+                     number(metrics.last_index, "-"), number(metrics.last_written_index, "-"),
+                     number(metrics.commit_index, "-"), number(metrics.last_applied, "-"),
+                     number(metrics.snapshot_index, "-"), metrics.membership,
+                     row.reachable ? "yes" : "no"});
+  }
+  std::vector<std::size_t> widths(table.front().size());
+  for (const auto& line : table) {
+    for (std::size_t column = 0; column < line.size(); ++column)
+      widths[column] = std::max(widths[column], line[column].size());
+  }
+  std::string text;
+  for (const auto& line : table) {
+    for (std::size_t column = 0; column < line.size(); ++column) {
+      text += line[column];
+      if (column + 1 < line.size()) text.append(widths[column] + 2 - line[column].size(), ' ');
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+std::string json_text(std::string_view text) {
+  std::string out = "\"";
+  for (const char letter : text) {
+    if (static_cast<unsigned char>(letter) < 0x20) {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(letter));
+      out += escaped;
+      continue;
+    }
+    if (letter == '"' || letter == '\\') out += '\\';
+    out += letter;
+  }
+  return out + '"';
+}
+
+std::string status_json(const std::string& cluster, const std::vector<StatusRow>& rows) {
+  std::string out = "{\"cluster\":" + json_text(cluster) + ",\"members\":[";
+  const char* comma = "";
+  for (const StatusRow& row : rows) {
+    const KeyMetrics& metrics = row.metrics;
+    out += comma;
+    out += "{\"name\":" + json_text(row.member.name()) +
+           ",\"node\":" + json_text(row.member.node()) + ",\"role\":" + json_text(metrics.state) +
+           ",\"term\":" + number(metrics.term, "null") +
+           ",\"last_index\":" + number(metrics.last_index, "null") +
+           ",\"last_written_index\":" + number(metrics.last_written_index, "null") +
+           ",\"commit_index\":" + number(metrics.commit_index, "null") +
+           ",\"last_applied\":" + number(metrics.last_applied, "null") +
+           ",\"snapshot_index\":" + number(metrics.snapshot_index, "null") +
+           ",\"membership\":" + json_text(metrics.membership) +
+           ",\"reachable\":" + (row.reachable ? "true" : "false") + "}";
+    comma = ",";
+  }
+  return out + "]}\n";
+}
+
+int run_status(const Arguments& arguments) {
+  Session session(arguments);
+  if (const Result<void> opened = session.open(); !opened) return complain(opened.error());
+  using Members = std::vector<raft::ServerId>;
+  // Of the server itself: a cluster without a leader has a status too.
+  const Result<Members> members = session.wait<Members>(
+      [&](auto handler) { session.client().members(false, std::move(handler)); });
+  if (!members) return complain(members.error());
+  std::vector<StatusRow> rows;
+  for (const raft::ServerId& member : *members) {
+    const Result<KeyMetrics> metrics = session.wait<KeyMetrics>(
+        [&](auto handler) { session.client().key_metrics(member, std::move(handler)); });
+    rows.push_back({member, metrics.has_value(), metrics ? *metrics : KeyMetrics{}});
+  }
+  std::sort(rows.begin(), rows.end(), [](const StatusRow& left, const StatusRow& right) {
+    return left.member < right.member;
+  });
+  return write_output("",
+                      arguments.json ? status_json(arguments.cluster, rows) : status_table(rows));
+}
+
+CLI::App* add_command(CLI::App& app, const char* name, const char* what, const char* examples,
+                      const std::shared_ptr<Arguments>& arguments) {
+  CLI::App* command = app.add_subcommand(name, what);
+  command->footer(std::string(kExitCodes) + "\nExamples:\n" + examples);
+  command
+      ->add_option("--server", arguments->servers,
+                   "Node of a member, NAME@HOST; may be repeated: the next is asked when one "
+                   "can't be reached")
+      ->required()
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false);
+  command->add_option("--cluster", arguments->cluster, "Name of the cluster's servers")
+      ->capture_default_str();
+  command->add_option("--cookie", arguments->cookie,
+                      "The cluster's cookie; without it the user's Erlang cookie file is read");
+  command->add_option("--timeout", arguments->timeout_s, "Seconds for the whole command")
+      ->check(CLI::Range(0.1, 86'400.0))
+      ->capture_default_str();
+  return command;
+}
+
+void on_run(CLI::App* command, const std::shared_ptr<Arguments>& arguments, int& exit_code,
+            int (*run)(const Arguments&)) {
+  command->callback([arguments, &exit_code, run] {
+    std::signal(SIGPIPE, SIG_IGN);
+    exit_code = run(*arguments);
+  });
+}
+
+}  // namespace
+
+void add_client_commands(CLI::App& app, int& exit_code) {
+  auto put = std::make_shared<Arguments>();
+  CLI::App* command =
+      add_command(app, "put", "Store a value",
+                  "  rakv put --server n1@host greeting 'hello world'\n"
+                  "  tar c /etc | rakv put --server n1@host --server n2@host --value-file - backup",
+                  put);
+  command->add_option("KEY", put->key, "The key")->required();
+  CLI::Option* value = command->add_option("VALUE", put->value, "The value");
+  CLI::Option* file =
+      command->add_option("--value-file", put->value_file,
+                          "Read the value from this file instead; - is standard input");
+  command->add_flag("--term", put->term, "KEY and VALUE are Erlang terms in text, not raw bytes");
+  command->callback([put, value, file, &exit_code] {
+    if ((value->count() > 0) == (file->count() > 0))
+      throw CLI::ValidationError("give either VALUE or --value-file");
+    std::signal(SIGPIPE, SIG_IGN);
+    exit_code = run_put(*put);
+  });
+
+  auto get = std::make_shared<Arguments>();
+  command = add_command(app, "get", "Print a value: a binary's bytes as they are, else the term",
+                        "  rakv get --server n1@host greeting\n"
+                        "  rakv get --server n1@host --term --output value.txt '<<\"greeting\">>'",
+                        get);
+  command->add_option("KEY", get->key, "The key")->required();
+  command->add_option("--output", get->output, "Write to this file instead of standard output");
+  command->add_flag("--term", get->term, "KEY is an Erlang term in text; print one always");
+  on_run(command, get, exit_code, run_get);
+
+  auto remove = std::make_shared<Arguments>();
+  command = add_command(app, "delete", "Delete a key",
+                        "  rakv delete --server n1@host greeting\n"
+                        "  rakv delete --server n1@host --cluster other --term '<<\"greeting\">>'",
+                        remove);
+  command->add_option("KEY", remove->key, "The key")->required();
+  command->add_flag("--term", remove->term, "KEY is an Erlang term in text, not raw bytes");
+  on_run(command, remove, exit_code, run_delete);
+
+  auto status = std::make_shared<Arguments>();
+  command = add_command(app, "status", "Show every member of a cluster",
+                        "  rakv status --server n1@host\n"
+                        "  rakv status --server n1@host --json --timeout 2",
+                        status);
+  command->add_flag("--json", status->json, "Print JSON instead of a table");
+  on_run(command, status, exit_code, run_status);
+}
+
+}  // namespace rakv::kv
