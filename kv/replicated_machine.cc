@@ -1,5 +1,6 @@
 #include "kv/replicated_machine.h"
 
+#include "cnode/etf/canonical.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/text.h"
 
@@ -8,6 +9,13 @@ namespace rakv::kv {
 Result<void> ReplicatedMachine::check_command(std::string_view data) const {
   const Result<Command> command = parse_command(data);
   if (!command) return command.error();
+  // A map with a key twice passes a mere skip, but no BEAM can decode it: it would cut every link
+  // it travels on.
+  for (const std::string_view term : {command->key, command->value}) {
+    if (term.empty() || etf::is_plainly_canonical(term)) continue;
+    if (const Result<std::string> decodable = etf::canonicalize(term); !decodable)
+      return decodable.error();
+  }
   return {};
 }
 

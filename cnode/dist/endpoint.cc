@@ -47,6 +47,13 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     asio::steady_timer deadline;  ///< while looking up and connecting
   };
 
+  /// An incoming handshake; the name and number in the table are set once the peer has told its
+  /// name.
+  struct Inbound {
+    std::shared_ptr<Attempt> attempt;
+    std::shared_ptr<std::pair<std::string, AttemptId>> named;
+  };
+
   Impl(asio::io_context& context, EndpointOptions given, Events handlers)
       : io(context),
         options(std::move(given)),
@@ -97,11 +104,27 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     });
   }
 
-  void accepted(tcp::socket socket) {
-    if (inbound.size() >= options.max_half_open) {
-      return note("closed an incoming connection: " + std::to_string(inbound.size()) +
-                  " handshakes are under way already");
+  /// A peer that means it is done within milliseconds: the oldest handshake is the one least likely
+  /// to come to an end, and those who only connect must not keep the others out.
+  void drop_oldest_handshake() {
+    const auto oldest = inbound.begin();
+    if (oldest == inbound.end()) return;
+    const Inbound dropped = oldest->second;
+    const std::size_t under_way = inbound.size();
+    inbound.erase(oldest);
+    dropped.attempt->abort();
+    const std::string reason =
+        "closed the oldest incoming connection: " + std::to_string(under_way) +
+        " handshakes are under way";
+    if (dropped.named->second != 0) {
+      inbound_failed(dropped.named->first, dropped.named->second,
+                     make_error(ErrorCode::unavailable, reason));
     }
+    note(reason);
+  }
+
+  void accepted(tcp::socket socket) {
+    if (inbound.size() >= options.max_half_open) drop_oldest_handshake();
     ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
     const auto key = next_inbound_key++;
     // The attempt's number in the table, once the peer has told its name.
@@ -124,7 +147,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     };
     const auto attempt = std::make_shared<Attempt>(io, Handshake::acceptor(setup(options.cookie)),
                                                    options.step_timeout, std::move(handlers));
-    inbound.emplace(key, attempt);
+    inbound.emplace(key, Inbound{attempt, named});
     attempt->start(std::move(transport));
   }
 
@@ -351,7 +374,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     error_code ignored;
     acceptor.close(ignored);
     accept_pause.cancel();
-    for (const auto& [key, attempt] : std::exchange(inbound, {})) attempt->abort();
+    for (const auto& [key, handshake] : std::exchange(inbound, {})) handshake.attempt->abort();
     while (!diallings.empty()) {
       resolve_dialling(diallings.begin()->first,
                        make_error(ErrorCode::unavailable, "this node is stopping"));
@@ -390,7 +413,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   asio::steady_timer accept_pause;
   ConnectionTable table;
   std::map<std::string, Dialling> diallings;
-  std::map<std::uint64_t, std::shared_ptr<Attempt>> inbound;
+  std::map<std::uint64_t, Inbound> inbound;  ///< oldest first
   std::uint64_t next_inbound_key = 1;
   std::map<std::string, std::shared_ptr<Connection>> connections;
   bool stopped = false;

@@ -36,7 +36,7 @@ struct EndpointOptions {
   /// How long a dial that got `nok` waits for the peer's own attempt to show up; once it is here it
   /// has its own time.
   std::chrono::milliseconds inbound_window{2000};
-  std::size_t max_half_open = 256;  ///< inbound handshakes at once; more are closed on sight
+  std::size_t max_half_open = 256;  ///< inbound handshakes at once; one more closes the oldest
   ConnectionOptions connection;
   epmd::Options epmd;
 };

@@ -402,7 +402,6 @@ void Member::submit_transfer(std::string_view from, std::string_view request) {
 // -------------------------------------------------------------------------------------------
 
 bool Member::run_aux(std::string_view command, etf::Writer& reply) {
-  counters_->add(Counter::aux_commands);
   Tagged tagged(command);
   const bool wrapped = tagged.is("$wrap_reply", 2);
   if (wrapped) reply.tuple(2).atom("wrap_reply");
@@ -416,6 +415,7 @@ bool Member::run_aux(std::string_view command, etf::Writer& reply) {
 }
 
 void Member::serve_aux(std::string_view from, std::string_view command) {
+  counters_->add(Counter::aux_commands);
   etf::Writer reply;
   if (run_aux(command, reply)) answer(from, reply.view());
 }

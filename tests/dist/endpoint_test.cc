@@ -238,15 +238,21 @@ TEST_F(EndpointTest, HalfOpenConnectionsAreBoundedAndTimeOut) {
   for (int i = 0; i < 10; ++i) sockets.push_back(raw_socket("127.0.0.1"));
   ASSERT_TRUE(run_until(io_, [&] { return a.notes.size() >= 7; }));
   EXPECT_EQ(a.endpoint->half_open(), 3u);
-  EXPECT_NE(a.notes[0].find("3 handshakes are under way"), std::string::npos);
+  EXPECT_NE(a.notes[0].find("oldest incoming connection: 3 handshakes are under way"),
+            std::string::npos);
+  // They keep nobody else out.
+  TestNode early(io_, "c@127.0.0.3", options());
+  auto& let_in = early.dial(a.name);
+  ASSERT_TRUE(run_until(io_, [&] { return let_in.has_value(); }));
+  EXPECT_TRUE(let_in->has_value());
   // A byte now and then does not keep them open.
   asio::steady_timer dribble(io_);
   std::function<void()> again = [&] {
     boost::system::error_code ignored;
-    asio::write(sockets[0], asio::buffer("\0", 1), ignored);
+    asio::write(sockets.back(), asio::buffer("\0", 1), ignored);
     dribble.expires_after(std::chrono::milliseconds(50));
     dribble.async_wait([&](boost::system::error_code error) {
-      if (!error && sockets[0].is_open()) again();
+      if (!error && sockets.back().is_open()) again();
     });
   };
   again();
