@@ -24,13 +24,19 @@ passed=0
 failed=0
 summary=()
 
-# run STAGE COMMAND...: its output to the terminal and to a file; $status and $seconds say how it went.
+# Leaves out what says that all is well: the log has it.
+terse() {
+  grep --line-buffered -vE '^ +Start +[0-9]+:|Passed +[0-9.]+ sec$|^\[[0-9]+/[0-9]+\] ' || true
+}
+
+# run STAGE COMMAND...: its whole output to a file, what matters of it to the terminal; $status and $seconds say how it
+# went.
 run() {
   local stage=$1 start=$SECONDS
   shift
   log=$logs/$stage.log
   printf '\n=== %s: %s\n' "$stage" "$*"
-  "$@" 2>&1 </dev/null | tee "$log"
+  "$@" 2>&1 </dev/null | tee "$log" | terse
   status=${PIPESTATUS[0]}
   seconds=$((SECONDS - start))
 }
