@@ -13,6 +13,9 @@ namespace rakv::kv {
 class ReplicatedMachine : public member::Machine {
  public:
   std::string_view module() const override { return "ra_kv"; }
+  std::unique_ptr<member::Machine> fresh() const override {
+    return std::make_unique<ReplicatedMachine>();
+  }
   Result<void> check_command(std::string_view data) const override;
   void apply(const member::CommandMeta& meta, std::string_view data, etf::Writer* reply) override;
   member::AuxResult handle_aux(std::string_view command, const member::AuxContext& context,

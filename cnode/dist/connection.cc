@@ -57,6 +57,12 @@ Outbox::Admission Connection::send(SenderKey sender, OutMessage message) {
   return after_send(outbox_.send(sender, std::move(message)));
 }
 
+bool Connection::has_room() {
+  if (!outbox_.would_block()) return true;
+  refused_ = true;
+  return false;
+}
+
 Outbox::Admission Connection::send_beat(OutMessage message) {
   if (closed_) return Outbox::Admission::overflow;
   return after_send(outbox_.send_beat(std::move(message)));

@@ -44,7 +44,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     /// Once, when the connection is over, with the reason; nothing follows. Not called from inside
     /// a call of ours, close() included.
     std::function<void(const Error& reason)> on_closed;
-    /// After a try_send() that would have blocked: there is room again. Optional.
+    /// After a try_send() that would have blocked, or has_room() that was false: there is room
+    /// again. Optional.
     std::function<void()> on_drained;
   };
 
@@ -67,6 +68,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Outbox::Admission try_send(SenderKey sender, OutMessage message);
   Outbox::Admission send(SenderKey sender, OutMessage message);
   Outbox::Admission send_beat(OutMessage message);
+  /// Whether try_send() would queue now. If not, on_drained follows once it would.
+  bool has_room();
 
   /// Ends it; on_closed follows with this reason. What is queued is dropped.
   void close(Error reason);

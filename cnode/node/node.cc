@@ -261,6 +261,13 @@ Delivery Node::send_to_name(const etf::PidView& from, std::string_view node, std
                             PayloadWriter payload, bool may_block) {
   return impl_->send_to_name(from, node, name, payload, may_block);
 }
+Delivery Node::room(std::string_view node) const {
+  if (impl_->is_own(node)) return Delivery::queued;
+  const auto peer = impl_->connection(node);
+  if (!peer) return Delivery::not_connected;
+  return peer->has_room() ? Delivery::queued : Delivery::would_block;
+}
+
 Delivery Node::cast(const etf::PidView& from, std::string_view node, std::string_view name,
                     PayloadWriter payload, bool may_block) {
   return impl_->send_to_name(

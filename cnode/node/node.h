@@ -55,6 +55,9 @@ class NodeObserver {
   virtual void on_node_up(const std::string& node) { static_cast<void>(node); }
   /// Its connection is gone. Monitors report noconnection before this.
   virtual void on_node_down(const std::string& node) { static_cast<void>(node); }
+  /// Messages that may not block would be queued again, after one was not, or after Node::room()
+  /// said so.
+  virtual void on_node_writable(const std::string& node) { static_cast<void>(node); }
   /// The failure detector changed its mind about a node.
   virtual void on_node_status(const std::string& node, NodeStatus status) {
     static_cast<void>(node);
@@ -144,6 +147,9 @@ class Node {
   /// `{'$gen_cast', Payload}` to a registered name.
   Delivery cast(const etf::PidView& from, std::string_view node, std::string_view name,
                 PayloadWriter payload, bool may_block = true);
+  /// What a message to `node` that may not block would come to now. After would_block,
+  /// NodeObserver::on_node_writable follows.
+  Delivery room(std::string_view node) const;
   /// Replies to an encoded `{Pid, Tag}`: `{Tag, Payload}` to the alias or the pid. A caller that is
   /// gone is no error.
   Delivery reply(const etf::PidView& from, std::string_view caller, PayloadWriter payload);

@@ -19,6 +19,9 @@ void Node::Impl::on_up(std::shared_ptr<dist::Connection> made) {
   handlers.on_closed = [this, node, which = made.get()](const Error& reason) {
     on_closed(node, which, reason);
   };
+  handlers.on_drained = [this, node] {
+    notify([&](NodeObserver& observer) { observer.on_node_writable(node); });
+  };
   if (const auto kept = kept_.find(node); kept != kept_.end())
     kept->second.pause = options_.redial_min;
   made->start(std::move(handlers));

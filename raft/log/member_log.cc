@@ -95,7 +95,7 @@ Result<Entry> MemberLog::read_blocking(Index index) const {
   return missing_entry(directory(), index);
 }
 
-void MemberLog::read_snapshot(std::function<void(Result<Snapshot>)> callback) {
+void MemberLog::read_snapshot_file(std::function<void(Result<SnapshotFile>)> callback) {
   std::string path;
   IndexSet live;
   if (snapshot_) {
@@ -106,15 +106,23 @@ void MemberLog::read_snapshot(std::function<void(Result<Snapshot>)> callback) {
   system_.run_on(
       system_.worker_,
       [&disk = system_.disk_, path = std::move(path), live = std::move(live),
-       where = directory()]() -> Result<Snapshot> {
+       where = directory()]() mutable -> Result<SnapshotFile> {
         if (path.empty()) return make_error(ErrorCode::not_found, where + ": has no snapshot");
         const auto bytes = read_file(disk, path);
         if (!bytes) return bytes.error();
         auto snapshot = decode_snapshot_file(path, *bytes);
-        if (snapshot) snapshot->live_indexes = live;
-        return snapshot;
+        if (!snapshot) return snapshot.error();
+        return SnapshotFile{std::move(snapshot->meta), SharedBytes::copy_of(*bytes),
+                            std::move(live)};
       },
       std::move(callback));
+}
+
+std::uint64_t MemberLog::payload_bytes(Index index) const {
+  if (empty_ || index > last_.index || !needed(index)) return 0;
+  if (const Entry* entry = memory_.find(index)) return entry->payload.size();
+  const auto place = find_in_segments(index);
+  return place ? place->slot.size : 0;
 }
 
 // ---- writing
@@ -132,9 +140,14 @@ void MemberLog::queue(const Entry& entry, bool sparse) {
   }
 }
 
+void MemberLog::drop_incoming() {
+  incoming_.clear();
+  incoming_on_disk_ = {};
+}
+
 void MemberLog::append(Entry entry) {
   RAKV_CHECK_MSG(!installing_, "no appends while a snapshot is being installed");
-  incoming_.clear();
+  drop_incoming();
   if (!empty_ && entry.index <= last_.index) truncate_after(entry.index - 1);
   RAKV_CHECK_MSG(empty_ ? entry.index <= 1 : entry.index == last_.index + 1,
                  "a log has no gaps above its snapshot");
@@ -151,7 +164,7 @@ void MemberLog::append(std::vector<Entry> entries) {
   if (entries.empty()) return;
   if (entries.size() == 1) return append(std::move(entries.front()));
   RAKV_CHECK_MSG(!installing_, "no appends while a snapshot is being installed");
-  incoming_.clear();
+  drop_incoming();
   if (!empty_ && entries.front().index <= last_.index) truncate_after(entries.front().index - 1);
   const std::uint64_t first_sequence = next_sequence_;
   for (const auto& entry : entries) {
@@ -169,7 +182,7 @@ void MemberLog::append(std::vector<Entry> entries) {
 
 void MemberLog::truncate_after(Index index) {
   RAKV_CHECK_MSG(!installing_, "no truncation while a snapshot is being installed");
-  incoming_.clear();
+  drop_incoming();
   if (empty_ || index >= last_.index) return;
   RAKV_CHECK_MSG(!snapshot_ || index >= snapshot_->meta.index,
                  "what a snapshot covers is committed");
@@ -196,6 +209,10 @@ void MemberLog::write_sparse(std::vector<Entry> entries) {
     incoming_[entry.index] = entry;
   }
   if (!entries.empty()) system_.queue_.append(writer_, first_sequence, std::move(entries));
+}
+
+bool MemberLog::has_for_install(Index index) const {
+  return incoming_.contains(index) || incoming_on_disk_.contains(index) || has(index);
 }
 
 std::uint64_t MemberLog::pending_writes() const {
@@ -293,7 +310,7 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
     for (auto& [index, entry] : incoming_) {
       if (index <= position.index && needed(index)) memory_.put_sparse(std::move(entry));
     }
-    incoming_.clear();
+    drop_incoming();
   }
   first_index_ = position.index + 1;
   empty_ = false;
@@ -355,6 +372,13 @@ void MemberLog::add_segments(const std::vector<std::shared_ptr<const Segment>>& 
       // newer one.
       const Entry* entry = memory_.find(slot.index);
       if (entry != nullptr && entry->term == slot.term) memory_.drop_flushed(slot.index, slot.term);
+      const auto incoming = incoming_.find(slot.index);
+      if (incoming == incoming_.end() || incoming->second.term != slot.term) continue;
+      // Out of order only when a transfer was begun anew meanwhile: then it stays in memory.
+      if (!incoming_on_disk_.empty() && incoming_on_disk_.ranges().back().last >= slot.index)
+        continue;
+      incoming_.erase(incoming);
+      incoming_on_disk_.push_back(slot.index);
     }
   }
 }

@@ -75,8 +75,16 @@ class MemberLog {
   void release_snapshot_state() {
     if (snapshot_) snapshot_->state = {};
   }
-  /// Reads the newest snapshot's file again (to send it to a peer).
-  void read_snapshot(std::function<void(Result<Snapshot>)> callback);
+  /// The newest snapshot's file, to be sent to a peer: whole, its checksum verified.
+  struct SnapshotFile {
+    SnapshotMeta meta;
+    SharedBytes bytes;
+    IndexSet live_indexes;
+  };
+  /// Reads it. Errors: not_found without a snapshot; corrupt, io.
+  void read_snapshot_file(std::function<void(Result<SnapshotFile>)> callback);
+  /// Bytes of the entry's payload; 0 when the log does not have it.
+  std::uint64_t payload_bytes(Index index) const;
 
   // ---- writing
 
@@ -90,8 +98,11 @@ class MemberLog {
   void truncate_after(Index index);
   /// Live entries of a snapshot that is being installed, in ascending order. They are kept beside
   /// the log until install_snapshot completes; an append() or truncate_after() before that drops
-  /// them.
+  /// them. What has gone to segments meanwhile does not take up memory any more.
   void write_sparse(std::vector<Entry> entries);
+  /// Whether the entry would be there after install_snapshot: the log has it, or write_sparse()
+  /// brought it.
+  bool has_for_install(Index index) const;
   /// Entries appended and not yet durable.
   std::uint64_t pending_writes() const;
 
@@ -138,6 +149,7 @@ class MemberLog {
     SegmentSlot slot;
   };
   void queue(const Entry& entry, bool sparse);
+  void drop_incoming();
   void handle_written(const Written& event);
   void note_durable(const PendingWrite& write, Index last);
   void begin_snapshot(Snapshot snapshot, bool installed, DoneCallback done);
@@ -163,7 +175,8 @@ class MemberLog {
   Position last_;
   Position last_written_;
   MemoryTable memory_;
-  std::map<Index, Entry> incoming_;  // write_sparse, until install_snapshot
+  std::map<Index, Entry> incoming_;  // write_sparse, until install_snapshot or in a segment
+  IndexSet incoming_on_disk_;        // of write_sparse, in segments already
   std::uint64_t next_sequence_ = 1;
   std::deque<PendingWrite> pending_;
   std::optional<Snapshot> snapshot_;

@@ -48,6 +48,9 @@ class Machine {
   /// The Erlang module this machine stands for: "ra_kv".
   virtual std::string_view module() const = 0;
 
+  /// An empty machine of the same configuration.
+  virtual std::unique_ptr<Machine> fresh() const = 0;
+
   /// Whether every replica can apply this command. The error's message tells the client why not.
   virtual Result<void> check_command(std::string_view data) const = 0;
 

@@ -94,6 +94,14 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::unique_ptr<Ma
       id_(state.id),
       log_id_(make_log_id(state.id)),
       core_(std::move(state)),
+      peer_context_{services.node,
+                    log,
+                    core_,
+                    *counters_,
+                    pid_,
+                    log_id_,
+                    [this](raft::Event event) { step(std::move(event)); }},
+      snapshot_receiver_(log, [this] { return machine_->fresh(); }),
       election_timer_(services.io),
       condition_timer_(services.io),
       receive_snapshot_timer_(services.io),
@@ -201,6 +209,9 @@ void Member::stop(std::string_view reason_atom) {
   condition_timer_.cancel();
   receive_snapshot_timer_.cancel();
   tick_timer_.cancel();
+  snapshot_retry_timers_.clear();
+  snapshot_senders_.clear();
+  append_entries_senders_.clear();
   log_.set_observer(nullptr);
   services_.node.unsubscribe(*this);
 }
@@ -448,11 +459,11 @@ void Member::on_exit_signal(const etf::PidView&, std::string_view reason) {
 void Member::written(log::MemberLog& log, log::Term term, log::IndexRange range) {
   step(raft::event::Written{raft::Term{term}, raft::Index{range.last}});
   static_cast<void>(log);
+  snapshot_receiver_.on_written();
+  send_held_snapshot_replies();
   take_snapshot_when_durable();
 }
 
-void Member::on_node_up(const std::string& node) { step(raft::event::NodeUp{node}); }
-void Member::on_node_down(const std::string& node) { step(raft::event::NodeDown{node}); }
 void Member::on_node_status(const std::string& node, node::NodeStatus status) {
   step(raft::event::FailureDetector{node, status == node::NodeStatus::up});
 }

@@ -18,10 +18,15 @@
 #include "raft/core/invariants.h"
 #include "raft/log/member_log.h"
 #include "raft/log/system.h"
+#include "raft/member/append_entries_sender.h"
 #include "raft/member/counters.h"
 #include "raft/member/machine.h"
+#include "raft/member/peer_context.h"
 #include "raft/member/pending_calls.h"
+#include "raft/member/snapshot_receiver.h"
+#include "raft/member/snapshot_sender.h"
 #include "raft/wire/entry.h"
+#include "raft/wire/messages.h"
 
 // The shell round one core: a process of the node under the server's name. It turns messages,
 // timers and disk completions into events of the core, and carries out the core's effects. It owns
@@ -126,6 +131,7 @@ class Member : public node::Process,
   // node::NodeObserver
   void on_node_up(const std::string& node) override;
   void on_node_down(const std::string& node) override;
+  void on_node_writable(const std::string& node) override;
   void on_node_status(const std::string& node, node::NodeStatus status) override;
   // AuxContext
   void write_members(etf::Writer& writer) const override { write_member_ids(writer); }
@@ -210,6 +216,14 @@ class Member : public node::Process,
   /// False when the request is none of theirs.
   bool handle_peer_call(std::string_view from, std::string_view request);
   bool handle_peer_cast(std::string_view request);
+  void cast_to(const raft::ServerId& to, FunctionRef<void(etf::Writer&)> write);
+  /// Calls with the deadline of votes; `then` gets answers that can be read, nothing else.
+  void call_peer(const raft::ServerId& to, FunctionRef<void(etf::Writer&)> write,
+                 std::function<void(const wire::PeerReply&)> then);
+  void answer_peer(raft::CallToken token,
+                   FunctionRef<void(etf::Writer&, const PendingCalls::Call&)> write);
+  void send_held_snapshot_replies();
+  void pump_senders(const std::string& node);
 
   // --- queries (queries.cc) ---
   void serve_state_query(std::string_view from, std::string_view spec);
@@ -278,6 +292,14 @@ class Member : public node::Process,
   };
   std::map<std::string, Notification> notifications_;
   std::deque<std::pair<std::string, std::string>> undelivered_;  ///< pid, body
+
+  PeerContext peer_context_;
+  std::map<raft::ServerId, std::unique_ptr<AppendEntriesSender>> append_entries_senders_;
+  std::map<raft::ServerId, std::unique_ptr<SnapshotSender>> snapshot_senders_;
+  std::map<raft::ServerId, std::unique_ptr<boost::asio::steady_timer>> snapshot_retry_timers_;
+  SnapshotReceiver snapshot_receiver_;
+  /// Answers kept back until the disk has caught up with what came.
+  std::vector<raft::effect::ReplyInstallSnapshot> held_snapshot_replies_;
 
   std::optional<etf::Reference> leader_monitor_;
   std::optional<raft::ServerId> monitored_leader_;

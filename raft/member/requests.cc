@@ -147,9 +147,6 @@ void Member::handle_cast(std::string_view request) {
       submit_command({}, inner, false);
     return;
   }
-  if (tagged.is("election_timeout", 0) || tagged.is("try_become_leader", 0)) {
-    return step(raft::event::ElectionRequested{});
-  }
   if (tagged.is("aux_command", 2)) {
     counters_->add(Counter::aux_commands);
     return;  // ra_kv has no aux command that acts without a caller

@@ -323,11 +323,13 @@ TEST(LogSystem, SnapshotDropsAllButLiveEntries) {
   EXPECT_EQ(log->first_index(), 76U);
   EXPECT_EQ(log->last_written(), (Position{80, 1}));
   EXPECT_FALSE(log->amnesia());
-  std::optional<Result<Snapshot>> again;
-  log->read_snapshot([&](Result<Snapshot> got) { again = std::move(got); });
+  std::optional<Result<MemberLog::SnapshotFile>> again;
+  log->read_snapshot_file([&](Result<MemberLog::SnapshotFile> got) { again = std::move(got); });
   store.settle();
   ASSERT_TRUE(again && *again);
   EXPECT_EQ((*again)->meta.index, 75U);
+  EXPECT_EQ((*again)->live_indexes, IndexSet::of({66}));
+  EXPECT_TRUE(decode_snapshot_file("sent", (*again)->bytes.view()));
   EXPECT_EQ(names_in(disk, std::string(kDirectory) + "/KVAAAA/snapshots", "").size(), 1U);
 }
 

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "cnode/node/node.h"
+#include "raft/core/core.h"
+#include "raft/log/member_log.h"
+#include "raft/member/counters.h"
+
+namespace rakv::member {
+
+/// What those who talk to other members on a member's behalf need of it. Lives as long as the
+/// member.
+struct PeerContext {
+  node::Node& node;
+  log::MemberLog& log;
+  const raft::Core& core;
+  Counters& counters;
+  const etf::Pid& pid;
+  const std::string& log_id;
+  /// Hands an event to the core. The caller may be destroyed by what follows: it must not touch
+  /// itself afterwards.
+  std::function<void(raft::Event)> step;
+};
+
+}  // namespace rakv::member

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "raft/core/types.h"
+#include "raft/log/member_log.h"
+#include "raft/member/machine.h"
+
+namespace rakv::member {
+
+/// What arrives of a leader's snapshot (ra-wire section 3.4), until it is complete and installed.
+/// The core checks order and numbers; here are the bytes. Live entries go to the log's WAL as they
+/// come; the file itself, which has no values in it, is kept in memory.
+class SnapshotReceiver {
+ public:
+  /// `machine` makes an empty machine to read the state into.
+  SnapshotReceiver(log::MemberLog& log, std::function<std::unique_ptr<Machine>()> machine);
+  ~SnapshotReceiver();
+  SnapshotReceiver(const SnapshotReceiver&) = delete;
+  SnapshotReceiver& operator=(const SnapshotReceiver&) = delete;
+
+  /// Forgets what came before.
+  void begin();
+  void accept_entries(std::vector<raft::Entry> entries);
+  void accept_chunk(std::string_view bytes);
+
+  /// What came of complete(): the machine at the snapshot's place, or why everything is as before.
+  using Installed = std::function<void(Result<std::unique_ptr<Machine>>)>;
+  /// Checks the file and that every live entry is there, and makes it the log's snapshot once the
+  /// entries are durable. `done` comes later.
+  void complete(const raft::SnapshotMeta& meta, Installed done);
+  /// Entries became durable.
+  void on_written();
+
+ private:
+  Result<std::unique_ptr<Machine>> verify(const raft::SnapshotMeta& meta, log::Snapshot& snapshot);
+  void install();
+
+  log::MemberLog& log_;
+  std::function<std::unique_ptr<Machine>()> make_machine_;
+  std::string file_;
+  raft::SnapshotMeta wanted_;
+  Installed done_;  ///< set from complete() until the installation has begun
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace rakv::member
