@@ -1,6 +1,7 @@
 #include "kv/client.h"
 
 #include <algorithm>
+#include <boost/asio/steady_timer.hpp>
 
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/hash.h"
@@ -11,16 +12,27 @@
 namespace rakv::kv {
 namespace {
 
+using Clock = Client::Clock;
+
+/// An entry that its leader names this often and can't read is not coming.
+constexpr int kMaxReadsOfAnEntry = 5;
+
 Error malformed_reply(const raft::ServerId& server, std::string_view term) {
+  etf::Limits limits;
+  limits.max_output_bytes = 400;
   return make_error(ErrorCode::malformed, "unexpected reply of " + to_string(server) + ": " +
-                                              etf::print_text(term.substr(0, 400)) +
-                                              "; is it a member of an ra_kv cluster?");
+                                              etf::print_text(term, {}, limits) +
+                                              ": check that it is a member of an ra_kv cluster");
 }
 
-Error unknown_outcome(const raft::ServerId& server, const std::string& why) {
-  return make_error(ErrorCode::timeout, why + " " + to_string(server) +
-                                            "; the outcome is unknown: read the key before you "
-                                            "try again");
+Error unknown_outcome(const std::string& why) {
+  return make_error(ErrorCode::timeout,
+                    why + "; the outcome is unknown: read the key before you try again");
+}
+
+std::chrono::milliseconds time_until(Clock::time_point deadline) {
+  return std::max(std::chrono::milliseconds(1),
+                  std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()));
 }
 
 /// Reads a tuple whose first element is the atom `tag`.
@@ -38,6 +50,7 @@ std::string leader_call(const etf::Writer& request) {
 
 std::optional<Written> read_written(std::string_view meta) {
   etf::Cursor cursor(meta);
+  if (cursor.kind() != etf::TermKind::map) return {};
   const std::optional<std::uint32_t> pairs = cursor.map();
   if (!pairs) return {};
   Written written;
@@ -51,7 +64,7 @@ std::optional<Written> read_written(std::string_view meta) {
       cursor.skip();
     }
   }
-  return cursor.ok() ? std::optional(written) : std::nullopt;
+  return cursor.ok() && written.index > 0 ? std::optional(written) : std::nullopt;
 }
 
 std::optional<std::string> read_state(etf::Cursor& cursor) {
@@ -61,6 +74,7 @@ std::optional<std::string> read_state(etf::Cursor& cursor) {
 
 std::optional<KeyMetrics> read_key_metrics(std::string_view term) {
   etf::Cursor cursor(term);
+  if (cursor.kind() != etf::TermKind::map) return {};
   const std::optional<std::uint32_t> pairs = cursor.map();
   if (!pairs) return {};
   KeyMetrics metrics;
@@ -97,64 +111,100 @@ std::string why_applied(const node::ApplyResult& result) {
 }  // namespace
 
 struct Client::Operation {
+  explicit Operation(boost::asio::io_context& io) : timer(io) {}
+
   std::string request;
   bool changes = false;  ///< carried out twice or unnoticed would matter
   Handler<Reply> handler;
   Clock::time_point deadline;
+  boost::asio::steady_timer timer;  ///< of the connection that is being made
   std::size_t next_server = 0;
   int redirects = 0;
+  int attempt = 0;       ///< number of the connection that is awaited; others come too late
+  std::string failures;  ///< of the servers asked so far in this round
 
-  std::chrono::milliseconds left() const {
-    return std::max(std::chrono::milliseconds(1),
-                    std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()));
+  /// This server's share of the time, when others may have to be asked after it.
+  std::chrono::milliseconds share(std::size_t servers) const {
+    return time_until(deadline) / static_cast<long>(servers - std::min(servers, next_server) + 1);
   }
 };
 
-Client::Client(node::Node& node, ClientOptions options)
-    : node_(node), options_(std::move(options)) {}
+struct Client::Read {
+  std::string key;
+  Clock::time_point deadline;
+  Handler<StoredValue> handler;
+  std::uint64_t index = 0;  ///< of the entry that could not be read last
+  int failures = 0;         ///< to read that entry
+};
 
-void Client::request(std::string request, bool changes, Handler<Reply> handler) {
-  auto operation = std::make_shared<Operation>();
+Client::Client(boost::asio::io_context& io, node::Node& node, ClientOptions options)
+    : io_(io), node_(node), options_(std::move(options)) {}
+
+void Client::request(std::string request, bool changes, Clock::time_point deadline,
+                     Handler<Reply> handler) {
+  auto operation = std::make_shared<Operation>(io_);
   operation->request = std::move(request);
   operation->changes = changes;
   operation->handler = std::move(handler);
-  operation->deadline = Clock::now() + options_.timeout;
-  try_next(std::move(operation),
-           make_error(ErrorCode::invalid_argument, "there is no server to ask"));
-}
-
-void Client::try_next(std::shared_ptr<Operation> operation, Error why) {
-  if (operation->next_server == options_.servers.size() ||
-      (operation->next_server > 0 && Clock::now() >= operation->deadline)) {
-    return operation->handler(std::move(why));
+  operation->deadline = deadline;
+  if (options_.servers.empty()) {
+    return operation->handler(
+        make_error(ErrorCode::invalid_argument, "there is no server to ask; give one"));
   }
   ask(operation, options_.servers[operation->next_server++]);
 }
 
-// The connection is made first, apart from the call: its failure is certain not to have done
-// anything, and says why.
-void Client::ask(std::shared_ptr<Operation> operation, const raft::ServerId& server) {
-  node_.connect(server.node(), [this, operation, server](const Result<void>& connected) {
-    if (!connected) {
-      const ErrorCode code = connected.error().code == ErrorCode::refused ? ErrorCode::refused
-                                                                          : ErrorCode::unavailable;
-      return try_next(operation, make_error(code, "no connection to " + server.node() + ": " +
-                                                      connected.error().message));
-    }
-    if (Clock::now() >= operation->deadline) {
-      return operation->handler(make_error(
-          ErrorCode::unavailable, "the time was over before " + server.node() +
-                                      " was connected; nothing was sent; give more --timeout"));
-    }
-    send(operation, server);
+/// `why`: what came of the last one; it is certain that it has not carried out the request.
+void Client::try_next(const std::shared_ptr<Operation>& operation, const Error& why) {
+  if (!operation->failures.empty()) operation->failures += "; ";
+  operation->failures += why.message;
+  const bool over = Clock::now() >= operation->deadline;
+  if (!over && operation->next_server < options_.servers.size())
+    return ask(operation, options_.servers[operation->next_server++]);
+  // A member that knows a leader, and no such leader: the others are about to elect one.
+  if (over || operation->redirects == 0)
+    return operation->handler(make_error(why.code, operation->failures));
+  after_pause(operation->deadline, [this, operation, why] {
+    if (Clock::now() >= operation->deadline)
+      return operation->handler(make_error(why.code, operation->failures));
+    operation->failures.clear();
+    operation->redirects = 0;
+    operation->next_server = 1;
+    ask(operation, options_.servers.front());
   });
 }
 
-void Client::send(std::shared_ptr<Operation> operation, const raft::ServerId& server) {
-  // What only reads may share its time among the servers that are left.
-  const auto servers_left = static_cast<long>(options_.servers.size() - operation->next_server + 1);
-  const std::chrono::milliseconds time =
-      operation->changes ? operation->left() : operation->left() / servers_left;
+// The connection is made first, apart from the call: its failure is certain not to have done
+// anything, and says why.
+void Client::ask(const std::shared_ptr<Operation>& operation, const raft::ServerId& server) {
+  const int attempt = ++operation->attempt;
+  const std::chrono::milliseconds time = operation->share(options_.servers.size());
+  operation->timer.expires_after(time);
+  operation->timer.async_wait([this, operation, server, attempt,
+                               time](boost::system::error_code error) {
+    if (error || operation->attempt != attempt) return;
+    ++operation->attempt;
+    try_next(operation, make_error(ErrorCode::unavailable,
+                                   "no connection to " + server.node() + " within " +
+                                       std::to_string(time.count()) +
+                                       " ms: check that its host is up, or give more --timeout"));
+  });
+  node_.connect(server.node(), [this, operation, server, attempt](const Result<void>& connected) {
+    if (operation->attempt != attempt) return;
+    ++operation->attempt;
+    operation->timer.cancel();
+    if (connected) return send(operation, server);
+    if (connected.error().code == ErrorCode::refused) return try_next(operation, connected.error());
+    try_next(operation, make_error(ErrorCode::unavailable,
+                                   connected.error().message +
+                                       ": start that node, or name another with --server"));
+  });
+}
+
+void Client::send(const std::shared_ptr<Operation>& operation, const raft::ServerId& server) {
+  const std::chrono::milliseconds time = operation->changes
+                                             ? time_until(operation->deadline)
+                                             : operation->share(options_.servers.size());
   node_.call(
       server.node(), server.name(),
       [&](dist::OutMessage& out) { out.text.append(operation->request); }, time,
@@ -163,71 +213,86 @@ void Client::send(std::shared_ptr<Operation> operation, const raft::ServerId& se
       });
 }
 
-void Client::take(std::shared_ptr<Operation> operation, const raft::ServerId& server,
+void Client::take(const std::shared_ptr<Operation>& operation, const raft::ServerId& server,
                   const node::CallResult& result) {
   using Status = node::CallResult::Status;
-  etf::Cursor cursor(result.term);
   if (result.status == Status::timeout) {
-    if (operation->changes)
-      return operation->handler(unknown_outcome(server, "no answer in time from"));
+    const std::string why = "no answer in time from " + to_string(server);
+    if (operation->changes) return operation->handler(unknown_outcome(why));
     return try_next(operation, make_error(ErrorCode::unavailable,
-                                          "no answer in time from " + to_string(server) +
-                                              "; has the cluster a leader and a majority of its "
-                                              "members? see rakv status"));
+                                          why + ": has the cluster a leader and a majority of its "
+                                                "members? see rakv status"));
   }
-  if (result.status == Status::down) {
-    if (cursor.is_atom("noproc")) {
-      return try_next(operation,
-                      make_error(ErrorCode::unavailable,
-                                 "there is no server '" + server.name() + "' on node " +
-                                     server.node() + "; check --cluster, or start the member"));
-    }
-    const std::string why =
-        "the server ended or was cut off (" + etf::print_text(result.term) + "):";
-    if (operation->changes) return operation->handler(unknown_outcome(server, why));
-    return try_next(operation, make_error(ErrorCode::unavailable, why + " " + to_string(server)));
-  }
+  if (result.status == Status::down) return take_down(operation, server, result.term);
+  etf::Cursor cursor(result.term);
   if (tagged(cursor, "redirect", 2)) {
-    const std::optional<raft::ServerId> leader = wire::read_server_id(cursor);
-    if (!leader) return operation->handler(malformed_reply(server, result.term));
-    if (++operation->redirects > options_.max_redirects) {
-      return operation->handler(make_error(
-          ErrorCode::unavailable, "redirected more than " + std::to_string(options_.max_redirects) +
-                                      " times, last to " + to_string(*leader) +
-                                      "; the cluster has no stable leader: try again later"));
-    }
-    return ask(operation, *leader);
-  }
-  if (tagged(cursor, "error", 2)) {
-    const std::string text = etf::print_text(cursor.rest());
-    return operation->handler(
-        make_error(ErrorCode::unavailable, to_string(server) + " refused: " + text));
+    if (const std::optional<raft::ServerId> leader = wire::read_server_id(cursor))
+      return follow(operation, *leader);
+  } else if (tagged(cursor, "error", 2)) {
+    return operation->handler(make_error(
+        ErrorCode::unavailable, to_string(server) + " refused: " + etf::print_text(cursor.rest()) +
+                                    "; nothing was changed: see that member's log for more"));
   }
   operation->handler(Reply{std::string(result.term), server});
 }
 
-void Client::write(std::string command, Handler<Written> handler) {
-  etf::Writer request;
-  request.tuple(3).atom("command").atom("normal").tuple(3).atom("$usr").raw(command).atom(
-      "await_consensus");
-  this->request(leader_call(request), true, [handler = std::move(handler)](Result<Reply> reply) {
-    if (!reply) return handler(reply.error());
-    etf::Cursor cursor(reply->term);
-    if (tagged(cursor, "wrap_reply", 2)) {
-      if (tagged(cursor, "ok", 2)) {
-        if (std::optional<Written> written = read_written(cursor.rest())) {
-          written->leader = reply->server;
-          return handler(*written);
-        }
-      } else if (tagged(cursor, "error", 2) && cursor.is_atom("not_found")) {
-        return handler(make_error(ErrorCode::not_found, "there is no such key"));
-      }
-    }
-    handler(malformed_reply(reply->server, reply->term));
+void Client::take_down(const std::shared_ptr<Operation>& operation, const raft::ServerId& server,
+                       std::string_view reason) {
+  etf::Cursor cursor(reason);
+  if (cursor.is_atom("noproc")) {
+    return try_next(operation,
+                    make_error(ErrorCode::unavailable,
+                               "there is no server '" + server.name() + "' on node " +
+                                   server.node() + ": check --cluster, or start the member"));
+  }
+  const std::string why =
+      to_string(server) + " ended or was cut off (" + etf::print_text(reason) + ")";
+  if (operation->changes) return operation->handler(unknown_outcome(why));
+  try_next(operation, make_error(ErrorCode::unavailable, why + ": try again"));
+}
+
+void Client::follow(const std::shared_ptr<Operation>& operation, const raft::ServerId& leader) {
+  if (++operation->redirects <= options_.max_redirects) return ask(operation, leader);
+  operation->next_server = options_.servers.size();
+  try_next(operation,
+           make_error(ErrorCode::unavailable,
+                      "redirected more than " + std::to_string(options_.max_redirects) +
+                          " times, last to " + to_string(leader) +
+                          ": the cluster has no stable leader; see rakv status, and try again"));
+}
+
+void Client::after_pause(Clock::time_point deadline, std::function<void()> then) {
+  auto timer = std::make_shared<boost::asio::steady_timer>(
+      io_, std::min(options_.pause, time_until(deadline)));
+  timer->async_wait([timer, then = std::move(then)](boost::system::error_code error) {
+    if (!error) then();
   });
 }
 
-void Client::put(std::string_view key, std::string_view value, Handler<Written> handler) {
+void Client::write(std::string command, Clock::time_point deadline, Handler<Written> handler) {
+  etf::Writer request;
+  request.tuple(3).atom("command").atom("normal").tuple(3).atom("$usr").raw(command).atom(
+      "await_consensus");
+  this->request(leader_call(request), true, deadline,
+                [handler = std::move(handler)](Result<Reply> reply) {
+                  if (!reply) return handler(reply.error());
+                  etf::Cursor cursor(reply->term);
+                  if (tagged(cursor, "wrap_reply", 2)) {
+                    if (tagged(cursor, "ok", 2)) {
+                      if (std::optional<Written> written = read_written(cursor.rest())) {
+                        written->leader = reply->server;
+                        return handler(*written);
+                      }
+                    } else if (tagged(cursor, "error", 2) && cursor.is_atom("not_found")) {
+                      return handler(make_error(ErrorCode::not_found, "there is no such key"));
+                    }
+                  }
+                  handler(unknown_outcome(malformed_reply(reply->server, reply->term).message));
+                });
+}
+
+void Client::put(std::string_view key, std::string_view value, Clock::time_point deadline,
+                 Handler<Written> handler) {
   const Result<std::uint32_t> hash = etf::phash2(value);
   if (!hash) return handler(hash.error());
   const Result<std::size_t> size = etf::external_size(value);
@@ -235,108 +300,101 @@ void Client::put(std::string_view key, std::string_view value, Handler<Written> 
   etf::Writer command;
   command.tuple(4).atom("put").raw(key).raw(value).map(2);
   command.atom("size").u64(*size).atom("hash").u64(*hash);
-  write(command.take(), std::move(handler));
+  write(command.take(), deadline, std::move(handler));
 }
 
-void Client::remove(std::string_view key, Handler<Written> handler) {
-  write(etf::Writer().tuple(2).atom("delete").raw(key).take(), std::move(handler));
+void Client::remove(std::string_view key, Clock::time_point deadline, Handler<Written> handler) {
+  write(etf::Writer().tuple(2).atom("delete").raw(key).take(), deadline, std::move(handler));
 }
 
-void Client::get(std::string_view key, Handler<StoredValue> handler) {
+void Client::get(std::string_view key, Clock::time_point deadline, Handler<StoredValue> handler) {
+  find_entry(std::make_shared<Read>(Read{std::string(key), deadline, std::move(handler)}));
+}
+
+void Client::find_entry(const std::shared_ptr<Read>& read) {
   etf::Writer query;
-  query.tuple(2).atom("consistent_aux").tuple(2).atom("get").raw(key);
-  const Clock::time_point deadline = Clock::now() + options_.timeout;
-  request(leader_call(query), false,
-          [this, deadline, handler = std::move(handler)](Result<Reply> reply) {
-            if (!reply) return handler(reply.error());
-            etf::Cursor cursor(reply->term);
-            if (tagged(cursor, "wrap_reply", 2)) {
-              if (tagged(cursor, "ok", 3)) {
-                const std::optional<std::uint64_t> index = cursor.u64();
-                const std::optional<std::string_view> members = cursor.skip();
-                if (index && members)
-                  return read_entry(reply->server, *index, std::string(*members), deadline,
-                                    handler);
-              } else if (tagged(cursor, "error", 2) && cursor.is_atom("not_found")) {
-                return handler(make_error(ErrorCode::not_found, "there is no such key"));
-              }
-            }
-            handler(malformed_reply(reply->server, reply->term));
-          });
+  query.tuple(2).atom("consistent_aux").tuple(2).atom("get").raw(read->key);
+  request(leader_call(query), false, read->deadline, [this, read](Result<Reply> reply) {
+    if (!reply) return read->handler(reply.error());
+    etf::Cursor cursor(reply->term);
+    if (tagged(cursor, "wrap_reply", 2)) {
+      if (tagged(cursor, "ok", 3)) {
+        const std::optional<std::uint64_t> index =
+            cursor.kind() == etf::TermKind::integer ? cursor.u64() : std::nullopt;
+        const std::optional<std::string_view> members = index ? cursor.skip() : std::nullopt;
+        if (members) return read_entry(read, reply->server, *index, *members);
+      } else if (tagged(cursor, "error", 2) && cursor.is_atom("not_found")) {
+        return read->handler(make_error(ErrorCode::not_found, "there is no such key"));
+      }
+    }
+    read->handler(malformed_reply(reply->server, reply->term));
+  });
 }
 
-void Client::read_entry(const raft::ServerId& server, std::uint64_t index, std::string members,
-                        Clock::time_point deadline, Handler<StoredValue> handler) {
-  const auto left =
-      std::max(std::chrono::milliseconds(1),
-               std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()));
+void Client::read_entry(const std::shared_ptr<Read>& read, const raft::ServerId& server,
+                        std::uint64_t index, std::string_view members) {
+  const std::chrono::milliseconds left = time_until(read->deadline);
   etf::Writer arguments;
   arguments.list(4);
   wire::write_server_id(arguments, server);
   arguments.u64(index).raw(members).u64(static_cast<std::uint64_t>(left.count())).nil();
   node_.apply(server.node(), "ra_kv", "read_entry", arguments.view(), left,
-              [server, index, handler = std::move(handler)](const node::ApplyResult& result) {
+              [this, read, server, index](const node::ApplyResult& result) {
                 etf::Cursor cursor(result.term);
                 if (result.status == node::ApplyResult::Status::returned &&
                     tagged(cursor, "ok", 3) && cursor.skip()) {
-                  return handler(StoredValue{std::string(cursor.rest()), index});
+                  return read->handler(StoredValue{std::string(cursor.rest()), index});
                 }
-                handler(make_error(ErrorCode::unavailable,
-                                   "the entry at index " + std::to_string(index) +
-                                       " could not be read at " + to_string(server) + " (" +
-                                       why_applied(result) +
-                                       "); the key may just have been changed: try again"));
+                read_failed(read, index,
+                            make_error(ErrorCode::unavailable,
+                                       "the entry at index " + std::to_string(index) +
+                                           " could not be read at " + to_string(server) + " (" +
+                                           why_applied(result) +
+                                           "): try again, and see that member's log"));
               });
 }
 
-void Client::members(bool at_leader, Handler<std::vector<raft::ServerId>> handler) {
-  request(etf::Writer()
-              .tuple(2)
-              .atom(at_leader ? "leader_call" : "local_call")
-              .tuple(2)
-              .atom("state_query")
-              .atom("members")
-              .take(),
-          false, [handler = std::move(handler)](Result<Reply> reply) {
-            if (!reply) return handler(reply.error());
-            etf::Cursor cursor(reply->term);
-            std::vector<raft::ServerId> members;
-            if (tagged(cursor, "ok", 3)) {
-              const std::optional<std::uint32_t> count = cursor.list();
-              for (std::uint32_t each = 0; count && each < *count && cursor.ok(); ++each) {
-                if (std::optional<raft::ServerId> id = wire::read_server_id(cursor))
-                  members.push_back(std::move(*id));
-              }
-              if (count && cursor.list_end(*count)) return handler(std::move(members));
-            }
-            handler(malformed_reply(reply->server, reply->term));
-          });
+// The entry was overwritten and compacted away meanwhile, or the leader is gone: the cluster knows
+// where the value is now. An entry that stays the place and stays unreadable is a fault over there.
+void Client::read_failed(const std::shared_ptr<Read>& read, std::uint64_t index, const Error& why) {
+  read->failures = index == read->index ? read->failures + 1 : 1;
+  read->index = index;
+  if (read->failures >= kMaxReadsOfAnEntry || Clock::now() >= read->deadline)
+    return read->handler(why);
+  after_pause(read->deadline, [this, read, why] {
+    if (Clock::now() >= read->deadline) return read->handler(why);
+    find_entry(read);
+  });
 }
 
-void Client::member_overview(Handler<std::string> handler) {
-  request(etf::Writer()
-              .tuple(2)
-              .atom("local_call")
-              .tuple(2)
-              .atom("state_query")
-              .atom("overview")
-              .take(),
-          false, [handler = std::move(handler)](Result<Reply> reply) {
-            if (!reply) return handler(reply.error());
-            etf::Cursor cursor(reply->term);
-            if (tagged(cursor, "ok", 3) && cursor.kind() == etf::TermKind::map)
-              return handler(std::string(*cursor.skip()));
-            handler(malformed_reply(reply->server, reply->term));
-          });
+void Client::members(Clock::time_point deadline, Handler<std::vector<raft::ServerId>> handler) {
+  request(
+      etf::Writer().tuple(2).atom("local_call").tuple(2).atom("state_query").atom("members").take(),
+      false, deadline, [handler = std::move(handler)](Result<Reply> reply) {
+        if (!reply) return handler(reply.error());
+        etf::Cursor cursor(reply->term);
+        std::vector<raft::ServerId> members;
+        if (tagged(cursor, "ok", 3) && cursor.kind() == etf::TermKind::list) {
+          const std::optional<std::uint32_t> count = cursor.list();
+          for (std::uint32_t each = 0; count && each < *count && cursor.ok(); ++each) {
+            if (std::optional<raft::ServerId> id = wire::read_server_id(cursor))
+              members.push_back(std::move(*id));
+          }
+          if (count && members.size() == *count && cursor.list_end(*count))
+            return handler(std::move(members));
+        }
+        handler(malformed_reply(reply->server, reply->term));
+      });
 }
 
-void Client::key_metrics(const raft::ServerId& member, Handler<KeyMetrics> handler) {
+void Client::key_metrics(const raft::ServerId& member, Clock::time_point deadline,
+                         Handler<KeyMetrics> handler) {
   etf::Writer arguments;
   arguments.list(1);
   wire::write_server_id(arguments, member);
   arguments.nil();
   node_.apply(
-      member.node(), "ra", "key_metrics", arguments.view(), options_.timeout,
+      member.node(), "ra", "key_metrics", arguments.view(), time_until(deadline),
       [member, handler = std::move(handler)](const node::ApplyResult& result) {
         if (result.status == node::ApplyResult::Status::returned) {
           if (std::optional<KeyMetrics> metrics = read_key_metrics(result.term))

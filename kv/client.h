@@ -1,7 +1,9 @@
 #pragma once
 
+#include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,11 +15,12 @@
 
 namespace rakv::kv {
 
-/// Whom a Client asks, and for how long.
+/// Whom a Client asks.
 struct ClientOptions {
-  std::vector<raft::ServerId> servers;      ///< at least one; tried in this order
-  std::chrono::milliseconds timeout{5000};  ///< for a whole operation, redirects included
-  int max_redirects = 10;                   ///< followed in one operation
+  std::vector<raft::ServerId> servers;  ///< at least one; tried in this order
+  int max_redirects = 10;               ///< followed before the servers are asked again
+  std::chrono::milliseconds pause{
+      100};  ///< before it asks again, while the leader changes or an entry moves
 };
 
 /// Where a put or delete stands in the log.
@@ -43,51 +46,63 @@ struct KeyMetrics {
 
 /// A client of an ra_kv cluster, with the semantics of ra_kv.erl: it follows redirects to the
 /// leader, and goes on to the next server as long as it is certain that the last one has not
-/// carried out the request.
+/// carried out the request. When a member names a leader that can't be reached (an election is
+/// under way) it asks the servers again, until the deadline.
 ///
-/// Errors of every operation: unavailable (no server could be asked or they refused: not carried
-/// out), refused (cookie), malformed (a reply that no member gives), not_found (no such key);
-/// timeout only from put and remove: they were sent, and the outcome is unknown. Handlers are
-/// called once. The client must outlive its operations.
+/// Every operation ends at its deadline at the latest. Errors: unavailable (no server could be
+/// asked, or it refused: nothing was changed), refused (cookie), malformed (a reply that no member
+/// gives), not_found (no such key); timeout only from put and remove: they were sent, and whether
+/// they were carried out is unknown. Handlers are called once, on the io_context's thread; none is
+/// called after the client or its node is gone.
 class Client {
  public:
   template <class T>
   using Handler = std::function<void(Result<T>)>;
+  using Clock = std::chrono::steady_clock;
 
-  Client(node::Node& node, ClientOptions options);
+  Client(boost::asio::io_context& io, node::Node& node, ClientOptions options);
 
   /// Stores `value` under `key`; both are encoded terms (ra_kv:put/4).
-  void put(std::string_view key, std::string_view value, Handler<Written> handler);
+  void put(std::string_view key, std::string_view value, Clock::time_point deadline,
+           Handler<Written> handler);
   /// ra_kv:delete/3; not_found when the key was not there.
-  void remove(std::string_view key, Handler<Written> handler);
+  void remove(std::string_view key, Clock::time_point deadline, Handler<Written> handler);
   /// A linearizable read (ra_kv:get/3): asks for the entry's place, then reads it at the leader.
-  void get(std::string_view key, Handler<StoredValue> handler);
-  /// The members as the leader knows them, or as the first server knows them, leader or not.
-  void members(bool at_leader, Handler<std::vector<raft::ServerId>> handler);
-  /// The `overview` state query of the first server that answers, as an encoded map
-  /// (ra:member_overview/1).
-  void member_overview(Handler<std::string> handler);
+  /// When the entry is gone by then (the key was overwritten and the log compacted, or the leader
+  /// went) it asks for the place again.
+  void get(std::string_view key, Clock::time_point deadline, Handler<StoredValue> handler);
+  /// The members as the first server that answers knows them, leader or not.
+  void members(Clock::time_point deadline, Handler<std::vector<raft::ServerId>> handler);
   /// Asked of the member's node; the member itself need not be running.
-  void key_metrics(const raft::ServerId& member, Handler<KeyMetrics> handler);
+  void key_metrics(const raft::ServerId& member, Clock::time_point deadline,
+                   Handler<KeyMetrics> handler);
 
  private:
-  using Clock = std::chrono::steady_clock;
   struct Reply {
     std::string term;
     raft::ServerId server;  ///< that gave it
   };
   struct Operation;
+  struct Read;
 
-  void request(std::string request, bool changes, Handler<Reply> handler);
-  void try_next(std::shared_ptr<Operation> operation, Error why);
-  void ask(std::shared_ptr<Operation> operation, const raft::ServerId& server);
-  void send(std::shared_ptr<Operation> operation, const raft::ServerId& server);
-  void take(std::shared_ptr<Operation> operation, const raft::ServerId& server,
+  void request(std::string request, bool changes, Clock::time_point deadline,
+               Handler<Reply> handler);
+  void try_next(const std::shared_ptr<Operation>& operation, const Error& why);
+  void ask(const std::shared_ptr<Operation>& operation, const raft::ServerId& server);
+  void send(const std::shared_ptr<Operation>& operation, const raft::ServerId& server);
+  void take(const std::shared_ptr<Operation>& operation, const raft::ServerId& server,
             const node::CallResult& result);
-  void write(std::string command, Handler<Written> handler);
-  void read_entry(const raft::ServerId& server, std::uint64_t index, std::string members,
-                  Clock::time_point deadline, Handler<StoredValue> handler);
+  void take_down(const std::shared_ptr<Operation>& operation, const raft::ServerId& server,
+                 std::string_view reason);
+  void follow(const std::shared_ptr<Operation>& operation, const raft::ServerId& leader);
+  void write(std::string command, Clock::time_point deadline, Handler<Written> handler);
+  void find_entry(const std::shared_ptr<Read>& read);
+  void read_entry(const std::shared_ptr<Read>& read, const raft::ServerId& server,
+                  std::uint64_t index, std::string_view members);
+  void read_failed(const std::shared_ptr<Read>& read, std::uint64_t index, const Error& why);
+  void after_pause(Clock::time_point deadline, std::function<void()> then);
 
+  boost::asio::io_context& io_;
   node::Node& node_;
   ClientOptions options_;
 };

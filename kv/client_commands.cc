@@ -1,5 +1,7 @@
 #include "kv/client_commands.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -10,8 +12,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <iostream>
+#include <limits>
 #include <memory>
 
 #include "cnode/dist/cookie.h"
@@ -24,17 +25,24 @@
 namespace rakv::kv {
 namespace {
 
+using Clock = Client::Clock;
+
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 constexpr int kNotFound = 3;
 constexpr int kUnknown = 4;
+constexpr int kNotWritten = 5;
 constexpr int kClientNames = 8;
 constexpr std::size_t kMaxValueBytes = std::size_t{256} << 20;
 constexpr std::chrono::milliseconds kStopPatience{1000};
 constexpr std::chrono::milliseconds kNamePause{50};
+/// The client ends its operations at the deadline by itself, and says why; this much later nobody
+/// waits for it any more.
+constexpr std::chrono::milliseconds kGrace{100};
 constexpr const char* kExitCodes =
     "Exit codes: 0 done, 1 failed (nothing was changed), 2 unusable arguments, 3 no such key,\n"
-    "4 outcome unknown (put and delete: sent, but no answer came)";
+    "4 outcome unknown (put and delete: sent, but no usable answer came), 5 done, but the result\n"
+    "could not be written to standard output or --output";
 
 /// What the commands are told.
 struct Arguments {
@@ -42,6 +50,7 @@ struct Arguments {
   std::string cluster = "kv";
   std::string cookie;
   double timeout_s = 5;
+  Clock::time_point deadline;  ///< of the whole command
   std::string key;
   std::string value;
   std::string value_file;
@@ -50,10 +59,13 @@ struct Arguments {
   bool json = false;
 };
 
-int complain(const Error& error) {
-  std::string line = error.message;
+void print_error(std::string line) {
   std::replace(line.begin(), line.end(), '\n', ' ');
   std::fprintf(stderr, "rakv: error: %s\n", line.c_str());
+}
+
+int complain(const Error& error) {
+  print_error(error.message);
   switch (error.code) {
     case ErrorCode::invalid_argument:
       return kUsage;
@@ -77,41 +89,62 @@ Result<std::string> encode(const std::string& text, bool as_term, const std::str
                     what + " is no Erlang term: " + term.error().message);
 }
 
-Result<std::string> read_value(const std::string& path) {
-  std::ifstream file;
-  if (path != "-") {
-    file.open(path, std::ios::binary);
-    if (!file) {
-      return make_error(ErrorCode::io,
-                        "can't open " + path + " (" + std::strerror(errno) +
-                            "); give a file that can be read, or - for standard input");
-    }
-  }
-  std::istream& in = path == "-" ? std::cin : file;
+Error cannot_read(const std::string& path) {
+  return make_error(ErrorCode::io, "can't read " + (path == "-" ? "standard input" : path) + " (" +
+                                       std::strerror(errno) +
+                                       "): give a file that can be read, or - for standard input");
+}
+
+/// Reads all that `file` has, until `deadline`.
+Result<std::string> read_all(int file, const std::string& path, Clock::time_point deadline) {
   std::string bytes;
   std::string part(std::size_t{1} << 20, '\0');
-  while (in.read(part.data(), static_cast<std::streamsize>(part.size())) || in.gcount() > 0) {
-    bytes.append(part, 0, static_cast<std::size_t>(in.gcount()));
+  for (;;) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    pollfd ready{file, POLLIN, 0};
+    const int polled = left <= 0 ? 0 : ::poll(&ready, 1, static_cast<int>(left));
+    if (polled == 0) {
+      return make_error(ErrorCode::unavailable,
+                        "the value did not end in time: " + std::to_string(bytes.size()) +
+                            " bytes were read, nothing was sent; give more --timeout");
+    }
+    const ssize_t count = polled < 0 ? -1 : ::read(file, part.data(), part.size());
+    if (count == 0) return bytes;
+    if (count < 0) {
+      if (errno == EINTR || errno == EAGAIN) continue;
+      return cannot_read(path);
+    }
+    bytes.append(part, 0, static_cast<std::size_t>(count));
     if (bytes.size() > kMaxValueBytes) {
       return make_error(ErrorCode::limit_exceeded,
-                        path + " has more than 256 MiB; store a smaller value");
+                        path + " has more than 256 MiB: store a smaller value");
     }
   }
-  if (in.bad())
-    return make_error(ErrorCode::io, "can't read " + path + " (is it a file, not a folder?)");
+}
+
+Result<std::string> read_value(const std::string& path, Clock::time_point deadline) {
+  if (path == "-") return read_all(STDIN_FILENO, path, deadline);
+  // A pipe's other end may never come; poll() waits for it.
+  const int file = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (file < 0) return cannot_read(path);
+  Result<std::string> bytes = read_all(file, path, deadline);
+  ::close(file);
   return bytes;
 }
 
-int write_output(const std::string& path, std::string_view bytes) {
+/// `done` is what has happened all the same, should it be impossible to write.
+int write_output(const std::string& path, std::string_view bytes, const std::string& done) {
   std::FILE* file = path.empty() ? stdout : std::fopen(path.c_str(), "wb");
   bool written =
       file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
   written = file != nullptr && std::fflush(file) == 0 && written;
+  const int reason = errno;
   if (file != nullptr && file != stdout) written = std::fclose(file) == 0 && written;
   if (written) return 0;
-  return complain(make_error(ErrorCode::io, "can't write " +
-                                                (path.empty() ? "standard output" : path) + " (" +
-                                                std::strerror(errno) + ")"));
+  print_error(done + ", but can't write " + (path.empty() ? "standard output" : path) + " (" +
+              std::strerror(reason) + "): let it go to a place that can be written");
+  return kNotWritten;
 }
 
 std::string host_name() {
@@ -140,27 +173,51 @@ Result<std::string> server_node(const std::string& text) {
   return make_error(ErrorCode::invalid_argument, "--server: " + name.error().message);
 }
 
+/// What --server was given, in pieces.
+std::vector<std::string> server_names(const std::vector<std::string>& arguments) {
+  std::vector<std::string> names;
+  for (const std::string& argument : arguments) {
+    for (std::size_t begin = 0; begin <= argument.size();) {
+      const std::size_t end = std::min(argument.find(',', begin), argument.size());
+      names.push_back(argument.substr(begin, end - begin));
+      begin = end + 1;
+    }
+  }
+  return names;
+}
+
 /// The node and the client of one command; asks by turning the io_context until the answer is
-/// there.
+/// there, or the time is over.
 class Session {
  public:
-  explicit Session(const Arguments& arguments) : arguments_(arguments) {}
+  explicit Session(const Arguments& arguments)
+      : arguments_(arguments), io_(std::make_unique<boost::asio::io_context>(1)) {}
 
   ~Session() {
-    if (!node_) return;
-    bool stopped = false;
-    node_->stop(kStopPatience, [&stopped] { stopped = true; });
-    turn_until(stopped);
+    if (node_) {
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(arguments_.deadline - Clock::now());
+      const auto stopped = std::make_shared<bool>(false);
+      node_->stop(std::clamp(left, std::chrono::milliseconds(0), kStopPatience),
+                  [stopped] { *stopped = true; });
+      turn_until(*stopped);
+    }
+    client_.reset();
+    node_.reset();
+    // A look-up of a host can't be interrupted, and the io_context would wait for its thread.
+    if (Clock::now() >= arguments_.deadline) static_cast<void>(io_.release());
   }
+
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
   Result<void> open() {
     ClientOptions options;
-    options.timeout = std::chrono::milliseconds(static_cast<long>(arguments_.timeout_s * 1000));
     if (arguments_.cluster.empty() || !etf::is_valid_atom(arguments_.cluster)) {
       return make_error(ErrorCode::invalid_argument,
-                        "--cluster takes the name of a server: 1 to 255 characters of UTF-8");
+                        "--cluster takes a name of 1 to 255 characters in UTF-8");
     }
-    for (const std::string& text : arguments_.servers) {
+    for (const std::string& text : server_names(arguments_.servers)) {
       const Result<std::string> node = server_node(text);
       if (!node) return node.error();
       options.servers.emplace_back(arguments_.cluster, *node);
@@ -172,43 +229,50 @@ class Session {
       return failure(make_error(ErrorCode::io, cookie.error().message + "; or give --cookie"));
     if (const Result<void> started = start_node(*cookie, options); !started)
       return failure(started.error());
-    client_ = std::make_unique<Client>(*node_, std::move(options));
+    client_ = std::make_unique<Client>(*io_, *node_, std::move(options));
     return {};
   }
 
   Client& client() { return *client_; }
 
-  /// Runs `start(handler)` to its end.
+  /// Runs `start(handler)` to its end; `late` when it has none in time.
   template <class T, class Start>
-  Result<T> wait(Start start) {
-    std::optional<Result<T>> result;
-    bool done = false;
-    start([&](Result<T> ended) {
-      result.emplace(std::move(ended));
-      done = true;
+  Result<T> wait(const Error& late, Start start) {
+    struct State {
+      std::optional<Result<T>> result;
+      bool done = false;
+    };
+    const auto state = std::make_shared<State>();
+    start([state](Result<T> ended) {
+      state->result.emplace(std::move(ended));
+      state->done = true;
     });
-    turn_until(done);
-    if (!result) return make_error(ErrorCode::unavailable, "stopped before the answer came");
-    return std::move(*result);
+    turn_until(state->done);
+    if (!state->result) return late;
+    return std::move(*state->result);
   }
 
- private:
   void turn_until(const bool& done) {
-    while (!done && io_.run_one() > 0) {
+    const Clock::time_point end = arguments_.deadline + kGrace;
+    while (!done && Clock::now() < end) {
+      if (io_->run_one_until(end) == 0 && io_->stopped()) io_->restart();
     }
   }
 
+ private:
   Result<void> start_node(const std::string& cookie, const ClientOptions& options) {
-    const auto deadline = std::chrono::steady_clock::now() + options.timeout;
+    const Error late = make_error(ErrorCode::unavailable,
+                                  "epmd of this host has not answered in time: check that it runs "
+                                  "(epmd -names), or give more --timeout");
     for (int number = 1;; number = number % kClientNames + 1) {
       node::NodeOptions node_options;
       node_options.name = client_name(number, options.servers.front().node());
       node_options.cookie = cookie;
       node_options.visible = false;
       node_options.listen_address = "127.0.0.1";
-      auto node = std::make_unique<node::Node>(io_, std::move(node_options));
+      auto node = std::make_unique<node::Node>(*io_, std::move(node_options));
       const Result<void> started =
-          wait<void>([&](auto handler) { node->start(std::move(handler)); });
+          wait<void>(late, [&](auto handler) { node->start(std::move(handler)); });
       if (started) {
         node_ = std::move(node);
         node_->accept_peers();
@@ -216,40 +280,61 @@ class Session {
       }
       if (started.error().code != ErrorCode::already_exists) return started;
       if (number < kClientNames) continue;
-      if (std::chrono::steady_clock::now() > deadline) {
+      if (Clock::now() > arguments_.deadline) {
         return make_error(ErrorCode::unavailable,
                           "all names rakv_cli_1 to rakv_cli_8 are in use on this host: wait until "
                           "other rakv commands have ended");
       }
-      bool over = false;
-      boost::asio::steady_timer pause(io_, kNamePause);
-      pause.async_wait([&over](boost::system::error_code) { over = true; });
-      turn_until(over);
+      const auto over = std::make_shared<bool>(false);
+      boost::asio::steady_timer pause(*io_, kNamePause);
+      pause.async_wait([over](boost::system::error_code) { *over = true; });
+      turn_until(*over);
     }
   }
 
   const Arguments& arguments_;
-  boost::asio::io_context io_{1};
+  std::unique_ptr<boost::asio::io_context> io_;
   std::unique_ptr<node::Node> node_;
   std::unique_ptr<Client> client_;
 };
 
+Error no_answer() {
+  return make_error(ErrorCode::unavailable, "no answer in time; see rakv status");
+}
+
+Error no_outcome() {
+  return make_error(ErrorCode::timeout,
+                    "no answer in time; the outcome is unknown: read the key before you try again");
+}
+
+std::string place(const char* what, const Written& written) {
+  return std::string(what) + " at index " + std::to_string(written.index) + ", term " +
+         std::to_string(written.term) + ", leader " + written.leader.node();
+}
+
+int report_written(const Arguments& arguments, const char* what, const Result<Written>& written) {
+  if (written) {
+    const std::string line = place(what, *written);
+    return write_output("", line + "\n", "'" + arguments.key + "' was " + line);
+  }
+  if (written.error().code != ErrorCode::not_found) return complain(written.error());
+  return complain(make_error(ErrorCode::not_found, "there is no key '" + arguments.key + "'"));
+}
+
 int run_put(const Arguments& arguments) {
-  Result<std::string> text = arguments.value_file.empty() ? Result<std::string>(arguments.value)
-                                                          : read_value(arguments.value_file);
-  if (!text) return complain(text.error());
   const Result<std::string> key = encode(arguments.key, arguments.term, "KEY");
   if (!key) return complain(key.error());
+  Result<std::string> text = arguments.value_file.empty()
+                                 ? Result<std::string>(arguments.value)
+                                 : read_value(arguments.value_file, arguments.deadline);
+  if (!text) return complain(text.error());
   const Result<std::string> value = encode(*text, arguments.term, "VALUE");
   if (!value) return complain(value.error());
   Session session(arguments);
   if (const Result<void> opened = session.open(); !opened) return complain(opened.error());
-  const Result<Written> written = session.wait<Written>(
-      [&](auto handler) { session.client().put(*key, *value, std::move(handler)); });
-  if (!written) return complain(written.error());
-  return write_output("", "stored at index " + std::to_string(written->index) + ", term " +
-                              std::to_string(written->term) + ", leader " + written->leader.node() +
-                              "\n");
+  return report_written(arguments, "stored", session.wait<Written>(no_outcome(), [&](auto handler) {
+    session.client().put(*key, *value, arguments.deadline, std::move(handler));
+  }));
 }
 
 int run_delete(const Arguments& arguments) {
@@ -257,12 +342,10 @@ int run_delete(const Arguments& arguments) {
   if (!key) return complain(key.error());
   Session session(arguments);
   if (const Result<void> opened = session.open(); !opened) return complain(opened.error());
-  const Result<Written> written = session.wait<Written>(
-      [&](auto handler) { session.client().remove(*key, std::move(handler)); });
-  if (!written) return complain(written.error());
-  return write_output("", "deleted at index " + std::to_string(written->index) + ", term " +
-                              std::to_string(written->term) + ", leader " + written->leader.node() +
-                              "\n");
+  return report_written(arguments, "deleted",
+                        session.wait<Written>(no_outcome(), [&](auto handler) {
+                          session.client().remove(*key, arguments.deadline, std::move(handler));
+                        }));
 }
 
 int run_get(const Arguments& arguments) {
@@ -270,13 +353,19 @@ int run_get(const Arguments& arguments) {
   if (!key) return complain(key.error());
   Session session(arguments);
   if (const Result<void> opened = session.open(); !opened) return complain(opened.error());
-  const Result<StoredValue> stored = session.wait<StoredValue>(
-      [&](auto handler) { session.client().get(*key, std::move(handler)); });
+  const Result<StoredValue> stored = session.wait<StoredValue>(no_answer(), [&](auto handler) {
+    session.client().get(*key, arguments.deadline, std::move(handler));
+  });
+  if (!stored && stored.error().code == ErrorCode::not_found)
+    return complain(make_error(ErrorCode::not_found, "there is no key '" + arguments.key + "'"));
   if (!stored) return complain(stored.error());
+  const std::string done = "the value of '" + arguments.key + "' was read";
   etf::Cursor cursor(stored->value);
   if (!arguments.term && cursor.kind() == etf::TermKind::binary)
-    return write_output(arguments.output, cursor.binary().value_or(""));
-  return write_output(arguments.output, etf::print_text(stored->value) + "\n");
+    return write_output(arguments.output, cursor.binary().value_or(""), done);
+  etf::Limits unlimited;
+  unlimited.max_output_bytes = std::numeric_limits<std::size_t>::max();
+  return write_output(arguments.output, etf::print_text(stored->value, {}, unlimited) + "\n", done);
 }
 
 /// A member's line of the table.
@@ -359,50 +448,76 @@ int run_status(const Arguments& arguments) {
   if (const Result<void> opened = session.open(); !opened) return complain(opened.error());
   using Members = std::vector<raft::ServerId>;
   // Of the server itself: a cluster without a leader has a status too.
-  const Result<Members> members = session.wait<Members>(
-      [&](auto handler) { session.client().members(false, std::move(handler)); });
-  if (!members) return complain(members.error());
-  std::vector<StatusRow> rows;
-  for (const raft::ServerId& member : *members) {
-    const Result<KeyMetrics> metrics = session.wait<KeyMetrics>(
-        [&](auto handler) { session.client().key_metrics(member, std::move(handler)); });
-    rows.push_back({member, metrics.has_value(), metrics ? *metrics : KeyMetrics{}});
-  }
-  std::sort(rows.begin(), rows.end(), [](const StatusRow& left, const StatusRow& right) {
-    return left.member < right.member;
+  Result<Members> members = session.wait<Members>(no_answer(), [&](auto handler) {
+    session.client().members(arguments.deadline, std::move(handler));
   });
-  return write_output("",
-                      arguments.json ? status_json(arguments.cluster, rows) : status_table(rows));
+  if (!members) return complain(members.error());
+  std::sort(members->begin(), members->end());
+  struct Answers {
+    std::vector<StatusRow> rows;
+    std::size_t missing = 0;
+    bool complete = false;
+  };
+  const auto answers = std::make_shared<Answers>();
+  answers->missing = members->size();
+  answers->complete = members->empty();
+  // All at once: one that does not answer takes no time from the others.
+  for (std::size_t row = 0; row < members->size(); ++row) {
+    answers->rows.push_back({(*members)[row], false, {}});
+    session.client().key_metrics((*members)[row], arguments.deadline,
+                                 [answers, row](const Result<KeyMetrics>& metrics) {
+                                   answers->rows[row].reachable = metrics.has_value();
+                                   if (metrics) answers->rows[row].metrics = *metrics;
+                                   answers->complete = --answers->missing == 0;
+                                 });
+  }
+  session.turn_until(answers->complete);
+  return write_output(
+      "",
+      arguments.json ? status_json(arguments.cluster, answers->rows) : status_table(answers->rows),
+      "all members were asked");
 }
 
 CLI::App* add_command(CLI::App& app, const char* name, const char* what, const char* examples,
                       const std::shared_ptr<Arguments>& arguments) {
   CLI::App* command = app.add_subcommand(name, what);
-  command->footer(std::string(kExitCodes) + "\nExamples:\n" + examples);
+  command->footer(std::string(kExitCodes) + "\n\nExamples:\n" + examples);
   command
       ->add_option("--server", arguments->servers,
-                   "Node of a member, NAME@HOST; may be repeated: the next is asked when one "
-                   "can't be reached")
+                   "Nodes of members, NAME@HOST[,NAME@HOST...]; may be repeated. The next is asked "
+                   "when one can't be reached")
       ->required()
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->allow_extra_args(false);
   command->add_option("--cluster", arguments->cluster, "Name of the cluster's servers")
       ->capture_default_str();
-  command->add_option("--cookie", arguments->cookie,
-                      "The cluster's cookie; without it the user's Erlang cookie file is read");
-  command->add_option("--timeout", arguments->timeout_s, "Seconds for the whole command")
+  command
+      ->add_option("--cookie", arguments->cookie,
+                   "The cluster's cookie; without it ~/.erlang.cookie is read, as erl does")
+      ->check([](const std::string& cookie) {
+        return std::string(cookie.empty() ? "give a cookie that is not empty" : "");
+      });
+  command
+      ->add_option("--timeout", arguments->timeout_s,
+                   "Seconds for the whole command, reading a value from a file or standard input "
+                   "included; only its output may take longer")
+      ->type_name("SECONDS")
       ->check(CLI::Range(0.1, 86'400.0))
       ->capture_default_str();
   return command;
 }
 
+int run(Arguments& arguments, int (*command)(const Arguments&)) {
+  arguments.deadline =
+      Clock::now() + std::chrono::milliseconds(static_cast<long>(arguments.timeout_s * 1000));
+  std::signal(SIGPIPE, SIG_IGN);
+  return command(arguments);
+}
+
 void on_run(CLI::App* command, const std::shared_ptr<Arguments>& arguments, int& exit_code,
-            int (*run)(const Arguments&)) {
-  command->callback([arguments, &exit_code, run] {
-    std::signal(SIGPIPE, SIG_IGN);
-    exit_code = run(*arguments);
-  });
+            int (*with)(const Arguments&)) {
+  command->callback([arguments, &exit_code, with] { exit_code = run(*arguments, with); });
 }
 
 }  // namespace
@@ -412,9 +527,11 @@ void add_client_commands(CLI::App& app, int& exit_code) {
   CLI::App* command =
       add_command(app, "put", "Store a value",
                   "  rakv put --server n1@host greeting 'hello world'\n"
-                  "  tar c /etc | rakv put --server n1@host --server n2@host --value-file - backup",
+                  "  rakv put --server n1@host,n2@host --term '{user, 17}' '#{name => \"Ada\"}'\n"
+                  "  tar c /etc | rakv put --server n1@host --timeout 60 --value-file - backup\n"
+                  "  rakv put --server n1@host -- -key -value",
                   put);
-  command->add_option("KEY", put->key, "The key")->required();
+  command->add_option("KEY", put->key, "The key; put -- before one that begins with -")->required();
   CLI::Option* value = command->add_option("VALUE", put->value, "The value");
   CLI::Option* file =
       command->add_option("--value-file", put->value_file,
@@ -423,16 +540,18 @@ void add_client_commands(CLI::App& app, int& exit_code) {
   command->callback([put, value, file, &exit_code] {
     if ((value->count() > 0) == (file->count() > 0))
       throw CLI::ValidationError("give either VALUE or --value-file");
-    std::signal(SIGPIPE, SIG_IGN);
-    exit_code = run_put(*put);
+    if (file->count() > 0 && put->value_file.empty())
+      throw CLI::ValidationError("--value-file takes a file's name, or - for standard input");
+    exit_code = run(*put, run_put);
   });
 
   auto get = std::make_shared<Arguments>();
   command = add_command(app, "get", "Print a value: a binary's bytes as they are, else the term",
                         "  rakv get --server n1@host greeting\n"
-                        "  rakv get --server n1@host --term --output value.txt '<<\"greeting\">>'",
+                        "  rakv get --server n1@host,n2@host --term '{user, 17}'\n"
+                        "  rakv get --server n1@host --timeout 60 --output backup.tar backup",
                         get);
-  command->add_option("KEY", get->key, "The key")->required();
+  command->add_option("KEY", get->key, "The key; put -- before one that begins with -")->required();
   command->add_option("--output", get->output, "Write to this file instead of standard output");
   command->add_flag("--term", get->term, "KEY is an Erlang term in text; print one always");
   on_run(command, get, exit_code, run_get);
@@ -440,16 +559,18 @@ void add_client_commands(CLI::App& app, int& exit_code) {
   auto remove = std::make_shared<Arguments>();
   command = add_command(app, "delete", "Delete a key",
                         "  rakv delete --server n1@host greeting\n"
-                        "  rakv delete --server n1@host --cluster other --term '<<\"greeting\">>'",
+                        "  rakv delete --server n1@host --cluster orders --term '{user, 17}'",
                         remove);
-  command->add_option("KEY", remove->key, "The key")->required();
+  command->add_option("KEY", remove->key, "The key; put -- before one that begins with -")
+      ->required();
   command->add_flag("--term", remove->term, "KEY is an Erlang term in text, not raw bytes");
   on_run(command, remove, exit_code, run_delete);
 
   auto status = std::make_shared<Arguments>();
-  command = add_command(app, "status", "Show every member of a cluster",
+  command = add_command(app, "status",
+                        "Show every member of a cluster, as the first server that answers knows it",
                         "  rakv status --server n1@host\n"
-                        "  rakv status --server n1@host --json --timeout 2",
+                        "  rakv status --server n1@host,n2@host --json --timeout 2",
                         status);
   command->add_flag("--json", status->json, "Print JSON instead of a table");
   on_run(command, status, exit_code, run_status);

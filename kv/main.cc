@@ -1,4 +1,8 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <iostream>
 
 #include "kv/client_commands.h"
@@ -73,24 +77,56 @@ void add_start(CLI::App& app, StartOptions& options, Names& names, int& exit_cod
 
 }  // namespace
 
+namespace {
+
+/// A standard stream that was closed would be the next file or socket that is opened; this one
+/// fails when it is used.
+void occupy_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) < 0)
+      static_cast<void>(::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+  }
+}
+
+std::string usage_error(const CLI::App* app, const CLI::Error& error) {
+  std::string command = "rakv";
+  for (const CLI::App* chosen : app->get_subcommands()) command += " " + chosen->get_name();
+  const std::vector<std::string> unread = app->remaining();
+  const bool unknown = app->get_subcommands().empty() && !unread.empty();
+  return "rakv: error: " +
+         (unknown ? "there is no command " + unread.front() : std::string(error.what())) +
+         "; see " + command + " --help\n";
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  occupy_standard_streams();
   CLI::App app("rakv: a native member of ra_kv clusters", "rakv");
   app.require_subcommand(1);
   int exit_code = 0;
   StartOptions start_options;
   Names start_names;
   add_start(app, start_options, start_names, exit_code);
-  app.add_subcommand("version", "Print the version")->callback([] {
-    std::cout << "rakv " RAKV_VERSION "\n";
-  });
+  CLI::App* version = app.add_subcommand("version", "Print the version");
+  version->footer("Examples:\n  rakv version");
+  version->callback([] { std::cout << "rakv " RAKV_VERSION "\n"; });
   rakv::kv::add_client_commands(app, exit_code);
-  app.failure_message([](const CLI::App*, const CLI::Error& error) {
-    return "rakv: error: " + std::string(error.what()) + "; see --help\n";
-  });
+  app.footer(
+      "Examples:\n"
+      "  rakv start --sname rakv --bootstrap kv\n"
+      "  rakv put --server rakv@myhost greeting 'hello world'\n"
+      "  rakv status --server rakv@myhost\n"
+      "  rakv put --help");
+  app.failure_message(usage_error);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    exit_code = app.exit(error) == 0 ? 0 : 2;
+  }
+  if (exit_code == 0 && !std::cout.flush()) {
+    std::fputs("rakv: error: can't write standard output: let it go elsewhere\n", stderr);
+    return 5;
   }
   return exit_code;
 }
