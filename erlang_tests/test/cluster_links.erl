@@ -1,0 +1,255 @@
+%% Links between nodes that a test can block, cut and hold, without touching the nodes and without any privilege.
+%%
+%% Every node gets an epmd of its own (port/2 gives what goes into its ERL_EPMD_PORT). What it answers for another node
+%% is the port of a proxy for just this pair. A blocked link swallows nothing and closes nothing: bytes, new connections
+%% and ends of connections wait, as they do when a network goes silent; allow/3 lets them go on. cut/3 closes.
+-module(cluster_links).
+
+-export([start_link/0, port/2, block/3, allow/3, cut/3, hold_after/4, held/3, passed/3]).
+
+-type links() :: #{server := pid(), table := ets:table()}.
+-export_type([links/0]).
+
+-define(LISTEN, [binary, {packet, raw}, {active, false}, {reuseaddr, true}, {backlog, 64}, {nodelay, true}]).
+-define(CONNECT, [binary, {packet, raw}, {active, false}, {nodelay, true}, {buffer, 262144}]).
+-define(CALL_MS, 20000).
+
+%% Lives as long as the process that starts it.
+-spec start_link() -> links().
+start_link() ->
+    Starter = self(),
+    Server = spawn_link(fun() ->
+        Table = ets:new(?MODULE, [public, {read_concurrency, true}]),
+        Starter ! {self(), Table},
+        serve(#{table => Table, epmds => #{}, proxies => #{}, waiting => #{}, pumps => #{}})
+    end),
+    receive {Server, Table} -> #{server => Server, table => Table} end.
+
+%% The port of a node's own epmd.
+-spec port(links(), node()) -> inet:port_number().
+port(Links, Node) -> ask(Links, {epmd, alive_name(Node)}).
+
+%% From now on nothing passes between two nodes, in neither direction.
+-spec block(links(), node(), node()) -> ok.
+block(Links, A, B) -> ask(Links, {block, pair(A, B)}).
+
+%% Ends block/3 and hold_after/4: what waited goes on.
+-spec allow(links(), node(), node()) -> ok.
+allow(Links, A, B) -> ask(Links, {allow, pair(A, B)}).
+
+%% Closes the connections between two nodes; new ones are possible.
+-spec cut(links(), node(), node()) -> ok.
+cut(Links, A, B) -> ask(Links, {cut, pair(A, B)}).
+
+%% Blocks a link by itself as soon as so many more bytes passed it.
+-spec hold_after(links(), node(), node(), non_neg_integer()) -> ok.
+hold_after(#{table := Table}, A, B, Bytes) ->
+    Pair = pair(A, B),
+    true = ets:insert(Table, {{limit, Pair}, counted(Table, Pair) + Bytes}),
+    ok.
+
+%% Whether a link is blocked now.
+-spec held(links(), node(), node()) -> boolean().
+held(#{table := Table}, A, B) -> ets:member(Table, {blocked, pair(A, B)}).
+
+%% Bytes that passed between two nodes.
+-spec passed(links(), node(), node()) -> non_neg_integer().
+passed(#{table := Table}, A, B) -> counted(Table, pair(A, B)).
+
+%% ---------------------------------------------------------------------------------------------------------------
+%% The keeper of names, proxies and blocks.
+
+ask(#{server := Server}, Request) ->
+    Monitor = monitor(process, Server),
+    Server ! {ask, {self(), Monitor}, Request},
+    receive
+        {Monitor, Answer} -> demonitor(Monitor, [flush]), Answer;
+        {'DOWN', Monitor, process, Server, Reason} -> error({links_gone, Reason})
+    after ?CALL_MS ->
+        error({links_do_not_answer, Request})
+    end.
+
+serve(State) ->
+    receive
+        {ask, From, {wait, Pair}} ->
+            serve(wait(Pair, From, State));
+        {ask, {Caller, Tag}, Request} ->
+            {Answer, Next} = answer(Request, State),
+            Caller ! {Tag, Answer},
+            serve(Next)
+    end.
+
+answer({epmd, Name}, #{epmds := Epmds} = State) ->
+    case Epmds of
+        #{Name := Port} ->
+            {Port, State};
+        _ ->
+            Port = listen(fun(Socket) -> epmd(Socket, Name, State) end),
+            {Port, State#{epmds := Epmds#{Name => Port}}}
+    end;
+answer({proxy, From, To}, #{proxies := Proxies} = State) ->
+    case Proxies of
+        #{{From, To} := Port} ->
+            {Port, State};
+        _ ->
+            Port = listen(fun(Socket) -> proxy(Socket, sorted(From, To), To, State) end),
+            {Port, State#{proxies := Proxies#{{From, To} => Port}}}
+    end;
+answer({block, Pair}, #{table := Table} = State) ->
+    true = ets:insert(Table, {{blocked, Pair}}),
+    {ok, State};
+answer({allow, Pair}, #{table := Table, waiting := Waiting} = State) ->
+    true = ets:delete(Table, {limit, Pair}),
+    true = ets:delete(Table, {blocked, Pair}),
+    [Caller ! {Tag, ok} || {Caller, Tag} <- maps:get(Pair, Waiting, [])],
+    {ok, State#{waiting := maps:remove(Pair, Waiting)}};
+answer({cut, Pair}, #{pumps := Pumps} = State) ->
+    [exit(Pump, kill) || Pump <- maps:get(Pair, Pumps, [])],
+    {ok, State#{pumps := maps:remove(Pair, Pumps)}};
+answer({pump, Pair, Pump}, #{pumps := Pumps} = State) ->
+    Alive = [One || One <- maps:get(Pair, Pumps, []), is_process_alive(One)],
+    {ok, State#{pumps := Pumps#{Pair => [Pump | Alive]}}}.
+
+wait(Pair, {Caller, Tag} = From, #{table := Table, waiting := Waiting} = State) ->
+    case ets:member(Table, {blocked, Pair}) of
+        true ->
+            State#{waiting := Waiting#{Pair => [From | maps:get(Pair, Waiting, [])]}};
+        false ->
+            Caller ! {Tag, ok},
+            State
+    end.
+
+%% Accepts on a free port; each connection is served by a process of its own. Runs in the server, whose children they
+%% all are.
+listen(Serve) ->
+    {ok, Listen} = gen_tcp:listen(0, ?LISTEN),
+    {ok, Port} = inet:port(Listen),
+    Acceptor = spawn_link(fun() -> receive go -> accept(Listen, Serve) end end),
+    ok = gen_tcp:controlling_process(Listen, Acceptor),
+    Acceptor ! go,
+    Port.
+
+accept(Listen, Serve) ->
+    {ok, Socket} = gen_tcp:accept(Listen),
+    Owner = spawn(fun() -> receive go -> Serve(Socket) end end),
+    case gen_tcp:controlling_process(Socket, Owner) of
+        ok -> Owner ! go;
+        {error, _} -> exit(Owner, kill)
+    end,
+    accept(Listen, Serve).
+
+%% ---------------------------------------------------------------------------------------------------------------
+%% epmd, as far as nodes talk to it.
+
+epmd(Socket, Name, #{table := Table} = State) ->
+    case gen_tcp:recv(Socket, 2) of
+        {ok, <<Size:16>>} ->
+            {ok, Request} = gen_tcp:recv(Socket, Size),
+            epmd(Request, Socket, Name, Table, State);
+        {error, _} ->
+            ok
+    end.
+
+%% ALIVE2: the name is there until the connection ends.
+epmd(<<120, Port:16, _Type, _Protocol, _Highest:16, _Lowest:16, Length:16, Name:Length/binary, _/binary>>, Socket,
+     _Own, Table, _State) ->
+    Creation = erlang:unique_integer([positive]) rem 16#7fffffff + 4,
+    true = ets:insert(Table, {{name, binary_to_list(Name)}, Port, self()}),
+    ok = gen_tcp:send(Socket, <<118, 0, Creation:32>>),
+    {error, _} = gen_tcp:recv(Socket, 0),
+    true = ets:match_delete(Table, {{name, binary_to_list(Name)}, '_', self()}),
+    ok;
+%% PORT_PLEASE2
+epmd(<<122, Wanted/binary>>, Socket, Name, Table, #{} = State) ->
+    To = binary_to_list(Wanted),
+    Answer = case ets:member(Table, {name, To}) of
+                 true ->
+                     Port = ask(#{server => server(State), table => Table}, {proxy, Name, To}),
+                     <<119, 0, Port:16, 77, 0, 6:16, 5:16, (byte_size(Wanted)):16, Wanted/binary, 0:16>>;
+                 false ->
+                     <<119, 1>>
+             end,
+    _ = gen_tcp:send(Socket, Answer),
+    gen_tcp:close(Socket);
+epmd(_Other, Socket, _Name, _Table, _State) ->
+    gen_tcp:close(Socket).
+
+server(#{table := Table}) -> ets:info(Table, owner).
+
+%% ---------------------------------------------------------------------------------------------------------------
+%% A connection of a pair of nodes.
+
+proxy(Socket, Pair, To, #{table := Table} = State) ->
+    Links = #{server => server(State), table => Table},
+    ok = ask(Links, {pump, Pair, self()}),
+    ok = pass(Links, Pair),
+    ok = inet:setopts(Socket, [{buffer, 262144}]),
+    case ets:lookup(Table, {name, To}) of
+        [{_, Port, _}] ->
+            case gen_tcp:connect({127, 0, 0, 1}, Port, ?CONNECT) of
+                {ok, Other} -> both(Links, Pair, Socket, Other);
+                {error, _} -> gen_tcp:close(Socket)
+            end;
+        [] ->
+            gen_tcp:close(Socket)
+    end.
+
+both(Links, Pair, A, B) ->
+    _ = spawn_link(fun() -> pump(Links, Pair, B, A) end),
+    pump(Links, Pair, A, B).
+
+%% The sockets belong to the first process of the two, which lives on until the connection is over in both directions.
+pump(Links, Pair, From, To) ->
+    case gen_tcp:recv(From, 0) of
+        {ok, Bytes} ->
+            ok = pass(Links, Pair),
+            case gen_tcp:send(To, Bytes) of
+                ok ->
+                    count(Links, Pair, byte_size(Bytes)),
+                    pump(Links, Pair, From, To);
+                {error, _} ->
+                    close(Links, Pair, From, To)
+            end;
+        {error, _} ->
+            close(Links, Pair, From, To)
+    end.
+
+close(Links, Pair, From, To) ->
+    ok = pass(Links, Pair),
+    _ = gen_tcp:close(To),
+    _ = gen_tcp:close(From),
+    ok.
+
+%% Returns as soon as the link is not blocked.
+pass(#{table := Table} = Links, Pair) ->
+    case ets:member(Table, {blocked, Pair}) of
+        false -> ok;
+        true -> wait_until_allowed(Links, Pair)
+    end.
+
+wait_until_allowed(#{server := Server}, Pair) ->
+    Monitor = monitor(process, Server),
+    Server ! {ask, {self(), Monitor}, {wait, Pair}},
+    receive
+        {Monitor, ok} -> demonitor(Monitor, [flush]), ok;
+        {'DOWN', Monitor, process, Server, _} -> exit(normal)
+    end.
+
+count(#{table := Table}, Pair, Bytes) ->
+    Total = ets:update_counter(Table, {passed, Pair}, Bytes, {{passed, Pair}, 0}),
+    case ets:lookup(Table, {limit, Pair}) of
+        [{_, Limit}] when Total >= Limit ->
+            true = ets:delete(Table, {limit, Pair}),
+            true = ets:insert(Table, {{blocked, Pair}}),
+            ok;
+        _ ->
+            ok
+    end.
+
+counted(Table, Pair) -> ets:lookup_element(Table, {passed, Pair}, 2, 0).
+
+pair(A, B) -> sorted(alive_name(A), alive_name(B)).
+
+sorted(A, B) -> {min(A, B), max(A, B)}.
+
+alive_name(Node) -> hd(string:split(atom_to_list(Node), "@")).
