@@ -1,7 +1,7 @@
 %% What the cluster suites run on the client's node: filling a cluster with keys, and comparing its members.
 -module(cluster_client).
 
--export([fill/3, fill/4, pipeline/3, compare/1, contents/1]).
+-export([fill/3, fill/4, write_for/2, pipeline/3, compare/1, contents/1]).
 
 -type server_id() :: {atom(), node()}.
 
@@ -32,6 +32,20 @@ put(Server, Prefix, Number, Bytes) ->
     case ra_kv:put(Server, Key, {Number, rand:bytes(Bytes)}, ?CALL_MS) of
         {ok, _} -> ok;
         Other -> {Key, Server, Other}
+    end.
+
+%% Puts for so long, one after the other; gives the number of puts.
+-spec write_for(server_id(), pos_integer()) -> {ok, pos_integer()}.
+write_for(Server, Ms) ->
+    write_until(Server, erlang:monotonic_time(millisecond) + Ms, 0).
+
+write_until(Server, Deadline, Count) ->
+    case erlang:monotonic_time(millisecond) < Deadline of
+        true ->
+            {ok, _} = ra_kv:put(Server, <<"written">>, Count, ?CALL_MS),
+            write_until(Server, Deadline, Count + 1);
+        false ->
+            {ok, Count}
     end.
 
 %% Sends puts without waiting, and gives the correlations as they are acknowledged.

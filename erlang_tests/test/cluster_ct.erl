@@ -215,7 +215,11 @@ kill(#{config := Config} = Cluster, Name) ->
 -spec stop(cluster(), atom()) -> ok.
 stop(#{config := Config} = Cluster, Name) ->
     case kind(Cluster, Name) of
-        beam -> rakv_ct:stop_beam(Config, beam(Cluster, Name));
+        beam ->
+            Beam = #{os_pid := OsPid} = beam(Cluster, Name),
+            ok = rakv_ct:call(Beam, init, stop, []),
+            rakv_ct:wait_until(fun() -> not filelib:is_dir("/proc/" ++ OsPid) end),
+            rakv_ct:stop_beam(Config, Beam);
         rakv -> rakv:stop_node(node_of(Cluster, Name))
     end.
 

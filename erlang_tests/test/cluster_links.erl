@@ -19,9 +19,10 @@
 start_link() ->
     Starter = self(),
     Server = spawn_link(fun() ->
+        process_flag(trap_exit, true),
         Table = ets:new(?MODULE, [public, {read_concurrency, true}]),
         Starter ! {self(), Table},
-        serve(#{table => Table, epmds => #{}, proxies => #{}, waiting => #{}, pumps => #{}})
+        serve(#{starter => Starter, table => Table, epmds => #{}, proxies => #{}, waiting => #{}, pumps => #{}})
     end),
     receive {Server, Table} -> #{server => Server, table => Table} end.
 
@@ -69,8 +70,12 @@ ask(#{server := Server}, Request) ->
         error({links_do_not_answer, Request})
     end.
 
-serve(State) ->
+serve(#{starter := Starter} = State) ->
     receive
+        {'EXIT', Starter, Reason} ->
+            exit(Reason);
+        {'EXIT', _Connection, _} ->
+            serve(State);
         {ask, From, {wait, Pair}} ->
             serve(wait(Pair, From, State));
         {ask, {Caller, Tag}, Request} ->
@@ -119,24 +124,25 @@ wait(Pair, {Caller, Tag} = From, #{table := Table, waiting := Waiting} = State) 
             State
     end.
 
-%% Accepts on a free port; each connection is served by a process of its own. Runs in the server, whose children they
-%% all are.
+%% Accepts on a free port; each connection is served by a process of its own. Runs in the server, with which they all
+%% end.
 listen(Serve) ->
     {ok, Listen} = gen_tcp:listen(0, ?LISTEN),
     {ok, Port} = inet:port(Listen),
-    Acceptor = spawn_link(fun() -> receive go -> accept(Listen, Serve) end end),
+    Server = self(),
+    Acceptor = spawn_link(fun() -> receive go -> accept(Listen, Server, Serve) end end),
     ok = gen_tcp:controlling_process(Listen, Acceptor),
     Acceptor ! go,
     Port.
 
-accept(Listen, Serve) ->
+accept(Listen, Server, Serve) ->
     {ok, Socket} = gen_tcp:accept(Listen),
-    Owner = spawn(fun() -> receive go -> Serve(Socket) end end),
+    Owner = spawn(fun() -> link(Server), receive go -> Serve(Socket) end end),
     case gen_tcp:controlling_process(Socket, Owner) of
         ok -> Owner ! go;
         {error, _} -> exit(Owner, kill)
     end,
-    accept(Listen, Serve).
+    accept(Listen, Server, Serve).
 
 %% ---------------------------------------------------------------------------------------------------------------
 %% epmd, as far as nodes talk to it.
