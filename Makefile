@@ -15,7 +15,7 @@ BENCH_ARGS ?=
 # `make lint LINT=raft/core`: only below that folder.
 LINT ?=
 
-.PHONY: help setup otp29 build run test asan tsan bench bench-kv fuzz format lint clean
+.PHONY: help setup otp29 build run test asan tsan bench bench-kv bench-large fuzz format lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: setup ## the benchmarks (BENCH_ARGS)
 
 bench-kv: otp29 build ## one rakv member beside one BEAM member: latency and rates of puts and gets
 	@scripts/bench_kv.sh
+
+bench-large: otp29 build ## small calls while 100 MB values travel, to a rakv member and to a BEAM member
+	@scripts/bench_large.sh
 
 fuzz: setup ## every fuzz target for FUZZ_SECONDS
 	@scripts/build.sh fuzz

@@ -21,22 +21,26 @@ bool write_meta(etf::Writer& writer, const log::Entry& entry, const wire::EntryV
   return true;
 }
 
-std::string read_reply(const Result<std::vector<log::Entry>>& entries, std::string_view members) {
-  const std::string not_found = etf::Writer().tuple(2).atom("error").atom("not_found").take();
-  if (!entries) {
-    if (entries.error().code == ErrorCode::not_found) return not_found;
-    return etf::Writer().tuple(2).atom("error").binary(entries.error().message).take();
-  }
-  const log::Entry& entry = entries->front();
-  const wire::EntryView view = wire::parse_entry(entry.payload.view());
-  const Result<Command> command = view.kind == raft::EntryKind::user
-                                      ? parse_command(view.data)
-                                      : Result<Command>(make_error(ErrorCode::not_found, ""));
-  if (!command || command->kind != Command::Kind::put) return not_found;
+/// Answers with the value where it lies in the entry: a large one is never copied.
+void answer_read(node::RpcCall& call, const Result<std::vector<log::Entry>>& entries,
+                 std::string_view members) {
   etf::Writer reply;
-  reply.tuple(3).atom("ok");
-  if (!write_meta(reply, entry, view, members)) return not_found;
-  return reply.raw(command->value).take();
+  if (!entries && entries.error().code != ErrorCode::not_found) {
+    return call.answer(reply.tuple(2).atom("error").binary(entries.error().message).view());
+  }
+  if (entries) {
+    const log::Entry& entry = entries->front();
+    const wire::EntryView view = wire::parse_entry(entry.payload.view());
+    const Result<Command> command = view.kind == raft::EntryKind::user
+                                        ? parse_command(view.data)
+                                        : Result<Command>(make_error(ErrorCode::not_found, ""));
+    reply.tuple(3).atom("ok");
+    if (command && command->kind == Command::Kind::put && write_meta(reply, entry, view, members)) {
+      return call.answer({reply.view(), entry.payload, command->value});
+    }
+  }
+  reply.clear();
+  call.answer(reply.tuple(2).atom("error").atom("not_found").view());
 }
 
 }  // namespace
@@ -55,7 +59,7 @@ void add_read_entry(member::ServerSystem& system) {
     }
     auto waiting = std::make_shared<node::RpcCall>(std::move(call));
     member->read_entry(*index, [waiting](Result<std::vector<log::Entry>> entries) {
-      waiting->answer(read_reply(entries, waiting->argument(2)));
+      answer_read(*waiting, entries, waiting->argument(2));
     });
   });
 }

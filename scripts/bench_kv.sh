@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compares one rakv member with one BEAM member (ra on OTP 29): same machine, same run, same driver.
-#   usage: bench_kv.sh        needs build/release/rakv and .deps/otp29 (make build otp29)
+#   usage: bench_kv.sh        needs build/release/rakv (or RAKV_BINARY) and .deps/otp29 (make build otp29)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 erl=$PWD/.deps/otp29/bin/erl
@@ -27,7 +27,7 @@ await_ready() {
 
 .deps/otp29/bin/erlc -o "$work" erlang_tests/bench/kv_bench.erl
 "$PWD/.deps/otp29/bin/epmd" -daemon
-build/release/rakv start --sname "$rakv" --cookie "$cookie" --bootstrap kv --data-dir "$work/rakv" >"$work/rakv.out" 2>"$work/rakv.log" &
+"${RAKV_BINARY:-build/release/rakv}" start --sname "$rakv" --cookie "$cookie" --bootstrap kv --data-dir "$work/rakv" >"$work/rakv.out" 2>"$work/rakv.log" &
 rakv_pid=$!
 pids+=("$rakv_pid")
 "$erl" -sname "$beam" -setcookie "$cookie" -noinput -pa "$work" -kernel logger_level error \

@@ -71,6 +71,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Whether try_send() would queue now. If not, on_drained follows once it would.
   bool has_room();
 
+  /// During on_message: the memory in which the message lies, if it came in fragments and `part` is
+  /// a part of it; else nothing. It is the caller's alone to keep and to write to, and views into
+  /// the message live as long as it does.
+  SharedBytes take_message(std::string_view part) { return assembler_.take_assembled(part); }
+
   /// Ends it; on_closed follows with this reason. What is queued is dropped.
   void close(Error reason);
   bool closed() const { return closed_; }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <new>
 #include <string>
 #include <utility>
@@ -43,19 +44,23 @@ GrowingBuffer& GrowingBuffer::operator=(GrowingBuffer&& other) noexcept {
   return *this;
 }
 
-GrowingBuffer::~GrowingBuffer() { std::free(data_); }
+GrowingBuffer::~GrowingBuffer() { std::free(block()); }
 
 void GrowingBuffer::reserve(std::size_t capacity) {
   if (capacity <= capacity_) return;
-  void* moved = std::realloc(data_, capacity);
+  void* moved = std::realloc(block(), SharedBytes::kHeadBytes + capacity);
   if (moved == nullptr) throw std::bad_alloc();
-  data_ = static_cast<char*>(moved);
+  data_ = static_cast<char*>(moved) + SharedBytes::kHeadBytes;
   capacity_ = capacity;
 }
 
-void GrowingBuffer::append(std::string_view bytes) {
+void GrowingBuffer::append(std::string_view bytes, std::size_t expected) {
   if (bytes.empty()) return;
-  if (capacity_ - size_ < bytes.size()) reserve(std::max(2 * capacity_, size_ + bytes.size()));
+  const std::size_t needed = size_ + bytes.size();
+  if (needed > capacity_) {
+    const std::size_t doubled = 2 * capacity_;
+    reserve(std::max(needed, expected > needed ? std::min(doubled, expected) : doubled));
+  }
   std::memcpy(data_ + size_, bytes.data(), bytes.size());
   size_ += bytes.size();
 }
@@ -73,9 +78,17 @@ void GrowingBuffer::drop_front(std::size_t bytes) {
 }
 
 void GrowingBuffer::reset() {
-  std::free(data_);
+  std::free(block());
   data_ = nullptr;
   size_ = capacity_ = 0;
+}
+
+SharedBytes GrowingBuffer::release() {
+  if (data_ == nullptr) return {};
+  SharedBytes released = SharedBytes::adopt(block(), size_);
+  data_ = nullptr;
+  size_ = capacity_ = 0;
+  return released;
 }
 
 FrameAssembler::FrameAssembler(AssemblerLimits limits) : limits_(limits) {}
@@ -182,7 +195,11 @@ Result<std::optional<FrameAssembler::Event>> FrameAssembler::take_first_fragment
   }
   Sequence& sequence = sequences_[sequence_id];
   sequence.next_fragment = fragment - 1;
-  sequence.terms.append(fields.rest);
+  // All fragments but the last are of one size, so this is what it will be, or a little less.
+  sequence.expected_bytes = fragment <= limits_.max_assembled_bytes / (fields.rest.size() + 1)
+                                ? fragment * fields.rest.size()
+                                : limits_.max_assembled_bytes;
+  sequence.terms.append(fields.rest, sequence.expected_bytes);
   assembled_bytes_ += fields.rest.size();
   return std::optional<Event>{};
 }
@@ -202,7 +219,7 @@ Result<std::optional<FrameAssembler::Event>> FrameAssembler::take_later_fragment
         ErrorCode::limit_exceeded,
         "fragmented messages exceed " + std::to_string(limits_.max_assembled_bytes) + " bytes");
   }
-  sequence.terms.append(fields.rest);
+  sequence.terms.append(fields.rest, sequence.expected_bytes);
   assembled_bytes_ += fields.rest.size();
   sequence.next_fragment = fragment - 1;
   if (fragment != 1) return std::optional<Event>{};
@@ -210,6 +227,14 @@ Result<std::optional<FrameAssembler::Event>> FrameAssembler::take_later_fragment
   finished_ = std::move(sequence.terms);
   sequences_.erase(found);
   return std::optional<Event>{Message{finished_.view()}};
+}
+
+SharedBytes FrameAssembler::take_assembled(std::string_view part) {
+  const std::string_view whole = finished_.view();
+  const std::less_equal<const char*> not_behind;
+  const bool inside = !whole.empty() && not_behind(whole.data(), part.data()) &&
+                      not_behind(part.data() + part.size(), whole.data() + whole.size());
+  return inside ? finished_.release() : SharedBytes{};
 }
 
 std::size_t FrameAssembler::memory_bytes() const {

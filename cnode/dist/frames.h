@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "cnode/base/result.h"
+#include "cnode/base/shared_bytes.h"
 
 // The receiving half of a connection after the handshake, as a pure machine: bytes in, ticks and
 // whole messages out. Frames are a 4-byte length and a body: nothing (a tick), 131,68 (a message),
@@ -34,17 +35,22 @@ class GrowingBuffer {
 
   /// Makes capacity() at least `capacity`; keeps the content.
   void reserve(std::size_t capacity);
-  /// Appends; doubles the capacity when full.
-  void append(std::string_view bytes);
+  /// Appends. When full, the capacity doubles, but not beyond `expected` if that is enough (0: not
+  /// known).
+  void append(std::string_view bytes, std::size_t expected = 0);
   /// Counts `bytes` that were written behind size() as content.
   void grow_size(std::size_t bytes);
   /// Drops the first `bytes` of the content.
   void drop_front(std::size_t bytes);
   /// Gives all memory back.
   void reset();
+  /// The content as shared bytes, without a copy; the buffer is empty afterwards.
+  SharedBytes release();
 
  private:
-  char* data_ = nullptr;
+  char* block() const { return data_ == nullptr ? nullptr : data_ - SharedBytes::kHeadBytes; }
+
+  char* data_ = nullptr;  ///< behind room for the head of SharedBytes
   std::size_t size_ = 0;
   std::size_t capacity_ = 0;
 };
@@ -86,6 +92,11 @@ class FrameAssembler {
   /// `limit_exceeded`) are final.
   Result<std::optional<Event>> next();
 
+  /// The memory of the message that next() gave last, if that was put together from fragments and
+  /// `part` lies in it; else nothing. The caller is its only owner and may write to it. The
+  /// message's view points into it and lives as long as it does.
+  SharedBytes take_assembled(std::string_view part);
+
   /// All bytes ever committed: for liveness, which counts bytes and not frames.
   std::uint64_t bytes_received() const { return bytes_received_; }
   /// Bytes held for messages that are not complete.
@@ -97,6 +108,7 @@ class FrameAssembler {
  private:
   struct Sequence {
     std::uint64_t next_fragment = 0;
+    std::size_t expected_bytes = 0;  ///< what `terms` will grow to, about
     GrowingBuffer terms;
   };
 

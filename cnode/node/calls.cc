@@ -73,19 +73,18 @@ void Node::Impl::apply(std::string_view node, std::string_view module, std::stri
   start_timer(number, timeout);
 
   if (is_own(node)) {
-    apply_locally(options_.name, module, function, arguments,
-                  [this, number, alive = alive_](RpcOutcome outcome, std::string_view term,
-                                                 std::string_view) {
-                    if (!*alive) return;
-                    boost::asio::post(
-                        io_, [this, number, outcome, term = std::string(term), alive] {
-                          if (!*alive) return;
-                          auto found = calls_.extract(number);
-                          if (found.empty()) return;
-                          finish_apply(std::move(found.mapped()),
-                                       static_cast<ApplyResult::Status>(outcome), term);
-                        });
-                  });
+    apply_locally(
+        options_.name, module, function, arguments,
+        [this, number, alive = alive_](RpcOutcome outcome, const RpcTerm& term, std::string_view) {
+          if (!*alive) return;
+          boost::asio::post(io_, [this, number, outcome, term = term.flat(), alive] {
+            if (!*alive) return;
+            auto found = calls_.extract(number);
+            if (found.empty()) return;
+            finish_apply(std::move(found.mapped()), static_cast<ApplyResult::Status>(outcome),
+                         term);
+          });
+        });
     return;
   }
   const etf::Reference result_reference = make_reference();

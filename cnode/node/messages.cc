@@ -14,12 +14,6 @@ std::string flatten(const dist::OutMessage& message) {
   return whole;
 }
 
-std::string rendered(PayloadWriter payload) {
-  dist::OutMessage message;
-  payload(message);
-  return flatten(message);
-}
-
 Delivery delivery_of(dist::Outbox::Admission admission) {
   switch (admission) {
     case dist::Outbox::Admission::queued:
@@ -33,6 +27,12 @@ Delivery delivery_of(dist::Outbox::Admission admission) {
 }
 
 }  // namespace
+
+std::string rendered(PayloadWriter payload) {
+  dist::OutMessage message;
+  payload(message);
+  return flatten(message);
+}
 
 Delivery Node::Impl::transmit(dist::Connection& connection, const etf::PidView& from,
                               dist::OutMessage message, bool may_block) {

@@ -84,6 +84,10 @@ etf::Pid Node::Impl::spawn(Process* process) {
 }
 
 void Node::Impl::terminate(std::uint64_t entity, std::string_view reason) {
+  terminate_with(entity, [reason](dist::OutMessage& out) { out.text.append(reason); });
+}
+
+void Node::Impl::terminate_with(std::uint64_t entity, PayloadWriter reason) {
   const auto found = entities_.find(entity);
   if (found == entities_.end()) return;
   const Entity ended = std::move(found->second);
@@ -92,7 +96,7 @@ void Node::Impl::terminate(std::uint64_t entity, std::string_view reason) {
 
   const etf::Pid pid = pid_of(entity);
   const auto with_reason = [&](dist::OutMessage message) {
-    etf::Writer(message.text).raw(reason);
+    reason(message);
     return message;
   };
   for (const etf::Pid& linked : ended.links) {
@@ -108,7 +112,7 @@ void Node::Impl::terminate(std::uint64_t entity, std::string_view reason) {
                                         ? dist::PidOrName{std::string_view(*watch->second.name)}
                                         : dist::PidOrName{pid.view()};
     if (is_own(watch->second.watcher.node)) {
-      const std::string own_reason(reason);
+      const std::string own_reason = rendered(reason);
       boost::asio::post(io_, [this, reference = watch->first, own_reason, alive = alive_] {
         if (*alive) fire_own_monitor(reference, own_reason);
       });
@@ -277,6 +281,9 @@ Delivery Node::cast(const etf::PidView& from, std::string_view node, std::string
         payload(out);
       },
       may_block);
+}
+SharedBytes Node::take_message(std::string_view part) {
+  return impl_->receiving_ == nullptr ? SharedBytes{} : impl_->receiving_->take_message(part);
 }
 Delivery Node::reply(const etf::PidView& from, std::string_view caller, PayloadWriter payload) {
   return impl_->reply(from, caller, payload);

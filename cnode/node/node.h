@@ -144,6 +144,11 @@ class Node {
   /// Sends to a registered name on `node` (this one included). Never connects.
   Delivery send_to_name(const etf::PidView& from, std::string_view node, std::string_view name,
                         PayloadWriter payload, bool may_block = true);
+  /// During Process::on_message: the memory in which the message lies, if it is a large one from
+  /// another node and `part` is a part of it; else nothing. It is the caller's alone to keep and to
+  /// write to, and views into the message live as long as it does. So a large value is not copied
+  /// on its way into the log.
+  SharedBytes take_message(std::string_view part);
   /// `{'$gen_cast', Payload}` to a registered name.
   Delivery cast(const etf::PidView& from, std::string_view node, std::string_view name,
                 PayloadWriter payload, bool may_block = true);

@@ -35,6 +35,9 @@ struct ReferenceEqual {
   }
 };
 
+/// What `payload` writes, as one string.
+std::string rendered(PayloadWriter payload);
+
 class Node::Impl : private Process {
  public:
   Impl(boost::asio::io_context& io, NodeOptions options);
@@ -45,6 +48,7 @@ class Node::Impl : private Process {
   void stop(std::chrono::milliseconds patience, std::function<void()> done);
   etf::Pid spawn(Process* process);
   void terminate(std::uint64_t entity, std::string_view reason);
+  void terminate_with(std::uint64_t entity, PayloadWriter reason);
   std::uint64_t entity_of(const etf::PidView& pid) const;  ///< 0 when not of this incarnation
   etf::Pid pid_of(std::uint64_t entity) const;
   etf::Reference make_reference();
@@ -64,6 +68,7 @@ class Node::Impl : private Process {
   void signal(std::string_view node, const etf::PidView& from, dist::OutMessage message);
 
   // signals.cc
+  dist::Connection* receiving_ = nullptr;  ///< whose message a process is handling
   void on_connection_message(const std::shared_ptr<dist::Connection>& connection,
                              const dist::ControlMessage& control, std::string_view payload);
   void handle(dist::Connection& peer, const dist::MessageSignal& signal, std::string_view payload);

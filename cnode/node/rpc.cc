@@ -32,12 +32,12 @@ RpcCall::~RpcCall() {
   if (state_) exit(etf::Writer().atom("killed").view());
 }
 
-void RpcCall::finish(RpcOutcome outcome, std::string_view term) {
+void RpcCall::finish(RpcOutcome outcome, const RpcTerm& term) {
   const std::unique_ptr<State> state = std::move(state_);
   if (state && state->answer) state->answer(outcome, term, etf::Writer().nil().view());
 }
 
-void RpcCall::answer(std::string_view value) { finish(RpcOutcome::returned, value); }
+void RpcCall::answer(const RpcTerm& value) { finish(RpcOutcome::returned, value); }
 void RpcCall::raise(std::string_view reason) { finish(RpcOutcome::raised, reason); }
 void RpcCall::raise_badarg() { raise(etf::Writer().atom("badarg").view()); }
 void RpcCall::throw_term(std::string_view term) { finish(RpcOutcome::thrown, term); }

@@ -8,6 +8,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "cnode/base/shared_bytes.h"
+
 // Remote function calls that this node answers (erpc, rpc, spawn): an allow-list of functions.
 // Everything that is not in it is answered with the `undef` error that a BEAM node gives
 // (erlang-dist section 5.4).
@@ -17,11 +19,32 @@ namespace rakv::node {
 /// How an applied function ended, in erpc's four classes.
 enum class RpcOutcome { returned, thrown, exited, raised };
 
+/// An encoded term whose last bytes may be a range of shared ones, so that a large value is
+/// answered without a copy. The views live during the call they are given to; `owner` keeps
+/// `shared` alive.
+struct RpcTerm {
+  std::string_view head;
+  SharedBytes owner;
+  std::string_view shared;
+
+  RpcTerm(std::string_view whole) : head(whole) {}    // NOLINT(google-explicit-constructor)
+  RpcTerm(const std::string& whole) : head(whole) {}  // NOLINT(google-explicit-constructor)
+  RpcTerm(std::string_view begins, SharedBytes owner_of_rest, std::string_view rest)
+      : head(begins), owner(std::move(owner_of_rest)), shared(rest) {}
+
+  /// The term in one piece.
+  std::string flat() const {
+    std::string whole;
+    whole.reserve(head.size() + shared.size());
+    return whole.append(head).append(shared);
+  }
+};
+
 /// One remote call that must be answered exactly once, now or later. Dropping it unanswered answers
 /// with the exit reason `killed`, so that no caller waits for ever.
 class RpcCall {
  public:
-  using Answer = std::function<void(RpcOutcome, std::string_view term, std::string_view stack)>;
+  using Answer = std::function<void(RpcOutcome, const RpcTerm& term, std::string_view stack)>;
 
   /// Takes the encoded list of arguments apart. Nothing (and no answer) when it is not a proper
   /// list of terms.
@@ -41,7 +64,7 @@ class RpcCall {
   std::string_view argument(std::size_t position) const { return state_->arguments[position]; }
 
   /// The function returned this (encoded) value.
-  void answer(std::string_view value);
+  void answer(const RpcTerm& value);
   /// The function raised error:Reason; stack is empty.
   void raise(std::string_view reason);
   /// erlang:error(badarg).
@@ -61,7 +84,7 @@ class RpcCall {
     Answer answer;
   };
   explicit RpcCall(std::unique_ptr<State> state);
-  void finish(RpcOutcome outcome, std::string_view term);
+  void finish(RpcOutcome outcome, const RpcTerm& term);
 
   std::unique_ptr<State> state_;
 };

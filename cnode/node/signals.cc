@@ -56,8 +56,10 @@ void Node::Impl::handle(dist::Connection& peer, const dist::MessageSignal& signa
     entity = entity_of(*pid);
   }  // we give out no aliases: a message for one is for nobody
   const auto found = entities_.find(entity);
-  if (found != entities_.end() && found->second.process != nullptr)
-    found->second.process->on_message(payload);
+  if (found == entities_.end() || found->second.process == nullptr) return;
+  receiving_ = &peer;
+  found->second.process->on_message(payload);
+  receiving_ = nullptr;
 }
 
 void Node::Impl::handle(dist::Connection& peer, const dist::LinkSignal& signal) {
@@ -181,20 +183,20 @@ void Node::Impl::handle(dist::Connection& peer, const dist::SpawnRequestSignal& 
 namespace {
 
 /// What a process says when it ends with this outcome, outside erpc: the reason of its exit.
-std::string exit_reason(RpcOutcome outcome, std::string_view term, std::string_view stack) {
+std::string exit_reason(RpcOutcome outcome, const RpcTerm& term, std::string_view stack) {
   etf::Writer reason;
   switch (outcome) {
     case RpcOutcome::returned:
       reason.atom("normal");
       break;
     case RpcOutcome::exited:
-      reason.raw(term);
+      reason.raw(term.flat());
       break;
     case RpcOutcome::thrown:
-      reason.tuple(2).tuple(2).atom("nocatch").raw(term).raw(stack);
+      reason.tuple(2).tuple(2).atom("nocatch").raw(term.flat()).raw(stack);
       break;
     case RpcOutcome::raised:
-      reason.tuple(2).raw(term).raw(stack);
+      reason.tuple(2).raw(term.flat()).raw(stack);
       break;
   }
   return reason.take();
@@ -220,7 +222,7 @@ void Node::Impl::run_spawned(std::uint64_t worker, const std::string& caller_nod
                              std::string_view module, std::string_view function,
                              std::string_view arguments) {
   apply_locally(caller_node, module, function, arguments,
-                [this, worker, alive = alive_](RpcOutcome outcome, std::string_view term,
+                [this, worker, alive = alive_](RpcOutcome outcome, const RpcTerm& term,
                                                std::string_view stack) {
                   if (!*alive) return;
                   const auto found = entities_.find(worker);
@@ -254,25 +256,28 @@ void Node::Impl::run_erpc(std::uint64_t worker, const std::string& caller_node,
       function.kind() == etf::TermKind::atom ? *function.atom() : std::string_view{};
   apply_locally(caller_node, module_name, function_name, (*elements)[3],
                 [this, worker, result_reference, alive = alive_](
-                    RpcOutcome outcome, std::string_view term, std::string_view stack) {
+                    RpcOutcome outcome, const RpcTerm& term, std::string_view stack) {
                   if (!*alive) return;
                   const auto found = entities_.find(worker);
                   if (found == entities_.end()) return;
-                  etf::Writer reason;
-                  reason.tuple(outcome == RpcOutcome::raised ? 4 : 3)
-                      .raw(result_reference)
-                      .atom(class_name(outcome))
-                      .raw(term);
-                  if (outcome == RpcOutcome::raised) reason.raw(stack);
+                  const auto write_reason = [&](dist::OutMessage& out) {
+                    etf::Writer(out.text)
+                        .tuple(outcome == RpcOutcome::raised ? 4 : 3)
+                        .raw(result_reference)
+                        .atom(class_name(outcome))
+                        .raw(term.head);
+                    out.share(term.owner, term.shared);
+                    if (outcome == RpcOutcome::raised) etf::Writer(out.text).raw(stack);
+                  };
                   const Entity& ended = found->second;
                   if (ended.spawned_with_monitor) {
                     const etf::Pid pid = pid_of(worker);
                     dist::OutMessage message = dist::encode_monitor_exit(
                         pid.view(), *ended.spawned_by, *ended.spawn_reference);
-                    message.text.append(reason.view());
+                    write_reason(message);
                     signal(ended.spawned_by->node, pid, std::move(message));
                   }
-                  terminate(worker, reason.view());
+                  terminate_with(worker, write_reason);
                 });
 }
 

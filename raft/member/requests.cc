@@ -248,16 +248,18 @@ void Member::submit_command(std::string_view from, std::string_view request, boo
     return step(raft::event::LeaderRequest{pending_.add(from, request)});
   }
 
-  const std::int64_t now = services_.system_time_ms();
-  if (command.kind == raft::event::CommandKind::user) {
-    command.payload = wire::encode_user(now, from, parsed->data, parsed->mode);
-  } else if (command.kind == raft::event::CommandKind::delete_cluster) {
-    command.payload = wire::encode_cluster_delete(now, from, parsed->mode);
-  }
   // The request itself is needed again only where the core's answer may be about it.
   const bool keep_request = command.kind != raft::event::CommandKind::user;
   if (!from.empty() || keep_request) {
     command.token = pending_.add(from, keep_request ? request : std::string_view{});
+  }
+  const std::int64_t now = services_.system_time_ms();
+  if (command.kind == raft::event::CommandKind::user) {
+    // A large message becomes the entry where it lies; `from` and `request` are gone then.
+    command.payload = wire::encode_user_within(services_.node.take_message(parsed->data), now, from,
+                                               parsed->data, parsed->mode);
+  } else if (command.kind == raft::event::CommandKind::delete_cluster) {
+    command.payload = wire::encode_cluster_delete(now, from, parsed->mode);
   }
   batch_.push_back(std::move(command));
   if (command.kind != raft::event::CommandKind::user || batch_.size() >= kBatchMax)

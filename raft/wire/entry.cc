@@ -53,6 +53,37 @@ struct SmallInteger {
   std::string_view view() const { return {bytes, size}; }
 };
 
+/// What stands before the data of a user command.
+class UserHead {
+ public:
+  UserHead(std::int64_t ts_ms, std::string_view from) : ts_(ts_ms), from_(from) {}
+
+  std::size_t size() const {
+    const std::size_t from_size = from_.empty() ? 0 : kFromKey.size() + from_.size();
+    return kUserHead.size() + 1 + from_size + kTsKey.size() + ts_.size;
+  }
+  /// Gives the end of what it wrote.
+  char* write(char* to) const {
+    const auto put = [&to](std::string_view bytes) {
+      std::memcpy(to, bytes.data(), bytes.size());
+      to += bytes.size();
+    };
+    put(kUserHead);
+    *to++ = from_.empty() ? 1 : 2;
+    if (!from_.empty()) {
+      put(kFromKey);
+      put(from_);
+    }
+    put(kTsKey);
+    put(ts_.view());
+    return to;
+  }
+
+ private:
+  SmallInteger ts_;
+  std::string_view from_;
+};
+
 void write_meta(etf::Writer& writer, std::int64_t ts_ms, std::string_view from) {
   writer.map(from.empty() ? 1 : 2);
   if (!from.empty()) writer.atom("from").raw(from);
@@ -130,26 +161,29 @@ bool parse_elements(etf::Cursor& cursor, std::uint32_t arity, EntryView& view) {
 
 SharedBytes encode_user(std::int64_t ts_ms, std::string_view from, std::string_view data,
                         std::string_view mode) {
-  const SmallInteger ts(ts_ms);
-  const std::size_t from_size = from.empty() ? 0 : kFromKey.size() + from.size();
-  SharedBytes payload = SharedBytes::uninitialized(
-      kUserHead.size() + 1 + from_size + kTsKey.size() + ts.size + data.size() + mode.size());
-  char* end = payload.mutable_data();
-  const auto put = [&end](std::string_view bytes) {
-    std::memcpy(end, bytes.data(), bytes.size());
-    end += bytes.size();
-  };
-  put(kUserHead);
-  *end++ = from.empty() ? 1 : 2;
-  if (!from.empty()) {
-    put(kFromKey);
-    put(from);
-  }
-  put(kTsKey);
-  put(ts.view());
-  put(data);
-  put(mode);
+  const UserHead head(ts_ms, from);
+  SharedBytes payload = SharedBytes::uninitialized(head.size() + data.size() + mode.size());
+  char* end = head.write(payload.mutable_data());
+  std::memcpy(end, data.data(), data.size());
+  std::memcpy(end + data.size(), mode.data(), mode.size());
   return payload;
+}
+
+SharedBytes encode_user_within(SharedBytes message, std::int64_t ts_ms, std::string_view from,
+                               std::string_view data, std::string_view mode) {
+  const std::string kept_from(from);  // it stands where the head is going to be
+  const UserHead head(ts_ms, kept_from);
+  const std::string_view whole = message.view();
+  const auto begin = reinterpret_cast<std::uintptr_t>(whole.data());
+  const auto data_at = reinterpret_cast<std::uintptr_t>(data.data());
+  const bool inside = !whole.empty() && data_at >= begin && data_at <= begin + whole.size() &&
+                      data.size() + mode.size() <= begin + whole.size() - data_at;
+  if (!inside || mode.data() != data.data() + data.size() || data_at - begin < head.size()) {
+    return encode_user(ts_ms, kept_from, data, mode);
+  }
+  message.narrow(data_at - begin - head.size(), head.size() + data.size() + mode.size());
+  head.write(message.mutable_data());
+  return message;
 }
 
 SharedBytes encode_noop(std::int64_t ts_ms, raft::MachineVersion version) {

@@ -21,6 +21,14 @@ namespace rakv::wire {
 SharedBytes encode_user(std::int64_t ts_ms, std::string_view from, std::string_view data,
                         std::string_view mode);
 
+/// The same without a copy of `data`: the entry is made inside `message`, the memory in which the
+/// client's message lies, by writing the head of the entry right in front of `data`. What stands
+/// before `data` in the message is lost, `from` included. Copies after all if `message` is empty,
+/// `data` and `mode` do not lie side by side in it, or there is no room in front of them (a
+/// client's message always has it).
+SharedBytes encode_user_within(SharedBytes message, std::int64_t ts_ms, std::string_view from,
+                               std::string_view data, std::string_view mode);
+
 /// `{noop, #{ts => TsMs}, Version}`.
 SharedBytes encode_noop(std::int64_t ts_ms, raft::MachineVersion version);
 

@@ -66,6 +66,49 @@ TEST(FrameAssemblerTest, TicksAndMessages) {
   EXPECT_EQ(got.events, (std::vector<std::string>{"tick", "one", "tick", "", "two"}));
 }
 
+TEST(FrameAssemblerTest, AnAssembledMessageCanBeKept) {
+  FrameAssembler assembler;
+  assembler.feed(fragment(true, 7, 2, "abc") + fragment(false, 7, 1, "def") + whole("small"));
+  auto event = assembler.next();
+  ASSERT_TRUE(event && *event);
+  const std::string_view terms = std::get<FrameAssembler::Message>(**event).terms;
+  const std::string elsewhere = "abcdef";
+  EXPECT_TRUE(assembler.take_assembled(elsewhere).empty());
+  SharedBytes kept = assembler.take_assembled(terms.substr(2));
+  EXPECT_EQ(kept.view(), "abcdef");
+  EXPECT_EQ(kept.view().data(), terms.data()) << "it must not be a copy";
+  EXPECT_TRUE(assembler.take_assembled(terms).empty()) << "it is given once";
+
+  event = assembler.next();
+  ASSERT_TRUE(event && *event);
+  const std::string_view small = std::get<FrameAssembler::Message>(**event).terms;
+  EXPECT_EQ(small, "small");
+  EXPECT_TRUE(assembler.take_assembled(small).empty()) << "it lies among others";
+  EXPECT_EQ(kept.view(), "abcdef");
+  EXPECT_EQ(assembler.memory_bytes(), 256u * 1024);
+
+  kept.narrow(1, 4);
+  kept.mutable_data()[0] = 'X';
+  const SharedBytes copy = kept;
+  EXPECT_EQ(copy.view(), "Xcde");
+}
+
+TEST(FrameAssemblerTest, AssemblingReservesNoMoreThanTheFragmentsSay) {
+  const std::string part(64 * 1024, 'x');
+  FrameAssembler assembler;
+  for (std::uint64_t left = 40; left > 1; --left) {
+    assembler.feed(fragment(left == 40, 7, left, part));
+    ASSERT_FALSE(*assembler.next());
+  }
+  // 39 of 40 have come: not the 64 that doubling would make room for.
+  EXPECT_LE(assembler.memory_bytes(), 40 * part.size() + 512 * 1024);
+  // A peer that announces the impossible gets memory for what it sends.
+  assembler.feed(fragment(true, 8, std::uint64_t{1} << 63, part));
+  assembler.feed(fragment(false, 8, (std::uint64_t{1} << 63) - 1, part));
+  ASSERT_FALSE(*assembler.next());
+  EXPECT_LE(assembler.memory_bytes(), 43 * part.size() + 512 * 1024);
+}
+
 TEST(FrameAssemblerTest, EverySplitGivesTheSame) {
   const std::string bytes = whole("first") + std::string(4, '\0') + fragment(true, 7, 3, "ab") +
                             whole("between") + fragment(false, 7, 2, "cd") +

@@ -18,9 +18,9 @@ struct Answers {
   std::vector<std::pair<RpcOutcome, std::string>> given;
 
   RpcCall::Answer recorder() {
-    return [this](RpcOutcome outcome, std::string_view term, std::string_view stack) {
+    return [this](RpcOutcome outcome, const RpcTerm& term, std::string_view stack) {
       EXPECT_EQ(stack, Writer().nil().view());
-      given.emplace_back(outcome, term);
+      given.emplace_back(outcome, term.flat());
     };
   }
 };
@@ -103,6 +103,12 @@ TEST(RpcCallTest, AnsweredOnce) {
   }
   ASSERT_EQ(answers.given.size(), 1u);
   EXPECT_EQ(answers.given[0], std::pair(RpcOutcome::returned, Writer().atom("yes").take()));
+  // In two parts, the second one shared.
+  const SharedBytes shared = SharedBytes::copy_of("...value...");
+  std::optional<RpcCall> second = make_call(answers);
+  ASSERT_TRUE(second.has_value());
+  second->answer({"head,", shared, shared.view().substr(3, 5)});
+  EXPECT_EQ(answers.given.back(), std::pair(RpcOutcome::returned, std::string("head,value")));
 }
 
 TEST(RpcCallTest, EachOutcome) {

@@ -57,6 +57,42 @@ TEST(Encode, EveryCommandAsTheBeamHasIt) {
   });
 }
 
+TEST(Encode, ALargeMessageBecomesTheEntry) {
+  const std::string from = term("{a, [b]}");
+  const std::string data = term("{put, <<\"k\">>, v, #{hash => 7}}");
+  const std::string mode = term("await_consensus");
+  const std::string wanted(encode_user(kNow, from, data, mode).view());
+  // As a client's call has it.
+  const std::string head = term("{'$gen_call', x, {command, normal, {'$usr', y, z}}}");
+  const std::string bytes = head.substr(0, 13) + from + head.substr(13) + data + mode;
+  const auto within = [&](std::size_t skipped, std::string_view behind) {
+    const SharedBytes message = SharedBytes::copy_of(bytes.substr(skipped) + std::string(behind));
+    const std::size_t data_at = message.size() - behind.size() - mode.size() - data.size();
+    const std::string_view view = message.view();
+    SharedBytes owned = SharedBytes::copy_of(view);
+    const std::string_view own = owned.view();
+    const SharedBytes made = encode_user_within(std::move(owned), kNow, own.substr(13, from.size()),
+                                                own.substr(data_at, data.size()),
+                                                own.substr(data_at + data.size(), mode.size()));
+    return std::pair(std::string(made.view()), made.view().data() >= own.data() &&
+                                                   made.view().data() < own.data() + own.size());
+  };
+  EXPECT_EQ(within(0, ""), std::pair(wanted, true));
+  EXPECT_EQ(within(0, "what stands behind it"), std::pair(wanted, true));
+
+  // Not in the message, or nothing to be in: a copy.
+  SharedBytes other = SharedBytes::copy_of(bytes);
+  EXPECT_EQ(encode_user_within(std::move(other), kNow, from, data, mode).view(), wanted);
+  EXPECT_EQ(encode_user_within({}, kNow, from, data, mode).view(), wanted);
+  // No room in front.
+  const SharedBytes tight = SharedBytes::copy_of(data + mode);
+  const std::string_view view = tight.view();
+  EXPECT_EQ(
+      encode_user_within(tight, kNow, from, view.substr(0, data.size()), view.substr(data.size()))
+          .view(),
+      wanted);
+}
+
 TEST(Encode, TimesOfEverySize) {
   std::vector<test::SameTerm> claims;
   for (const std::int64_t ts :
