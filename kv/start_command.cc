@@ -11,8 +11,10 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <thread>
 
 #include "cnode/dist/cookie.h"
+#include "cnode/dist/turn.h"
 #include "cnode/node/node.h"
 #include "kv/read_entry.h"
 #include "kv/replicated_machine.h"
@@ -26,14 +28,28 @@ namespace {
 
 constexpr std::chrono::milliseconds kStopPatience{2000};
 
-/// The log's way back to the owner thread.
+/// The log's way back to the owner thread: each job is a turn of its own. What the owner itself
+/// posts in a turn is done at its end, unless that would overtake something posted before.
 class IoExecutor : public log::Executor {
  public:
-  explicit IoExecutor(boost::asio::io_context& io) : io_(io) {}
-  void post(std::function<void()> job) override { boost::asio::post(io_, std::move(job)); }
+  explicit IoExecutor(boost::asio::io_context& io) : io_(io), turn_(dist::Turn::of(io)) {}
+
+  void post(std::function<void()> job) override {
+    const bool by_owner = std::this_thread::get_id() == owner_;
+    if (by_owner && turn_.open() && under_way_ == 0) return turn_.at_end(std::move(job));
+    if (by_owner) ++under_way_;
+    boost::asio::post(io_, [this, by_owner, job = std::move(job)] {
+      const dist::Turn::Scope turn(turn_);
+      if (by_owner) --under_way_;
+      job();
+    });
+  }
 
  private:
   boost::asio::io_context& io_;
+  dist::Turn& turn_;
+  const std::thread::id owner_ = std::this_thread::get_id();
+  std::size_t under_way_ = 0;  ///< of the owner's own jobs, in the io_context
 };
 
 /// The node with everything in it, from the first file to the last reply.

@@ -1,5 +1,6 @@
 #include "cnode/dist/connection.h"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <utility>
 
@@ -27,6 +28,7 @@ Connection::Connection(asio::io_context& io, std::unique_ptr<Transport> transpor
       on_gone_(std::move(on_gone)),
       assembler_(options.receive),
       outbox_(options.send),
+      turn_(Turn::of(io)),
       tick_timer_(io) {
   assembler_.feed(leftover);
 }
@@ -119,6 +121,7 @@ void Connection::post_input() {
 /// Handles what has been read, in turns: timers, writes and other connections come between two of
 /// them.
 void Connection::handle_input() {
+  const Turn::Scope turn(turn_);
   for (std::size_t handled = 0; handled < options_.turn_messages; ++handled) {
     if (closed_) return;
     const Result<std::optional<FrameAssembler::Event>> event = assembler_.next();
@@ -142,32 +145,57 @@ bool Connection::handle_event(const FrameAssembler::Event& event) {
   return true;
 }
 
-/// Writes at the end of the present turn of the io_context, so that messages sent in one go leave
-/// in one write.
+/// Writes at the end of the present turn, so that messages sent in one go leave in one write.
 void Connection::schedule_flush() {
   if (writing_ || std::exchange(flush_scheduled_, true)) return;
-  asio::post(io_, [self = shared_from_this()] {
-    self->flush_scheduled_ = false;
-    if (!self->writing_) self->write_batch();
-  });
+  turn_.after_work([self = shared_from_this()] { self->flush(); });
+}
+
+/// Writes in a later turn: others come first.
+void Connection::post_flush() {
+  if (writing_ || std::exchange(flush_scheduled_, true)) return;
+  asio::post(io_, [self = shared_from_this()] { self->flush(); });
+}
+
+void Connection::flush() {
+  flush_scheduled_ = false;
+  if (!writing_) write_batch();
 }
 
 void Connection::write_batch() {
   if (closed_) return;
   const std::vector<std::string_view>& batch = outbox_.next_batch();
   if (batch.empty()) return;
+  // Mostly the kernel takes everything at once, and nobody has to be woken to hear of it.
+  std::size_t written = transport_->write_now(batch);
+  unwritten_.clear();
+  for (const std::string_view bytes : batch) {
+    const std::size_t done = std::min(written, bytes.size());
+    written -= done;
+    if (done < bytes.size()) unwritten_.push_back(bytes.substr(done));
+  }
+  if (unwritten_.empty()) {
+    batch_written();
+    if (!outbox_.empty()) post_flush();
+    return;
+  }
   writing_ = true;
-  transport_->write_all(batch, [self = shared_from_this()](Result<std::size_t> count) {
+  transport_->write_all(unwritten_, [self = shared_from_this()](Result<std::size_t> count) {
     self->writing_ = false;
     if (self->closed_) return;
     if (!count) return self->close(count.error());
-    self->outbox_.written();
+    const Turn::Scope turn(self->turn_);
+    self->batch_written();
     self->write_batch();
-    if (self->refused_ && !self->outbox_.would_block()) {
-      self->refused_ = false;
-      if (self->handlers_.on_drained) self->handlers_.on_drained();
-    }
   });
+}
+
+void Connection::batch_written() {
+  outbox_.written();
+  if (refused_ && !outbox_.would_block()) {
+    refused_ = false;
+    if (handlers_.on_drained) handlers_.on_drained();
+  }
 }
 
 void Connection::arm_tick_timer() {

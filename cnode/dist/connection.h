@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cnode/base/result.h"
 #include "cnode/dist/control.h"
@@ -16,6 +17,7 @@
 #include "cnode/dist/handshake.h"
 #include "cnode/dist/outbox.h"
 #include "cnode/dist/transport.h"
+#include "cnode/dist/turn.h"
 
 // One live connection to a peer, after the handshake.
 
@@ -91,7 +93,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool handle_event(const FrameAssembler::Event& event);
   void report_closed();
   void schedule_flush();
+  void post_flush();
+  void flush();
   void write_batch();
+  void batch_written();
   void arm_tick_timer();
   void check_liveness();
   Outbox::Admission after_send(Outbox::Admission admission);
@@ -104,6 +109,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Handlers handlers_;
   FrameAssembler assembler_;
   Outbox outbox_;
+  std::vector<std::string_view> unwritten_;  ///< of the batch under way
+  Turn& turn_;
   boost::asio::steady_timer tick_timer_;
   std::uint64_t received_at_check_ = 0;
   std::uint64_t written_at_check_ = 0;

@@ -415,7 +415,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   std::map<std::string, Dialling> diallings;
   std::map<std::uint64_t, Inbound> inbound;  ///< oldest first
   std::uint64_t next_inbound_key = 1;
-  std::map<std::string, std::shared_ptr<Connection>> connections;
+  std::map<std::string, std::shared_ptr<Connection>, std::less<>> connections;
   bool stopped = false;
 };
 
@@ -438,7 +438,7 @@ void Endpoint::dial(const std::string& peer, std::function<void(Result<void>)> d
   impl_->dial(peer, std::move(done));
 }
 
-std::shared_ptr<Connection> Endpoint::connection(const std::string& peer) const {
+std::shared_ptr<Connection> Endpoint::connection(std::string_view peer) const {
   const auto found = impl_->connections.find(peer);
   return found == impl_->connections.end() ? nullptr : found->second;
 }

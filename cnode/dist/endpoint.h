@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cnode/base/result.h"
@@ -73,7 +74,7 @@ class Endpoint {
   void dial(const std::string& peer, std::function<void(Result<void>)> done);
 
   /// The connection to `peer` that is up, or null.
-  std::shared_ptr<Connection> connection(const std::string& peer) const;
+  std::shared_ptr<Connection> connection(std::string_view peer) const;
   /// Peers whose connection is up.
   std::vector<std::string> connected_peers() const;
   /// Closes the connection to `peer`, if any.

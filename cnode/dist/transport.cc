@@ -29,6 +29,7 @@ class TcpTransport final : public Transport {
   explicit TcpTransport(tcp::socket socket) : socket_(std::move(socket)) {
     error_code ignored;
     socket_.set_option(tcp::no_delay(true), ignored);
+    socket_.non_blocking(true, ignored);
     const tcp::endpoint remote = socket_.remote_endpoint(ignored);
     remote_ = remote.address().to_string() + ":" + std::to_string(remote.port());
   }
@@ -40,12 +41,25 @@ class TcpTransport final : public Transport {
                             });
   }
 
+  std::size_t write_now(const std::vector<std::string_view>& buffers) override {
+    std::size_t written = 0;
+    BufferRange rest = take(buffers);
+    while (rest.first != rest.last) {
+      error_code error;
+      std::size_t count = socket_.write_some(rest, error);
+      if (error) break;
+      written += count;
+      while (rest.first != rest.last && count >= rest.first->size())
+        count -= (rest.first++)->size();
+      if (count > 0) break;  // the kernel took a part of this one: its buffer is full
+    }
+    return written;
+  }
+
   void write_all(const std::vector<std::string_view>& buffers,
                  std::function<void(Result<std::size_t>)> done) override {
-    buffers_.clear();
-    for (const std::string_view bytes : buffers) buffers_.emplace_back(bytes.data(), bytes.size());
     asio::async_write(
-        socket_, BufferRange{buffers_.data(), buffers_.data() + buffers_.size()},
+        socket_, take(buffers),
         [](error_code error, std::size_t) { return error ? 0 : kWriteBytes; },
         [done = std::move(done)](error_code error, std::size_t count) {
           done(outcome(error, count));
@@ -60,6 +74,12 @@ class TcpTransport final : public Transport {
   std::string remote_address() const override { return remote_; }
 
  private:
+  BufferRange take(const std::vector<std::string_view>& buffers) {
+    buffers_.clear();
+    for (const std::string_view bytes : buffers) buffers_.emplace_back(bytes.data(), bytes.size());
+    return {buffers_.data(), buffers_.data() + buffers_.size()};
+  }
+
   static Result<std::size_t> outcome(error_code error, std::size_t count) {
     if (!error) return count;
     if (error == asio::error::eof || error == asio::error::connection_reset ||

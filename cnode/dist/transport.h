@@ -25,6 +25,12 @@ class Transport {
   /// Reads at least one byte into `room` (which must stay valid); gives the count, or `unavailable`
   /// when the peer closed, or `io`.
   virtual void read_some(std::span<char> room, std::function<void(Result<std::size_t>)> done) = 0;
+  /// Writes of `buffers`, in order, what goes without waiting, and gives the number of bytes. No
+  /// error: the write_all() of the rest meets it again. Not while a write is outstanding.
+  virtual std::size_t write_now(const std::vector<std::string_view>& buffers) {
+    static_cast<void>(buffers);
+    return 0;
+  }
   /// Writes all `buffers` (which must stay valid) in order.
   virtual void write_all(const std::vector<std::string_view>& buffers,
                          std::function<void(Result<std::size_t>)> done) = 0;

@@ -5,7 +5,7 @@
 namespace rakv::node {
 
 std::shared_ptr<dist::Connection> Node::Impl::connection(std::string_view node) const {
-  return endpoint_->connection(std::string(node));
+  return endpoint_->connection(node);
 }
 
 void Node::Impl::on_up(std::shared_ptr<dist::Connection> made) {

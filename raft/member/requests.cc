@@ -2,6 +2,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "cnode/dist/turn.h"
 #include "cnode/etf/text.h"
 #include "cnode/node/gen.h"
 #include "raft/member/member.h"
@@ -266,7 +267,7 @@ void Member::submit_command(std::string_view from, std::string_view request, boo
     return flush_commands();
   if (!batch_scheduled_) {
     batch_scheduled_ = true;
-    boost::asio::post(services_.io, [this, alive = alive_] {
+    dist::Turn::of(services_.io).at_end([this, alive = alive_] {
       if (*alive) flush_commands();
     });
   }
