@@ -15,11 +15,13 @@ namespace rakv::member {
 class PendingCalls {
  public:
   struct Call {
-    std::string from;     ///< encoded `{Pid, Tag}`; empty for casts
-    std::string request;  ///< the request without its leader_call wrapper
+    std::string from;                   ///< encoded `{Pid, Tag}`; empty for casts
+    std::string request;                ///< the request without its leader_call wrapper
+    bool answer_when_appended = false;  ///< a command with the mode after_log_append
   };
 
-  raft::CallToken add(std::string_view from, std::string_view request) {
+  raft::CallToken add(std::string_view from, std::string_view request,
+                      bool answer_when_appended = false) {
     std::uint32_t slot;
     if (free_.empty()) {
       slot = static_cast<std::uint32_t>(slots_.size());
@@ -33,6 +35,7 @@ class PendingCalls {
     used.in_use = true;
     used.call.from.assign(from);
     used.call.request.assign(request);
+    used.call.answer_when_appended = answer_when_appended;
     ++size_;
     return raft::CallToken{(std::uint64_t{used.generation} << 32) | slot};
   }

@@ -252,7 +252,10 @@ void Member::submit_command(std::string_view from, std::string_view request, boo
   // The request itself is needed again only where the core's answer may be about it.
   const bool keep_request = command.kind != raft::event::CommandKind::user;
   if (!from.empty() || keep_request) {
-    command.token = pending_.add(from, keep_request ? request : std::string_view{});
+    const bool answer_when_appended =
+        wire::parse_reply_mode(parsed->mode).kind == wire::ReplyMode::Kind::after_log_append;
+    command.token =
+        pending_.add(from, keep_request ? request : std::string_view{}, answer_when_appended);
   }
   const std::int64_t now = services_.system_time_ms();
   if (command.kind == raft::event::CommandKind::user) {
@@ -285,10 +288,7 @@ void Member::flush_commands() {
 void Member::carry_out(raft::effect::CommandAppended& effect) {
   const PendingCalls::Call* call = pending_.find(effect.token);
   if (call == nullptr) return;
-  const log::Entry* entry = log_.fetch(effect.index.value());
-  if (entry != nullptr &&
-      wire::parse_reply_mode(wire::parse_entry(entry->payload.view()).mode).kind ==
-          wire::ReplyMode::Kind::after_log_append) {
+  if (call->answer_when_appended) {
     reply_.clear();
     reply_.tuple(2).atom("wrap_reply").tuple(2).u64(effect.index.value()).u64(effect.term.value());
     answer(call->from, reply_.view());

@@ -33,6 +33,14 @@ TEST(PendingCallsTest, StaleTokenDoesNotFindTheSlotsNextUser) {
   EXPECT_EQ(calls.find(next)->from, "b");
 }
 
+TEST(PendingCallsTest, WhetherToAnswerWhenAppendedIsOfTheCallNotTheSlot) {
+  PendingCalls calls;
+  const raft::CallToken token = calls.add("a", {}, true);
+  EXPECT_TRUE(calls.find(token)->answer_when_appended);
+  calls.remove(token);
+  EXPECT_FALSE(calls.find(calls.add("b", {}))->answer_when_appended);
+}
+
 TEST(PendingCallsTest, TokensOfNoCall) {
   PendingCalls calls;
   EXPECT_EQ(calls.find(raft::CallToken{0}), nullptr);
