@@ -115,8 +115,20 @@ struct Frame {
 
 constexpr std::size_t kInlineDepth = 64;  // as the docstring of Cursor says
 
+/// Bytes of a pid or reference up to the end of its node's name, if that is a short atom in ASCII;
+/// 0 for anything else. The name begins `before` bytes behind the tag.
+std::size_t size_with_node(std::string_view input, std::size_t position, std::size_t before) {
+  const std::size_t left = input.size() - position;
+  const std::size_t name_at = before + 3;
+  if (left < name_at || byte_at(input, position + before + 1) != scan::kSmallAtomUtf8) return 0;
+  const std::size_t size = name_at + byte_at(input, position + before + 2);
+  if (size > left || !scan::is_ascii(input.substr(position + name_at, size - name_at))) return 0;
+  return size;
+}
+
 /// Takes a leaf of one of the commonest forms without decoding it: small integers, atoms in ASCII,
-/// binaries, []. False for anything else, also when it is malformed.
+/// binaries, [], pids and references of today's form. False for anything else, also when it is
+/// malformed.
 bool skip_common_leaf(std::string_view input, std::size_t& position) {
   const std::size_t left = input.size() - position;
   if (left < 2) return false;
@@ -139,6 +151,20 @@ bool skip_common_leaf(std::string_view input, std::size_t& position) {
     case scan::kNil:
       size = 1;
       break;
+    case scan::kNewPid:
+      size = size_with_node(input, position, 0);
+      if (size == 0) return false;
+      size += 12;
+      break;
+    case scan::kNewerReference: {
+      if (left < 3) return false;
+      const std::size_t words = load16(input.data() + position + 1);
+      if (words == 0 || words > kMaxReferenceWords) return false;
+      size = size_with_node(input, position, 2);
+      if (size == 0) return false;
+      size += 4 + 4 * words;
+      break;
+    }
     default:
       return false;
   }
@@ -147,33 +173,79 @@ bool skip_common_leaf(std::string_view input, std::size_t& position) {
   return true;
 }
 
+/// Takes the head of one of the commonest containers: small tuples, lists, maps. False for anything
+/// else, also when it is malformed.
+bool open_common_container(std::string_view input, std::size_t& position, Frame& frame) {
+  const std::size_t left = input.size() - position;
+  switch (byte_at(input, position)) {
+    case scan::kSmallTuple: {
+      if (left < 2) return false;
+      const std::size_t arity = byte_at(input, position + 1);
+      if (arity > left - 2) return false;
+      frame = {arity, 0, false};
+      position += 2;
+      return true;
+    }
+    case scan::kList: {
+      if (left < 5) return false;
+      const std::size_t count = load32(input.data() + position + 1);
+      if (count >= left - 5) return false;
+      frame = {count, 0, true};
+      position += 5;
+      return true;
+    }
+    case scan::kMap: {
+      if (left < 5) return false;
+      const std::size_t pairs = load32(input.data() + position + 1);
+      if (pairs > (left - 5) / 2) return false;
+      frame = {2 * pairs, 0, false};
+      position += 5;
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+/// Takes a leaf or the head of a container in any form.
+bool skip_other(std::string_view input, std::size_t& position,
+                scan::SmallStack<Frame, kInlineDepth>& stack) {
+  Item item;
+  if (!scan::read_head(input, position, item)) return false;
+  position = item.end;
+  switch (item.kind) {
+    case TermKind::tuple:
+    case TermKind::record:
+      stack.push({item.count, 0, false});
+      break;
+    case TermKind::map:
+      stack.push({std::uint64_t{item.count} * 2, 0, false});
+      break;
+    case TermKind::list:
+      stack.push({item.count, 0, true});
+      break;
+    case TermKind::fun:
+      stack.push({item.count, item.fun.end, false});
+      break;
+    default:
+      break;
+  }
+  return true;
+}
+
 /// Finds the end of the term at `position`, or returns false.
 bool skip_term(std::string_view input, std::size_t& position, std::uint32_t max_depth) {
   if (position >= input.size()) return false;
   if (skip_common_leaf(input, position)) return true;
   scan::SmallStack<Frame, kInlineDepth> stack;
-  Item item;
   for (;;) {
     if (position >= input.size()) return false;
     if (!skip_common_leaf(input, position)) {
-      if (!scan::read_head(input, position, item)) return false;
-      position = item.end;
-      switch (item.kind) {
-        case TermKind::tuple:
-        case TermKind::record:
-          stack.push({item.count, 0, false});
-          break;
-        case TermKind::map:
-          stack.push({std::uint64_t{item.count} * 2, 0, false});
-          break;
-        case TermKind::list:
-          stack.push({item.count, 0, true});
-          break;
-        case TermKind::fun:
-          stack.push({item.count, item.fun.end, false});
-          break;
-        default:
-          break;
+      Frame opened;
+      if (open_common_container(input, position, opened)) {
+        stack.push(opened);
+      } else if (!skip_other(input, position, stack)) {
+        return false;
       }
       if (stack.size() > max_depth) return false;
     }

@@ -227,14 +227,22 @@ bool Integer::to_i64(std::int64_t& value) const {
 }
 
 bool is_ascii(std::string_view bytes) {
-  std::size_t i = 0;
-  for (; i + 8 <= bytes.size(); i += 8) {
-    if ((load64_little(bytes.data() + i) & 0x8080808080808080u) != 0) return false;
+  constexpr std::uint64_t kHighBits = 0x8080808080808080u;
+  const char* at = bytes.data();
+  const std::size_t size = bytes.size();
+  // Names are short: two loads that overlap see all of one without a loop over bytes.
+  if (size >= 8) {
+    std::uint64_t seen = load64_little(at + size - 8);
+    for (std::size_t i = 0; i + 8 < size; i += 8) seen |= load64_little(at + i);
+    return (seen & kHighBits) == 0;
   }
-  for (; i < bytes.size(); ++i) {
-    if ((byte_at(bytes, i) & 0x80) != 0) return false;
+  if (size >= 4) {
+    const std::uint64_t seen = load32_little(at) | load32_little(at + size - 4);
+    return (seen & kHighBits) == 0;
   }
-  return true;
+  std::uint8_t seen = 0;
+  for (std::size_t i = 0; i < size; ++i) seen |= byte_at(bytes, i);
+  return (seen & 0x80) == 0;
 }
 
 bool next_utf8(std::string_view text, std::size_t& position, std::uint32_t& code_point) {

@@ -190,6 +190,40 @@ TEST(Skip, EveryTruncationFails) {
   }
 }
 
+TEST(Skip, NodeNamesInEveryForm) {
+  // Short ASCII names have a path of their own.
+  const auto named = [](std::string_view tag_and_name, std::string_view rest) {
+    return std::pair(std::string("\x58").append(tag_and_name).append(rest),
+                     std::string("\x5a\0\x02", 3).append(tag_and_name).append(rest));
+  };
+  const std::string rest(12, '\7');  // of a pid, and of a reference of two words
+  const std::vector<std::pair<std::string, bool>> names = {
+      {std::string("\x77\x03") + "a@b", true},
+      {std::string("\x77\x09") + "a@b\xc3\xa4xyz1", true},
+      {std::string("\x77\x09") + "a@b\xc3\xffxyz1", false},  // not UTF-8, late in the name
+      {std::string("\x77\x04") + "a@b\xe4", false},
+      {std::string("\x73\x04") + "a@b\xe4", true},  // Latin-1
+      {std::string("\x76\0\x03", 3) + "a@b", true},
+      {std::string("\x77\0", 2), true},
+      {std::string("\x6d\0\0\0\x03", 5) + "a@b", false},  // no atom
+  };
+  for (const auto& [name, valid] : names) {
+    const auto [pid, reference] = named(name, rest);
+    for (const std::string& term : {pid, reference}) {
+      EXPECT_EQ(validate(term).has_value(), valid) << testing::PrintToString(term);
+      for (std::size_t size = 0; size < term.size(); ++size) {
+        EXPECT_FALSE(validate(term.substr(0, size)).has_value()) << testing::PrintToString(term);
+      }
+      EXPECT_FALSE(validate(term + "\7").has_value());
+    }
+  }
+  for (const char words : {'\0', '\6'}) {
+    std::string reference = named(names[0].first, std::string(4 + 4 * words, '\7')).second;
+    reference[2] = words;
+    EXPECT_FALSE(validate(reference).has_value()) << "1 to 5 words";
+  }
+}
+
 TEST(Skip, RejectsWhatTheBeamRejects) {
   const std::string bad[] = {
       "",
