@@ -5,7 +5,7 @@
 -export([member/1, run/2, put_latency/2, put_rate/3, pipelined/3, get_rate/3]).
 
 -define(VALUE, <<0:2048>>).
--define(ROUNDS, 3).
+-define(ROUNDS, 5).
 
 %% On the BEAM member's node: ra with its defaults.
 member(Dir) ->
@@ -23,7 +23,7 @@ run({Beam, BeamPid}, {Rakv, RakvPid}) ->
                {"get/s, one caller", higher, 5_000, fun(Id, N) -> get_rate(Id, 1, N) end},
                {"get/s, 64 callers", higher, 40_000, fun(Id, N) -> get_rate(Id, 64, N) end}],
     io:format("~-38s ~10s ~10s ~6s   ~s~n",
-              ["figure (median of 3)", "beam", "rakv", "ratio", "member's CPU us/op: beam, rakv, ratio"]),
+              ["figure (median of 5)", "beam", "rakv", "ratio", "member's CPU us/op: beam, rakv, ratio"]),
     [report(Figure, Members) || Figure <- Figures],
     ok.
 
