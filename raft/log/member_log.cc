@@ -95,6 +95,20 @@ Result<Entry> MemberLog::read_blocking(Index index) const {
   return missing_entry(directory(), index);
 }
 
+Result<void> MemberLog::load_snapshot_state() {
+  if (!snapshot_) return make_error(ErrorCode::not_found, directory() + ": has no snapshot");
+  if (snapshot_->state.size() > 0) return {};
+  const std::string path = directory() + "/snapshots/" +
+                           snapshot_directory_name({snapshot_->meta.index, snapshot_->meta.term}) +
+                           "/snapshot.dat";
+  const auto bytes = read_file(system_.disk_, path);
+  if (!bytes) return bytes.error();
+  auto read = decode_snapshot_file(path, *bytes);
+  if (!read) return read.error();
+  snapshot_->state = std::move(read->state);
+  return {};
+}
+
 void MemberLog::read_snapshot_file(std::function<void(Result<SnapshotFile>)> callback) {
   std::string path;
   IndexSet live;

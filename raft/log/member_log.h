@@ -75,6 +75,9 @@ class MemberLog {
   void release_snapshot_state() {
     if (snapshot_) snapshot_->state = {};
   }
+  /// Reads released state bytes again, at once, waiting for the disk: recovery only (a server that
+  /// is started again while its log stayed open). Errors: not_found, corrupt, io.
+  Result<void> load_snapshot_state();
   /// The newest snapshot's file, to be sent to a peer: whole, its checksum verified.
   struct SnapshotFile {
     SnapshotMeta meta;

@@ -132,6 +132,8 @@ Result<std::unique_ptr<Member>> Member::start(MemberServices& services, log::Mem
 Result<void> Member::recover_machine() {
   std::uint64_t next = std::max<std::uint64_t>(log_.first_index(), 1);
   if (log_.snapshot()) {
+    // A server that was stopped and is started again finds its log as it was left.
+    if (const Result<void> loaded = log_.load_snapshot_state(); !loaded) return loaded.error();
     const std::string_view state = log_.snapshot()->state.view();
     const Result<void> read = machine_->read_state(state.substr(1));
     if (!read) {

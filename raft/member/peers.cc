@@ -149,8 +149,8 @@ void Member::answer_peer(raft::CallToken token,
 bool Member::handle_peer_call(std::string_view from, std::string_view request) {
   Result<std::optional<wire::PeerCall>> call = wire::decode_peer_call(request);
   if (!call) {
-    spdlog::warn("{}: ignored a malformed call: {}", log_id_, call.error().message);
-    return true;
+    spdlog::warn("{}: a malformed call: {}", log_id_, call.error().message);
+    return false;  // an unknown request, as to ra
   }
   if (!*call) return false;
   if (auto* vote = std::get_if<raft::RequestVoteRpc>(&**call)) {

@@ -185,7 +185,11 @@ bool Member::serve(std::string_view from, std::string_view request, bool) {
   Tagged tagged(request);
   if (tagged.is("ping", 0)) {
     reply_.clear();
-    reply_.tuple(2).atom("pong").atom(to_string(core_.role()));
+    // As ra, whose terminating states answer as what they were.
+    raft::Role role = core_.role();
+    if (role == raft::Role::terminating_leader) role = raft::Role::leader;
+    if (role == raft::Role::terminating_follower) role = raft::Role::follower;
+    reply_.tuple(2).atom("pong").atom(to_string(role));
     answer(from, reply_.view());
   } else if (tagged.is("state_query", 2)) {
     serve_state_query(from, tagged.next());
@@ -323,7 +327,7 @@ void Member::carry_out(raft::effect::NotLeader& effect) {
         .atom("unsupported_call")
         .tuple(3)
         .atom("command")
-        .atom("normal");
+        .atom(command.priority == raft::event::Priority::low ? "low" : "normal");
     reply_.tuple(3).atom("$usr").raw(entry.data).raw(entry.mode);
     answer(from, reply_.view());
   } else if (mode.kind == wire::ReplyMode::Kind::noreply && effect.leader &&
