@@ -18,7 +18,11 @@ first_leader() -> #{term => 1, id => '$a', base => {0, 0}, log => [entry(1, 1)],
 next({_, 0, _}, _) -> stop;
 next({Random, Left, Leader0}, View) ->
     _ = rand:seed(Random),
-    {Step, Leader} = choose(rand:uniform(100), Leader0, View),
+    {Step0, #{term := Term} = Leader} = choose(rand:uniform(100), Leader0, View),
+    Step = case {Step0, View} of
+               {{may_differ, _, Same}, #{term := Seen}} when Seen >= Term -> Same;
+               _ -> Step0
+           end,
     {Step, {rand:export_seed(), Left - 1, Leader}}.
 
 choose(N, Leader0, _) when N =< 25 ->
