@@ -19,7 +19,7 @@
 -export([init/1, finish/1]).
 -export([start/2, start/3, start_nodes/3, form/2, form/3, start_member/3, old_client/1]).
 -export([members/1, kinds/1, kind/2, server/2, servers/1, node_of/2, one_of_each/1, call/4, call/5, os_pid/2, rpc/5]).
--export([kill/2, stop/2, restart/2, start_again/2, start_server/2, pause/2, resume/2, wipe/2]).
+-export([kill/2, before_kill/2, after_kill/2, stop/2, restart/2, start_again/2, start_server/2, pause/2, resume/2, wipe/2]).
 -export([links/1, block/3, allow/3, isolate/2, heal/2]).
 -export([put/4, get/3, fill/3, take_snapshot/2, leader/1, lead/2, overview/2, state/2, wait_caught_up/2]).
 -export([same_everywhere/1, same_everywhere/2, parallel/2, say/2]).
@@ -209,6 +209,24 @@ kill(#{config := Config} = Cluster, Name) ->
     case kind(Cluster, Name) of
         beam -> rakv_ct:kill_beam(Config, beam(Cluster, Name));
         rakv -> rakv:kill_node(node_of(Cluster, Name), #{restart => false})
+    end.
+
+%% What is to be done before a test case sends the signal itself, and what afterwards.
+-spec before_kill(cluster(), atom()) -> ok.
+before_kill(Cluster, Name) ->
+    case kind(Cluster, Name) of
+        beam -> rakv_ct:sync_names(beam(Cluster, Name));
+        rakv -> ok
+    end.
+
+-spec after_kill(cluster(), atom()) -> ok.
+after_kill(#{config := Config} = Cluster, Name) ->
+    case kind(Cluster, Name) of
+        beam ->
+            rakv_ct:stop_beam(Config, beam(Cluster, Name));
+        rakv ->
+            _ = rakv:kill_node(node_of(Cluster, Name), #{restart => false}),
+            rakv_ct:wait_until(fun() -> not lists:member(node_of(Cluster, Name), rakv:nodes()) end)
     end.
 
 %% In order.

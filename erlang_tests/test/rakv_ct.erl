@@ -21,7 +21,7 @@
 -include_lib("common_test/include/ct.hrl").
 
 -export([init/1, finish/1]).
--export([start_beam/2, start_beam/3, start_ra/2, stop_beam/2, kill_beam/2, call/4, call/5, node_of/1]).
+-export([start_beam/2, start_beam/3, start_ra/2, stop_beam/2, kill_beam/2, sync_names/1, call/4, call/5, node_of/1]).
 -export([start_rakv/2, start_rakv/3, node_name/2, data_dir/2, cookie/1]).
 -export([wait_until/1, wait_until/2, wait_for/2]).
 -export([beam_log/2, complaints/1]).
@@ -116,19 +116,24 @@ stop_beam(_Config, Beam) ->
 %% its servers to disk only every half second, and can't restart one whose name was lost: they are written first.
 -spec kill_beam(config(), beam()) -> ok.
 kill_beam(_Config, #{os_pid := OsPid, peer := Peer} = Beam) ->
-    case lists:keymember(ra, 1, call(Beam, application, which_applications, [])) of
-        true ->
-            #{names := #{directory_rev := Names}} = call(Beam, ra_system, fetch, [default]),
-            ok = call(Beam, dets, sync, [Names]);
-        false ->
-            ok
-    end,
+    ok = sync_names(Beam),
     _ = os:cmd("kill -KILL " ++ OsPid),
     Monitor = monitor(process, Peer),
     receive
         {'DOWN', Monitor, process, Peer, _} -> ok
     after ?STOP_MS ->
         ct:fail({did_not_die, OsPid})
+    end.
+
+%% What kill_beam/2 does first, for those who kill by themselves.
+-spec sync_names(beam()) -> ok.
+sync_names(Beam) ->
+    case lists:keymember(ra, 1, call(Beam, application, which_applications, [])) of
+        true ->
+            #{names := #{directory_rev := Names}} = call(Beam, ra_system, fetch, [default]),
+            call(Beam, dets, sync, [Names]);
+        false ->
+            ok
     end.
 
 -spec call(beam(), module(), atom(), [term()]) -> term().
