@@ -235,11 +235,13 @@ struct AcceptChunk {
   SharedBytes data;
 };
 /// All chunks are there: verify, decode, make durable together with the live entries, make it the
-/// member's snapshot, replace the machine's state, then event::SnapshotInstalled.
+/// member's snapshot, replace the machine's state, then event::SnapshotInstalled. What the log has
+/// above the snapshot stays if its entry at the snapshot's index has the snapshot's term, else it
+/// goes.
 struct CompleteSnapshot {
   std::shared_ptr<const SnapshotMeta> meta;
 };
-/// Drop the partial transfer (a TruncateLog follows if live entries were written).
+/// Drop the partial transfer, live entries that were written included. The log is as it was before.
 struct AbortSnapshot {};
 struct ReplyInstallSnapshot {
   CallToken call;

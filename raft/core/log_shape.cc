@@ -56,7 +56,7 @@ bool LogShape::written(Term term, Index up_to) {
 void LogShape::snapshot_taken(IndexTerm at) {
   if (at.index <= snapshot_.index) return;
   if (at.index >= last_.index) {
-    snapshot_installed(at);
+    *this = LogShape(at, {}, at.index);
     return;
   }
   snapshot_ = at;
@@ -66,10 +66,11 @@ void LogShape::snapshot_taken(IndexTerm at) {
 }
 
 void LogShape::snapshot_installed(IndexTerm at) {
-  snapshot_ = at;
-  last_ = at;
-  last_written_ = at;
-  runs_.clear();
+  if (at.index < last_.index && term_at(at.index) == at.term) {
+    snapshot_taken(at);
+  } else {
+    *this = LogShape(at, {}, at.index);
+  }
 }
 
 }  // namespace rakv::raft

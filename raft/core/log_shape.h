@@ -47,7 +47,8 @@ class LogShape {
   bool written(Term term, Index up_to);
   /// The member's own snapshot moved to this place: entries above it stay.
   void snapshot_taken(IndexTerm at);
-  /// A foreign snapshot replaced everything.
+  /// A foreign snapshot replaced everything up to this place. What is above stays if the log agrees
+  /// with the snapshot there (Raft section 7, rule 6), else it goes.
   void snapshot_installed(IndexTerm at);
 
  private:

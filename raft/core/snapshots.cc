@@ -151,13 +151,8 @@ void Core::follower_install_snapshot(CallToken call, InstallSnapshotRpc& rpc) {
   }
   note_leader(rpc.leader);
   emit(effect::BeginSnapshot{rpc.meta});
-  if (rpc.flag == ChunkFlag::init) {
-    // Live entries are about to be written with gaps: nothing unproved may lie under them.
-    log_.truncate(last_applied_);
-    commit_index_ = std::min(commit_index_, log_.last().index);
-    emit(effect::TruncateLog{last_applied_});
-    forget_above(last_applied_);
-  }
+  // ra cuts its log at last_applied here, because the live entries go into it. What is above may
+  // have been acknowledged and committed, so here it stays until the snapshot takes its place.
   ReceiveSnapshot state;
   state.meta = rpc.meta;
   state.leader = rpc.leader;
@@ -239,11 +234,16 @@ void Core::on(event::SnapshotInstalled& event) {
   last_applied_ = at.index;
   validated_ = at.index;
   effective_machine_version_ = std::max(effective_machine_version_, meta->machine_version);
-  special_entries_.clear();
+  std::erase_if(special_entries_, [&](const SpecialEntry& entry) {
+    return entry.at.index <= at.index || entry.at.index > log_.last().index;
+  });
   Cluster members = meta->cluster;
   members.try_emplace(id_);
   set_cluster(std::make_shared<const Cluster>(std::move(members)), at);
   base_cluster_ = cluster_;
+  for (const SpecialEntry& entry : special_entries_) {
+    if (entry.kind == EntryKind::cluster_change) set_cluster(entry.cluster, entry.at);
+  }
   emit(effect::ReplyInstallSnapshot{call, {current_term_, at.index, at.term}});
   become_follower();
 }
@@ -256,11 +256,9 @@ void Core::on(event::ReceiveSnapshotTimeout&) {
 /// Drops what came so far; back to follower, with no leader known. An installation under way can't
 /// be called back: then nothing happens but that the leader is forgotten.
 void Core::abort_receive() {
-  const auto& state = std::get<ReceiveSnapshot>(role_);
   leader_.reset();
-  if (state.completing) return;
+  if (std::get<ReceiveSnapshot>(role_).completing) return;
   emit(effect::AbortSnapshot{});
-  if (state.live_entries) emit(effect::TruncateLog{last_applied_});
   become_follower();
 }
 

@@ -154,14 +154,14 @@ void MemberLog::queue(const Entry& entry, bool sparse) {
   }
 }
 
-void MemberLog::drop_incoming() {
+void MemberLog::drop_sparse() {
   incoming_.clear();
   incoming_on_disk_ = {};
 }
 
 void MemberLog::append(Entry entry) {
   RAKV_CHECK_MSG(!installing_, "no appends while a snapshot is being installed");
-  drop_incoming();
+  drop_sparse();
   if (!empty_ && entry.index <= last_.index) truncate_after(entry.index - 1);
   RAKV_CHECK_MSG(empty_ ? entry.index <= 1 : entry.index == last_.index + 1,
                  "a log has no gaps above its snapshot");
@@ -178,7 +178,7 @@ void MemberLog::append(std::vector<Entry> entries) {
   if (entries.empty()) return;
   if (entries.size() == 1) return append(std::move(entries.front()));
   RAKV_CHECK_MSG(!installing_, "no appends while a snapshot is being installed");
-  drop_incoming();
+  drop_sparse();
   if (!empty_ && entries.front().index <= last_.index) truncate_after(entries.front().index - 1);
   const std::uint64_t first_sequence = next_sequence_;
   for (const auto& entry : entries) {
@@ -196,7 +196,7 @@ void MemberLog::append(std::vector<Entry> entries) {
 
 void MemberLog::truncate_after(Index index) {
   RAKV_CHECK_MSG(!installing_, "no truncation while a snapshot is being installed");
-  drop_incoming();
+  drop_sparse();
   if (empty_ || index >= last_.index) return;
   RAKV_CHECK_MSG(!snapshot_ || index >= snapshot_->meta.index,
                  "what a snapshot covers is committed");
@@ -312,9 +312,11 @@ void MemberLog::begin_snapshot(Snapshot snapshot, bool installed, DoneCallback d
 
 void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
   const Position position{snapshot.meta.index, snapshot.meta.term};
+  const bool agrees =
+      !empty_ && position.index <= last_.index && term_at(position.index) == position.term;
   snapshot_ = std::move(snapshot);
   const auto is_live = [this](Index index) { return needed(index); };
-  if (installed) {
+  if (installed && !agrees) {
     memory_.truncate_after(position.index);
     pending_.clear();
     last_ = last_written_ = position;
@@ -324,7 +326,9 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
     for (auto& [index, entry] : incoming_) {
       if (index <= position.index && needed(index)) memory_.put_sparse(std::move(entry));
     }
-    drop_incoming();
+    // An entry of a former leader may have had the place of one that came to disk meanwhile.
+    for (const Index index : incoming_on_disk_.indexes()) memory_.drop_sparse(index);
+    drop_sparse();
   }
   first_index_ = position.index + 1;
   empty_ = false;
@@ -380,7 +384,10 @@ std::vector<Entry> MemberLog::entries_to_flush(IndexRange range) const {
 
 void MemberLog::add_segments(const std::vector<std::shared_ptr<const Segment>>& segments) {
   for (const auto& segment : segments) {
-    segments_.push_back(segment);
+    const auto behind = std::upper_bound(
+        segments_.begin(), segments_.end(), segment->number(),
+        [](std::uint64_t number, const auto& other) { return number < other->number(); });
+    segments_.insert(behind, segment);
     for (const auto& slot : segment->slots()) {
       // Not when it was truncated or overwritten while the segment was written: memory has the
       // newer one.

@@ -100,9 +100,10 @@ class MemberLog {
   /// suffix may be back, as Raft allows for entries that were never committed.
   void truncate_after(Index index);
   /// Live entries of a snapshot that is being installed, in ascending order. They are kept beside
-  /// the log until install_snapshot completes; an append() or truncate_after() before that drops
-  /// them. What has gone to segments meanwhile does not take up memory any more.
+  /// the log until install_snapshot completes; drop_sparse(), append() or truncate_after() before
+  /// that drop them. What has gone to segments meanwhile does not take up memory any more.
   void write_sparse(std::vector<Entry> entries);
+  void drop_sparse();
   /// Whether the entry would be there after install_snapshot: the log has it, or write_sparse()
   /// brought it.
   bool has_for_install(Index index) const;
@@ -117,8 +118,9 @@ class MemberLog {
   void write_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
                       DoneCallback done);
   /// Makes a snapshot received from the leader this member's beginning: call it when
-  /// pending_writes() is 0 after write_sparse. Everything else that the log held is dropped.
-  /// Nothing may be appended or truncated until `done` has been called.
+  /// pending_writes() is 0 after write_sparse. What the log has above it stays if it agrees with
+  /// the snapshot at its index; everything else that the log held is dropped. Nothing may be
+  /// appended or truncated until `done` has been called.
   void install_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
                         DoneCallback done);
   /// After a start with snapshot()->live_indexes_known == false (nothing at or below the snapshot
@@ -152,7 +154,6 @@ class MemberLog {
     SegmentSlot slot;
   };
   void queue(const Entry& entry, bool sparse);
-  void drop_incoming();
   void handle_written(const Written& event);
   void note_durable(const PendingWrite& write, Index last);
   void begin_snapshot(Snapshot snapshot, bool installed, DoneCallback done);

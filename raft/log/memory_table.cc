@@ -57,6 +57,13 @@ bool MemoryTable::drop_flushed(Index index, Term term) {
   return true;
 }
 
+void MemoryTable::drop_sparse(Index index) {
+  const auto found = sparse_.find(index);
+  if (found == sparse_.end()) return;
+  bytes_ -= found->second.payload.size();
+  sparse_.erase(found);
+}
+
 void MemoryTable::clear() {
   tail_.clear();
   sparse_.clear();

@@ -67,6 +67,8 @@ class MemoryTable {
       visit(tail_[i - base]);
     }
   }
+  /// Drops one entry outside the run, if it is there.
+  void drop_sparse(Index index);
   void clear();
 
  private:

@@ -10,7 +10,10 @@ SnapshotReceiver::SnapshotReceiver(log::MemberLog& log,
 
 SnapshotReceiver::~SnapshotReceiver() { *alive_ = false; }
 
-void SnapshotReceiver::begin() { std::string().swap(file_); }
+void SnapshotReceiver::begin() {
+  std::string().swap(file_);
+  log_.drop_sparse();
+}
 
 void SnapshotReceiver::accept_entries(std::vector<raft::Entry> entries) {
   std::vector<log::Entry> written;

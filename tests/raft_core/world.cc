@@ -285,9 +285,13 @@ std::vector<std::string> World::finish_install(const std::string& name, bool ok)
     member.snapshot_machine = std::stoull(data);
     member.machine = member.snapshot_machine;
     member.persisted_applied = meta->index;
-    // What was live before and what came with the transfer stays readable; the rest makes way.
-    std::erase_if(member.log,
-                  [&](const auto& entry) { return !member.live.contains(entry.first); });
+    // What was live before and what came with the transfer stays readable, and so does what is
+    // above the snapshot if the log agrees with it; the rest makes way.
+    const auto at = member.log.find(meta->index);
+    const bool agrees = at != member.log.end() && at->second.term == meta->term;
+    std::erase_if(member.log, [&](const auto& entry) {
+      return !member.live.contains(entry.first) && !(agrees && entry.first > meta->index);
+    });
     for (auto& [index, entry] : member.incoming_live) {
       member.live.insert(index);
       member.log[index] = entry;

@@ -333,6 +333,53 @@ TEST(LogSystem, SnapshotDropsAllButLiveEntries) {
   EXPECT_EQ(names_in(disk, std::string(kDirectory) + "/KVAAAA/snapshots", "").size(), 1U);
 }
 
+TEST(LogSystem, InstalledSnapshotKeepsWhatAgreesAboveIt) {
+  MemoryDisk disk;
+  {
+    Store store(disk);
+    MemberLog* log = store.add("kv", "KVAAAA");
+    log->append(entries(1, 10, 1));
+    store.settle();
+    log->write_sparse({entry(5, 1)});
+    store.settle();
+    EXPECT_TRUE(store.install(*log, 7, 1, IndexSet::of({5})));
+    EXPECT_EQ(log->last(), (Position{10, 1}));
+    EXPECT_EQ(log->last_written(), (Position{10, 1}));
+    EXPECT_EQ(log->first_index(), 8U);
+    EXPECT_EQ(text_at(*log, 8), expected_text(8, 1));
+    EXPECT_EQ(text_at(*log, 5), expected_text(5, 1));
+    EXPECT_FALSE(log->has(6));
+    log->append(entries(11, 12, 1));
+    store.settle();
+  }
+  disk.crash(CrashMode::lose_unsynced);
+  Store store(disk);
+  EXPECT_EQ(text_at(*store.system->find("KVAAAA"), 5), expected_text(5, 1));
+}
+
+TEST(LogSystem, EntriesOfAnInstallationLeaveMemoryForSegments) {
+  MemoryDisk disk;
+  Store store(disk);
+  MemberLog* log = store.add("kv", "KVAAAA");
+  log->append(entries(1, 4, 1));  // 3 and 4 are an old leader's, never committed
+  store.settle();
+  log->write_sparse({entry(3, 2, "live"), entry(9, 2, "live")});
+  store.settle();
+  store.system->roll_over_wal();
+  log->write_sparse({entry(12, 2, "live")});
+  store.settle();
+  EXPECT_TRUE(log->has_for_install(3));
+  EXPECT_TRUE(log->has_for_install(9));
+  EXPECT_TRUE(log->has_for_install(12));
+  EXPECT_FALSE(log->has_for_install(10));
+  EXPECT_TRUE(store.install(*log, 20, 3, IndexSet::of({1, 3, 9, 12})));
+  EXPECT_EQ(text_at(*log, 1), expected_text(1, 1));
+  EXPECT_EQ(text_at(*log, 3), expected_text(3, 2, "live"));
+  EXPECT_EQ(text_at(*log, 9), expected_text(9, 2, "live"));
+  EXPECT_EQ(text_at(*log, 12), expected_text(12, 2, "live"));
+  EXPECT_EQ(log->last(), (Position{20, 3}));
+}
+
 TEST(LogSystem, InstalledSnapshotReplacesTheLog) {
   MemoryDisk disk;
   {
