@@ -37,18 +37,23 @@ start(Servers, #{writers := Writers, readers := Readers}) ->
         Caller ! {self(), Load},
         receive
             {stop, From} ->
-                [receive {Worker, stopped} -> ok end || Worker <- Workers, Worker ! {stop, self()} =/= none],
+                _ = [Worker ! {stop, self()} || Worker <- Workers],
+                _ = [receive {Worker, stopped} -> ok end || Worker <- Workers],
                 From ! {self(), stopped},
                 receive never -> ok end % the table is read by check/1
         end
     end),
     receive {Pid, Load} -> Load end.
 
-%% Returns when no call is under way.
+%% Returns when no call is under way; a writer or reader that ended by itself is an error.
 -spec stop(load()) -> ok.
 stop(#{pid := Pid}) ->
+    Monitor = monitor(process, Pid),
     Pid ! {stop, self()},
-    receive {Pid, stopped} -> ok end.
+    receive
+        {Pid, stopped} -> true = demonitor(Monitor, [flush]), ok;
+        {'DOWN', Monitor, process, Pid, Reason} -> error({load_ended, Reason})
+    end.
 
 %% kill -9; first_after_kill/1 counts from here.
 -spec kill(load(), string()) -> ok.
