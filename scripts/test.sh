@@ -23,6 +23,7 @@ export RAKV_BINARY=${RAKV_BINARY:-$top/build/release/rakv}
 passed=0
 failed=0
 summary=()
+failures=()
 
 # Leaves out what says that all is well: the log has it.
 terse() {
@@ -47,7 +48,18 @@ add() {
   if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
   passed=$((passed + good))
   failed=$((failed + bad))
+  if [ "$bad" -gt 0 ]; then failures+=("$stage: $(why)"); fi
   summary+=("$(printf '%-8s %5d passed %5d failed %6d s' "$stage" "$good" "$bad" "$seconds")")
+}
+
+# What the log of the stage says about its failed tests: the names that CTest lists, or each failed case of Common Test
+# with the lines that follow it; the end of the log if it says neither. Said again below the totals, where it is seen.
+why() {
+  sed 's/\x1b\[[0-9;]*m//g' "$log" | awk '
+    /\*\*\*Failed|\*\*\*Timeout|\*\*\*Exception|: FAILED$/ {left = 25; found = 1}
+    left > 0 {print; left--}
+    {last[NR % 15] = $0}
+    END {if (!found) for (i = NR - 14; i <= NR; i++) if (i > 0) print last[i % 15]}' | cut -c 1-400
 }
 
 # "97% tests passed, 3 tests failed out of 100"
@@ -128,4 +140,5 @@ if [ -f "$RAKV_BINARY" ]; then
 fi
 echo "time     $SECONDS s in all on $jobs cores"
 echo "$passed passed, $failed failed"
+if [ ${#failures[@]} -gt 0 ]; then printf '\n=== failed\n%s\n' "${failures[@]}"; fi
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

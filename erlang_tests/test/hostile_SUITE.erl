@@ -10,7 +10,7 @@
 
 -compile([export_all, nowarn_export_all]).
 
--define(MUTATIONS, 20000).
+-define(MUTATIONS, 100000).
 -define(MUTATORS, 4).
 %% Resident memory may grow by so much in one test case.
 -define(GROWTH_MAX_BYTES, 100_000_000).
