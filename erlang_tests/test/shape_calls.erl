@@ -317,6 +317,8 @@ calls(delete_cluster, Server) ->
      {delete_again, fun() -> ra:delete_cluster([Server], 1000) end},
      {directory, fun() -> directory(Server) end},
      {start_again, fun() -> start(Server) end},
+     %% a leader refuses changes of members until the first entry of its term is applied: a put waits for that
+     {put_again, fun() -> put_some(Server) end},
      {leave, fun() -> ra:leave_and_delete_server(default, Server, Server, 2000) end}].
 
 %% ---------------------------------------------------------------------------------------------------------------
