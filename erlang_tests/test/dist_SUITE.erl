@@ -224,23 +224,23 @@ simultaneous_dials(Config) ->
     Rakvs = [rakv(Config, Name, Dial) || Name <- [a, z]],
     wait_for_nodes(Beam, Rakvs),
     Deadline = erlang:monotonic_time(millisecond) + ?DIAL_MS,
-    Rounds = dial_rounds(Beam, Rakvs, Deadline, 0),
-    ct:log("~b rounds", [Rounds]),
+    {Rounds, Collisions} = dial_rounds(Beam, Rakvs, Deadline, 0, 0),
+    ct:log("~b rounds, ~b with collisions", [Rounds, Collisions]),
     ?assert(Rounds >= 5),
+    ?assert(Collisions >= 1),
     Got = rakv_ct:call(Beam, dist_peer, got, [w]),
     [begin
          Of = [Kind || {Kind, Node, _} <- Got, Node =:= Rakv],
          ?assertEqual(lists:append(lists:duplicate(Rounds, [nodeup, nodedown])) ++ [nodeup], Of)
      end || Rakv <- Rakvs].
 
-dial_rounds(Beam, Rakvs, Deadline, Rounds) ->
+dial_rounds(Beam, Rakvs, Deadline, Rounds, Collisions) ->
     case erlang:monotonic_time(millisecond) < Deadline of
         true ->
-            [true = rakv_ct:call(Beam, erlang, disconnect_node, [Rakv]) || Rakv <- Rakvs],
-            case Rounds rem 2 of
-                0 -> collide(Beam, Rakvs);
-                1 -> [ok = rakv_ct:call(Beam, dist_peer, dial_later, [Rakv]) || Rakv <- Rakvs]
-            end,
+            Collided = case Rounds rem 2 of
+                           0 -> collide(Beam, Rakvs);
+                           1 -> part_and_dial(Beam, Rakvs)
+                       end,
             %% both nodeups of this round have come, and no connection is left over
             rakv_ct:wait_until(fun() ->
                 Got = rakv_ct:call(Beam, dist_peer, got, [w]),
@@ -249,23 +249,35 @@ dial_rounds(Beam, Rakvs, Deadline, Rounds) ->
             [?assertEqual(pong, rakv_ct:call(Beam, net_adm, ping, [Rakv])) || Rakv <- Rakvs],
             [rakv_ct:wait_until(fun() -> 1 =:= connections(Rakv, rakv_ct:node_of(Beam)) end) || Rakv <- Rakvs],
             ?assertEqual(lists:sort(Rakvs), lists:sort(rakv_ct:call(Beam, erlang, nodes, []))),
-            dial_rounds(Beam, Rakvs, Deadline, Rounds + 1);
+            dial_rounds(Beam, Rakvs, Deadline, Rounds + 1, Collisions + Collided);
         false ->
-            Rounds
+            {Rounds, Collisions}
     end.
 
-collide(Beam, Rakvs) ->
-    wait_for_nodes(Beam, []),
-    ok = rakv_ct:call(Beam, dist_peer, hold_net_kernel, []),
+part_and_dial(Beam, Rakvs) ->
+    [true = rakv_ct:call(Beam, erlang, disconnect_node, [Rakv]) || Rakv <- Rakvs],
     [ok = rakv_ct:call(Beam, dist_peer, dial_later, [Rakv]) || Rakv <- Rakvs],
-    %% the BEAM takes one socket at a time from its listener; the other attempt waits there
-    rakv_ct:wait_until(fun() ->
-        case rakv_ct:call(Beam, dist_peer, dials_in, []) of
-            {2, 1} -> true;
-            Other -> Other
-        end
-    end),
-    ok = rakv_ct:call(Beam, dist_peer, release_net_kernel, []).
+    0.
+
+%% Gives 0 when a rakv node was back before net_kernel could be held: it dials again by itself.
+collide(Beam, Rakvs) ->
+    case rakv_ct:call(Beam, dist_peer, part_and_hold_net_kernel, [Rakvs]) of
+        back_already ->
+            0;
+        held ->
+            [ok = rakv_ct:call(Beam, dist_peer, dial_later, [Rakv]) || Rakv <- Rakvs],
+            %% the BEAM takes one socket at a time from its listener; the other attempt waits there
+            Collided = rakv_ct:wait_for(fun() ->
+                case {rakv_ct:call(Beam, dist_peer, dials_in, []), rakv_ct:call(Beam, erlang, nodes, [])} of
+                    {{2, 1}, []} -> {ok, 1};
+                    %% a handshake was past net_kernel already
+                    {_, [_ | _]} -> {ok, 0};
+                    Other -> Other
+                end
+            end, ?DIAL_MS),
+            ok = rakv_ct:call(Beam, dist_peer, release_net_kernel, []),
+            Collided
+    end.
 
 %% A private epmd, so that nobody else misses it.
 epmd_restarts(Config) ->

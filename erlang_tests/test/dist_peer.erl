@@ -5,7 +5,7 @@
 -export([watcher/2, got/1, stop/1]).
 -export([missing/1, caught/1, spawned/3, trans/1, creation/1, monitor_pid/3]).
 -export([callers/2, stop_callers/1, large_values/3, aten_watcher/2]).
--export([hold_net_kernel/0, release_net_kernel/0, dial_later/1, dials_in/0]).
+-export([part_and_hold_net_kernel/1, release_net_kernel/0, dial_later/1, dials_in/0]).
 
 %% ---------------------------------------------------------------------------------------------------------------
 %% Watchers.
@@ -154,9 +154,17 @@ aten_watcher(Name, Node) ->
 %% ---------------------------------------------------------------------------------------------------------------
 %% Dialling at the same moment: net_kernel stands still until both sides' attempts lie in its mailbox.
 
--spec hold_net_kernel() -> ok.
-hold_net_kernel() ->
-    sys:suspend(net_kernel, 30000).
+-spec part_and_hold_net_kernel([node()]) -> held | back_already.
+part_and_hold_net_kernel(Nodes) ->
+    ok = net_kernel:monitor_nodes(true),
+    [true = erlang:disconnect_node(Node) || Node <- Nodes],
+    [receive {nodedown, Node} -> ok end || Node <- Nodes],
+    ok = sys:suspend(net_kernel, 30000),
+    %% net_kernel answered, so what came up before has been told of
+    case [Node || Node <- Nodes, receive {nodeup, Node} -> true after 0 -> false end] of
+        [] -> held;
+        _ -> ok = release_net_kernel(), back_already
+    end.
 
 -spec release_net_kernel() -> ok.
 release_net_kernel() ->

@@ -180,13 +180,16 @@ isolated_leader(Config) ->
         ?assertMatch({ok, _, new}, cluster_ct:get(Cluster, Leader, <<"key">>))
     end).
 
-%% So long that the nodes give their connections up. A rakv member finds the others again; BEAM members among themselves
-%% do not (a leader never connects), and need somebody who does.
+%% So long that the nodes give their connections up. A rakv member finds the others again, and a follower of that kind
+%% tells the old leader of the term; BEAM members among themselves do not (a leader never connects), and need somebody
+%% who does.
 isolated_until_links_end(Config) ->
     Cluster = start(Config, #{links => true, ticktime => 4}),
     ok = get_acquainted(Cluster),
     each_kind(Cluster, fun(Leader) ->
         ok = cluster_ct:lead(Cluster, Leader),
+        %% a leader that has nothing to send is not heard of by itself when it is back
+        ok = cluster_ct:same_everywhere(Cluster),
         ok = cluster_ct:isolate(Cluster, Leader),
         Rest = without(Cluster, Leader),
         _ = cluster_ct:leader(Rest),

@@ -142,6 +142,7 @@ void Core::on(event::SnapshotTaken& event) {
 // ----------------------------------------------------------------------------------------------------------
 
 void Core::on(event::NodeUp& event) {
+  if (role() == Role::follower && leader_) return tell_term(event.node);
   Leader* leader = leader_data();
   if (leader == nullptr) return;
   for (auto& [id, peer] : leader->peers) {
@@ -158,6 +159,16 @@ void Core::on(event::NodeUp& event) {
 }
 
 void Core::on(event::NodeDown&) {}
+
+// A member that was cut off as a leader may have nothing to send, and its successor, a BEAM member,
+// never connects to it: both would lead for ever. An answer to a heartbeat that was never asked is
+// ignored within the term, counts for no read (query index 0), and ends an older leadership.
+void Core::tell_term(const std::string& node) {
+  for (const auto& [id, config] : *cluster_.members) {
+    if (id.node() == node && id != id_ && id != *leader_)
+      emit(effect::SendHeartbeatReply{id, {QueryIndex(0), current_term_}});
+  }
+}
 
 void Core::on(event::PeerSuspended& event) {
   Leader* leader = leader_data();

@@ -249,6 +249,7 @@ class Core {
   void on(event::NodeDown& event);
   void on(event::PeerSuspended& event);
   void on(event::PeerResumed& event);
+  void tell_term(const std::string& node);
 
   // --- roles, term, leader, timers (roles.cc) ---
   bool is_new() const { return log_.last().index == Index(0); }
