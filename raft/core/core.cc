@@ -23,6 +23,13 @@ Core::Core(CoreState state)
   RAKV_CHECK_MSG(last_applied_ <= log_.last().index,
                  "a member recovered beyond the end of its log");
   commit_index_ = last_applied_;
+  if (state.amnesia) {
+    RAKV_CHECK_MSG(last_applied_ == log_.snapshot().index,
+                   "a member that may have forgotten something trusts its snapshot only");
+    amnesia_.emplace();
+    amnesia_->term_lost = state.amnesia->term_lost;
+    if (!amnesia_->term_lost) amnesia_->above = current_term_;
+  }
   // A member always finds itself in its configuration; a newcomer's start config may list the
   // others only.
   state.cluster.try_emplace(id_);
@@ -101,6 +108,7 @@ void Core::on(event::Tick&) {
 
 void Core::on(event::Written& event) {
   if (!log_.written(event.term, event.up_to)) return;
+  end_amnesia_if_caught_up();
   switch (role()) {
     case Role::leader:
     case Role::terminating_leader:

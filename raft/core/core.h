@@ -47,6 +47,12 @@ struct SpecialEntry {
   MachineVersion machine_version = 0;
 };
 
+/// Why a member may not vote: its disk may have lost what it had acknowledged (core/amnesia.cc).
+struct Amnesia {
+  /// The stored term may be lower than the last one it knew, and its vote may be forgotten.
+  bool term_lost = false;
+};
+
 /// Everything a member remembers across a restart.
 struct CoreState {
   ServerId id;
@@ -63,6 +69,9 @@ struct CoreState {
   /// Where the machine stands after recovery (at least the snapshot's index); also the first commit
   /// index.
   Index last_applied;
+  /// Set when the disk may have lost what was promised; last_applied must then be the snapshot's
+  /// index, because nobody but a leader can say what of this log is committed.
+  std::optional<Amnesia> amnesia;
   MachineVersion machine_version = 0;
   CoreOptions options;
 };
@@ -140,6 +149,8 @@ class Core {
   std::size_t pending_queries() const;
   /// Calls held until a leader is known.
   std::size_t held_calls() const { return held_.size(); }
+  /// True while the member neither votes nor leads because it may have forgotten what it promised.
+  bool has_amnesia() const { return amnesia_.has_value(); }
   /// True once effect::Stop was given.
   bool stopped() const { return stopped_; }
 
@@ -252,7 +263,7 @@ class Core {
   void tell_term(const std::string& node);
 
   // --- roles, term, leader, timers (roles.cc) ---
-  bool is_new() const { return log_.last().index == Index(0); }
+  bool is_new() const { return log_.last().index == Index(0) && !amnesia_; }
   bool leads() const { return role() == Role::leader || role() == Role::terminating_leader; }
   /// The leader's data, also of one that waits in await_condition; nullptr otherwise.
   Leader* leader_data();
@@ -281,13 +292,25 @@ class Core {
   void follower_vote(CallToken call, const RequestVoteRpc& rpc);
   std::size_t required_quorum() const;
 
+  // --- amnesia (amnesia.cc) ---
+  struct CatchUp {
+    bool term_lost = false;
+    /// Leaders of higher terms were elected without this member. Unknown at first if the term is.
+    std::optional<Term> above;
+    /// Everything that counts is at or below this index, once that is known.
+    std::optional<Index> until;
+  };
+  void note_validated(Term leader_term, bool is_all);
+  void end_amnesia_if_caught_up();
+  void end_amnesia();
+
   // --- follower (follower.cc) ---
   void follower_append_entries(AppendEntriesRpc& rpc);
   void accept_entries(AppendEntriesRpc& rpc, std::size_t known);
   void confirm_known_entries(const AppendEntriesRpc& rpc, Index valid);
   void follower_heartbeat(const HeartbeatRpc& rpc);
   void reply_info(const InfoRpc& rpc, bool with_facts);
-  void validated_to_end(const AppendEntriesRpc& rpc);
+  void validated_to_end(const AppendEntriesRpc& rpc, bool is_all);
   void await_catch_up(Condition condition, const ServerId& leader, AppendEntriesReply reply);
   AppendEntriesReply append_entries_reply(bool success) const;
   AppendEntriesReply rewind_reply() const;
@@ -359,6 +382,7 @@ class Core {
   Term current_term_;
   std::optional<ServerId> voted_for_;
   LogShape log_;
+  std::optional<CatchUp> amnesia_;
 
   // volatile, of every role
   RoleState role_;

@@ -277,6 +277,10 @@ struct LeaderChanged {
 /// For the leaderboard: Core::cluster() is another one now.
 struct ClusterChanged {};
 
+/// The member has everything again that it may have forgotten: it votes from now on, and need not
+/// remember that it did not.
+struct AmnesiaEnded {};
+
 /// A peer sent what no correct peer sends; the message was ignored. For the log.
 struct BadMessage {
   ServerId from;
@@ -313,7 +317,7 @@ using Effect =
                  effect::CompleteSnapshot, effect::AbortSnapshot, effect::ReplyInstallSnapshot,
                  effect::ReplyInstallSnapshotWithAppendEntries, effect::MonitorLeader,
                  effect::DemonitorLeader, effect::RoleChanged, effect::LeaderChanged,
-                 effect::ClusterChanged, effect::BadMessage, effect::Stop>;
+                 effect::ClusterChanged, effect::AmnesiaEnded, effect::BadMessage, effect::Stop>;
 
 /// Filled by Core::step behind what is already in it; the caller clears and reuses it.
 using Effects = std::vector<Effect>;

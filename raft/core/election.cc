@@ -46,6 +46,8 @@ void Core::call_pre_vote() {
 }
 
 void Core::call_election() {
+  // Its pre-votes are only a way to be noticed by the leader: whatever they bring, it does not lead.
+  if (amnesia_) return;
   set_term_and_vote(current_term_ + 1, id_);
   leader_.reset();
   set_role(Candidate{{++last_round_, {}}});
@@ -185,6 +187,11 @@ void Core::on(event::PreVoteRequested& event) {
     emit(effect::DropCall{event.call});
     return;
   }
+  if (amnesia_) {
+    adopt_term(rpc.term);
+    emit(effect::ReplyPreVote{event.call, {current_term_, false}});
+    return;
+  }
   process_pre_vote(event.call, rpc);
 }
 
@@ -194,7 +201,8 @@ void Core::follower_vote(CallToken call, const RequestVoteRpc& rpc) {
     return;
   }
   const bool taken = rpc.term == current_term_ && voted_for_ && *voted_for_ != rpc.candidate;
-  if (rpc.term < current_term_ || taken) {
+  if (amnesia_) adopt_term(rpc.term);
+  if (rpc.term < current_term_ || taken || amnesia_) {
     emit(effect::ReplyVote{call, {current_term_, false}});
     return;
   }

@@ -147,7 +147,7 @@ void Core::confirm_known_entries(const AppendEntriesRpc& rpc, Index valid) {
     return;
   }
   emit(effect::SendAppendEntriesReply{rpc.leader, append_entries_reply(true)});
-  validated_to_end(rpc);
+  validated_to_end(rpc, rpc.entries.empty());
 }
 
 /// New entries, perhaps in place of others. The acknowledgement waits until they are durable.
@@ -170,13 +170,15 @@ void Core::accept_entries(AppendEntriesRpc& rpc, std::size_t known) {
     append_special(entry);
   }
   emit(effect::AppendToLog{std::move(rpc.entries)});
-  validated_to_end(rpc);
+  validated_to_end(rpc, false);
 }
 
-/// The whole log agrees with the leader's now, so its commit index counts for it.
-void Core::validated_to_end(const AppendEntriesRpc& rpc) {
+/// The whole log agrees with the leader's now, so its commit index counts for it. `is_all`: the
+/// leader's log ended there, too.
+void Core::validated_to_end(const AppendEntriesRpc& rpc, bool is_all) {
   validated_ = log_.last().index;
   commit_index_ = std::max(commit_index_, std::min(rpc.leader_commit, log_.last().index));
+  if (amnesia_) note_validated(rpc.term, is_all);
   apply_committed();
 }
 

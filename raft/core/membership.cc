@@ -169,6 +169,7 @@ void Core::on(event::ForceMemberChange& event) {
 /// An operator's last resort: this member becomes the whole cluster, in the present term and
 /// without asking anyone.
 void Core::force_member_change(CallToken token) {
+  if (amnesia_) end_amnesia();  // what is lost is lost: the operator says so
   Cluster alone;
   alone[id_].voter_status = VoterStatus{Membership::voter, uid_, std::nullopt};
   Entry entry;

@@ -60,7 +60,10 @@ void Core::retire(Leader& leader) {
 
 void Core::set_term_and_vote(Term term, std::optional<ServerId> voted_for) {
   if (term == current_term_ && voted_for == voted_for_) return;
-  if (term != current_term_) validated_ = Index(0);
+  if (term != current_term_) {
+    validated_ = Index(0);
+    if (amnesia_) amnesia_->until.reset();
+  }
   current_term_ = term;
   voted_for_ = std::move(voted_for);
   if (Leader* leader = leader_data()) {

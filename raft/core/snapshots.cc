@@ -246,6 +246,7 @@ void Core::on(event::SnapshotInstalled& event) {
   }
   emit(effect::ReplyInstallSnapshot{call, {current_term_, at.index, at.term}});
   become_follower();
+  if (amnesia_ && amnesia_->above && at.term > *amnesia_->above) end_amnesia();
 }
 
 void Core::on(event::ReceiveSnapshotTimeout&) {

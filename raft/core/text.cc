@@ -202,6 +202,7 @@ struct Printer {
   }
   void operator()(const effect::LeaderChanged& e) const { out << "leader: " << e.leader; }
   void operator()(const effect::ClusterChanged&) const { out << "cluster changed"; }
+  void operator()(const effect::AmnesiaEnded&) const { out << "amnesia ended"; }
   void operator()(const effect::BadMessage& e) const {
     out << "bad message from " << e.from << ": " << e.what;
   }
@@ -253,7 +254,8 @@ std::string describe(const Core& core) {
       << '\n';
   out << "cluster " << to_string(core.cluster()) << " from " << core.cluster_index_term()
       << ", change " << (core.cluster_change_permitted() ? "permitted" : "not permitted")
-      << ", membership " << to_string(core.membership()) << '\n';
+      << ", membership " << to_string(core.membership())
+      << (core.has_amnesia() ? ", with amnesia" : "") << '\n';
   if (const Peers* peers = core.peers()) {
     for (const auto& [id, peer] : *peers) {
       out << "peer " << id << ": next " << peer.next_index << ", match " << peer.match_index

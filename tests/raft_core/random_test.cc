@@ -27,6 +27,7 @@ class RandomRun {
     for (const std::string& name : names) world_.add(name, names);
     loss_ = pick(3) == 0 ? 0 : pick(20);
     turbulent_ = one_in(2);
+    forgetful_ = one_in(2);
     step(names.front(), event::TriggerElection{CallToken(next_token_++)});
   }
 
@@ -41,6 +42,7 @@ class RandomRun {
     return heal();
   }
 
+  std::size_t forgotten() const { return forgotten_; }
   std::size_t answers() const { return world_.answers.size(); }
   std::uint64_t applied() const { return answered_up_to_.value(); }
 
@@ -120,8 +122,29 @@ class RandomRun {
   void crash(const std::string& name) {
     if (crashed_.size() + 1 > world_.members().size() / 2 && !one_in(8)) return;
     show(name, "crash", {});
+    const Cluster cluster = world_.at(name).core->cluster();
     crashed_.insert(name);
     world_.crash(name, pick(3));
+    if (forgetful_ && one_in(2)) forget(name, cluster);
+  }
+
+  /// The disk loses what it had called durable. Where half of the voters do not vote, nobody may be
+  /// able to; so fewer do at a time.
+  void forget(const std::string& name, const Cluster& cluster) {
+    std::size_t with_amnesia = 1;
+    std::size_t voters = 0;
+    for (const auto& [id, config] : cluster) {
+      voters += config.is_voter() ? 1 : 0;
+      if (id == server(name) || !world_.members().contains(id.node())) continue;
+      with_amnesia += world_.at(id.node()).state.amnesia ? 1 : 0;
+    }
+    if (with_amnesia * 2 >= voters) return;
+    const Member& member = world_.at(name);
+    const Index last = member.log.empty() ? Index() : member.log.rbegin()->first;
+    const Index kept(pick(last.value() + 1));
+    ++forgotten_;
+    show(name, "forgets what is above " + std::to_string(kept.value()), {});
+    world_.forget(name, kept, false);
   }
 
   void restart_one() {
@@ -330,9 +353,11 @@ class RandomRun {
       }
     }
     // If the trigger was lost before anything was written, everyone is new and silent again.
-    const std::string first = world_.members().begin()->first;
-    if (is_new(first)) {
-      step(first, event::TriggerElection{CallToken(next_token_++)}, "trigger_election");
+    for (auto& [name, member] : world_.members()) {
+      if (world_.alive(name) && member.core->has_amnesia()) continue;
+      if (is_new(name))
+        step(name, event::TriggerElection{CallToken(next_token_++)}, "trigger_election");
+      break;
     }
     std::string asked;
     for (int round = 0; round < 400; ++round) {
@@ -393,8 +418,9 @@ class RandomRun {
     for (const auto& [id, config] : best->cluster()) {
       if (!config.is_voter()) continue;
       ++all;
-      if (world_.alive(id.node()) && world_.at(id.node()).core->membership() == Membership::voter)
-        ++here;
+      if (!world_.alive(id.node())) continue;
+      const Core& voter = *world_.at(id.node()).core;
+      if (voter.membership() == Membership::voter && !voter.has_amnesia()) ++here;
     }
     return here * 2 <= all;
   }
@@ -427,6 +453,9 @@ class RandomRun {
   std::string isolated_;
   /// Elections and crashes come thick and fast.
   bool turbulent_ = false;
+  /// Disks lose what was durable when members crash.
+  bool forgetful_ = false;
+  std::size_t forgotten_ = 0;
   std::set<std::string> crashed_;
   std::set<std::string> gone_;
   std::set<std::string> down_logs_;
@@ -448,6 +477,7 @@ TEST(RandomClusterTest, KeepsItsPromisesAndRecovers) {
   }
   std::size_t answers = 0;
   std::uint64_t applied = 0;
+  std::size_t forgotten = 0;
   std::size_t steps = 3000;
   if (const char* given = std::getenv("RAKV_STEPS")) steps = std::stoull(given);
   for (const std::uint64_t seed : seeds) {
@@ -455,11 +485,13 @@ TEST(RandomClusterTest, KeepsItsPromisesAndRecovers) {
     const std::string wrong = run.go(steps);
     answers += run.answers();
     applied += run.applied();
+    forgotten += run.forgotten();
     ASSERT_EQ(wrong, "") << "repeat with RAKV_SEED=" << seed;
     if (HasFailure()) FAIL() << "repeat with RAKV_SEED=" << seed;
   }
   std::cout << seeds.size() << " runs, the last with RAKV_SEED=" << seeds.back() << "; " << applied
-            << " entries applied, " << answers << " calls answered\n";
+            << " entries applied, " << answers << " calls answered, " << forgotten
+            << " disks that lost something\n";
   // A schedule in which nothing happens proves nothing.
   EXPECT_GT(applied, seeds.size() * 10);
 }

@@ -328,6 +328,10 @@ class Script {
           std::min(member.core->last_applied(), member.core->log().last_written().index);
       return {};
     }
+    if (word == "forget") {
+      world_.forget(name, Index(number(arguments.at(0))), arguments.has("term"));
+      return {};
+    }
     if (word == "start" || word == "restart") return world_.restart(name);
     if (!world_.alive(name)) return {"not running"};
     if (word == "written") {

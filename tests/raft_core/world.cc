@@ -83,6 +83,7 @@ void World::start_core(const std::string& name) {
   }
   state.log = LogShape(snapshot, std::move(runs), last);
   state.last_applied = std::max(snapshot.index, std::min(member.persisted_applied, last));
+  if (state.amnesia) state.last_applied = snapshot.index;
   member.machine = member.snapshot_machine;
   for (Index index = snapshot.index + 1; index <= state.last_applied; ++index) {
     member.machine = mix(member.machine, member.log.at(index));
@@ -109,6 +110,23 @@ void World::crash(const std::string& name, std::size_t keep) {
     }
   }
   announce_down(name);
+}
+
+void World::forget(const std::string& name, Index last, bool term_lost) {
+  Member& member = members_.at(name);
+  if (last < member.snapshot.index) {
+    member.snapshot = {};
+    member.snapshot.cluster = member.state.cluster;
+    member.snapshot_machine = 0;
+    member.live.clear();
+    member.log.clear();
+  }
+  member.log.erase(member.log.upper_bound(last), member.log.end());
+  term_lost = term_lost || (member.state.amnesia && member.state.amnesia->term_lost);
+  member.state.amnesia = Amnesia{term_lost};
+  if (!term_lost) return;
+  member.state.voted_for.reset();
+  member.state.current_term = member.log.empty() ? member.snapshot.term : member.log.rbegin()->second.term;
 }
 
 /// Whoever monitors this member hears of its end.
@@ -312,6 +330,8 @@ void World::carry_out(const std::string& name, Effect& any) {
   if (auto* persist = std::get_if<effect::PersistTermVote>(&any)) {
     member.state.current_term = persist->term;
     member.state.voted_for = persist->voted_for;
+  } else if (std::holds_alternative<effect::AmnesiaEnded>(any)) {
+    member.state.amnesia.reset();
   } else if (auto* append = std::get_if<effect::AppendToLog>(&any)) {
     member.log.erase(member.log.lower_bound(append->entries.front().index), member.log.end());
     for (Entry& entry : append->entries) member.log[entry.index] = std::move(entry);

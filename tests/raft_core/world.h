@@ -57,6 +57,9 @@ class World {
   /// Loses what is not durable, but for `keep` entries behind the durable ones.
   void crash(const std::string& name, std::size_t keep = 0);
   std::vector<std::string> restart(const std::string& name);
+  /// A crashed member's disk loses what it has above `last` (a snapshot above it, too), and with
+  /// `term_lost` the stored term and vote. The member will know that.
+  void forget(const std::string& name, Index last, bool term_lost);
 
   /// One step, carried out. The effects in words.
   std::vector<std::string> step(const std::string& name, Event event);

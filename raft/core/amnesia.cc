@@ -1,0 +1,51 @@
+#include "raft/core/core.h"
+
+// A member whose disk may have lost what it had acknowledged neither votes nor leads until it has
+// it again. It follows, acknowledges what it has now, and its pre-votes only make the leader notice
+// it.
+//
+// When has it caught up? Let X be the member, T its stored term, and E an entry that was committed
+// with an acknowledgement of X which X has forgotten. X may only help to elect leaders that have E.
+//
+// 1. X's log has a durable entry of a term above T. The leader of that term was elected without X
+//    (it did not vote meanwhile), by a majority that shares with E's majority a member other than
+//    X; so E was in that leader's log, below its first own entry, and log matching gives it to X.
+// 2. Or X's log is durable up to where the log of a leader of term T or above ended, after X's
+//    restart. If that term is above T, see 1. If it is T, X's acknowledgements in T were of entries
+//    that this leader had sent, all of them in its log; those of earlier terms were given before X
+//    voted in T, or X did not vote in T: in both cases Raft's usual argument puts E into that log.
+//    Where a leader's log ends is known from a message without entries: ra's leaders only send such
+//    ones from their log's end. (The commit index would not do: an acknowledgement of X may still
+//    lie in the leader's mailbox, and move it later.)
+//
+// If the term is lost too, X may have acknowledged in terms above the stored one, and a leader that
+// X hears of may itself be out of date. Then an election must pass: 1. counts, with T the term of
+// the first leader heard after the restart. (Two leaders out of date at once, both heard before the
+// real one, would deceive it; nothing short of asking a majority would not.)
+//
+// The vote that X may have given in the term in which it catches up is taken as given to that
+// term's leader. What is promised from then on needs no memory of the amnesia; until then it
+// survives restarts with the member's data.
+
+namespace rakv::raft {
+
+/// The whole log agrees with that of the leader of this term; `is_all`: whose log ends there, too.
+void Core::note_validated(Term leader_term, bool is_all) {
+  if (!amnesia_->above) amnesia_->above = leader_term;
+  const bool has_all = is_all && !amnesia_->term_lost;
+  const bool elected_without = log_.last().term > *amnesia_->above;
+  if (!amnesia_->until && (has_all || elected_without)) amnesia_->until = validated_;
+  end_amnesia_if_caught_up();
+}
+
+void Core::end_amnesia_if_caught_up() {
+  if (amnesia_ && amnesia_->until && log_.last_written().index >= *amnesia_->until) end_amnesia();
+}
+
+void Core::end_amnesia() {
+  amnesia_.reset();
+  if (!voted_for_ && leader_) set_term_and_vote(current_term_, leader_);
+  emit(effect::AmnesiaEnded{});
+}
+
+}  // namespace rakv::raft
