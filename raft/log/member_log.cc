@@ -10,6 +10,25 @@ namespace rakv::log {
 
 std::string MemberLog::directory() const { return system_.member_directory(uid()); }
 
+// ---- amnesia
+
+void MemberLog::end_amnesia(DoneCallback done) {
+  amnesia_.reset();
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, path = directory()] { return remove_amnesia(disk, path); },
+      std::move(done));
+}
+
+Result<void> MemberLog::forget_from(Index index, const std::string& reason) {
+  Amnesia amnesia = amnesia_.value_or(Amnesia{});
+  amnesia.reason = reason;
+  if (auto done = write_amnesia(system_.disk_, directory(), amnesia); !done) return done;
+  amnesia_ = std::move(amnesia);
+  truncate_after(index == 0 ? 0 : index - 1);
+  return {};
+}
+
 // ---- reading
 
 bool MemberLog::needed(Index index) const {

@@ -12,6 +12,7 @@
 #include "raft/log/metadata.h"
 #include "raft/log/segment.h"
 #include "raft/log/server_config.h"
+#include "raft/log/server_marks.h"
 #include "raft/log/snapshot_file.h"
 #include "raft/log/types.h"
 #include "raft/log/wal.h"
@@ -39,10 +40,14 @@ class MemberLog {
   /// Term, vote and last_applied as stored (recovered, then as last given to store_term_vote).
   const MetaRow& meta() const { return meta_; }
   /// Set when recovery found that this member has lost something it may have promised (log shorter
-  /// than last_applied, damaged snapshot, damaged WAL part): it must not vote until it has caught
-  /// up. The text says what.
-  const std::optional<std::string>& amnesia() const { return amnesia_; }
-  void clear_amnesia() { amnesia_.reset(); }
+  /// than last_applied, damaged snapshot, damaged WAL part), now or at an earlier start: it must not
+  /// vote until it has caught up.
+  const std::optional<Amnesia>& amnesia() const { return amnesia_; }
+  /// The member has caught up. `done` comes when the next start will know it, too.
+  void end_amnesia(DoneCallback done);
+  /// The entry at `index`, above the snapshot, can't be read: it and all behind it are given up, to
+  /// be fetched again from the leader, with amnesia. Waits for the disk: start-up only.
+  Result<void> forget_from(Index index, const std::string& reason);
 
   void set_observer(MemberLogObserver* observer) { observer_ = observer; }
 
@@ -170,7 +175,7 @@ class MemberLog {
   LogSystem& system_;
   ServerConfig config_;
   MetaRow meta_;
-  std::optional<std::string> amnesia_;
+  std::optional<Amnesia> amnesia_;
   MemberLogObserver* observer_ = nullptr;
   WriterId writer_ = 0;
 

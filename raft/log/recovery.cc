@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "cnode/etf/cursor.h"
+
 namespace rakv::log {
 
 // ---- one member
@@ -25,7 +27,15 @@ Result<void> MemberRecovery::run(const MetaRow* meta) {
   auto found = find_snapshot(system_.disk_, directory_ + "/snapshots");
   if (!found) return found.error();
   found_ = std::move(*found);
-  for (const auto& notice : found_.notices) system_.notices_.push_back(notice);
+  if (auto done = read_marks(); !done) return done;
+  for (const auto& [name, why] : found_.damaged) {
+    // It may be one that a BEAM was receiving: then the live entries in its log are not the log's.
+    const Index applied = meta != nullptr ? meta->last_applied : 0;
+    log_end_ = std::min(log_end_.value_or(applied), applied);
+    if (auto done = remember("its newest snapshot is damaged and was set aside", false); !done)
+      return done;
+    if (auto done = set_aside(name, why); !done) return done;
+  }
   if (auto done = open_segments(); !done) return done;
   lay_out_entries();
 
@@ -35,8 +45,39 @@ Result<void> MemberRecovery::run(const MetaRow* meta) {
   log.snapshot_ = found_.snapshot;
   take_live(log);
   take_tail(log);
-  judge(log, meta);
+  return judge(log, meta);
+}
+
+Result<void> MemberRecovery::read_marks() {
+  auto amnesia = read_amnesia(system_.disk_, directory_);
+  if (!amnesia) return amnesia.error();
+  amnesia_ = std::move(*amnesia);
+  if (amnesia_) {
+    system_.notices_.push_back(directory_ + ": has not caught up since it was found that " +
+                               amnesia_->reason + "; the server must not vote until it has");
+  }
+  const auto mark = read_install_mark(system_.disk_, directory_);
+  if (!mark && mark.error().code != ErrorCode::corrupt) return mark.error();
+  if (!mark) {
+    log_end_ = snapshot_index();
+    return remember(mark.error().message, false);
+  }
+  // A snapshot beyond the mark is the one that was being taken in.
+  if (*mark && **mark >= snapshot_index()) log_end_ = **mark;
   return {};
+}
+
+/// Written down at once.
+Result<void> MemberRecovery::remember(const std::string& reason, bool term_lost) {
+  amnesia_ = Amnesia{reason, term_lost || (amnesia_ && amnesia_->term_lost)};
+  system_.notices_.push_back(directory_ + ": " + reason +
+                             "; the server must not vote until it has caught up");
+  return write_amnesia(system_.disk_, directory_, *amnesia_);
+}
+
+Result<void> MemberRecovery::set_aside(const std::string& snapshot, const std::string& why) {
+  system_.notices_.push_back(why + "; set aside as " + snapshot + ".bad");
+  return set_snapshot_aside(system_.disk_, directory_ + "/snapshots", snapshot);
 }
 
 Result<void> MemberRecovery::prepare_directory() {
@@ -98,11 +139,13 @@ void MemberRecovery::lay_out_entries() {
         above_[slot.index] = {slot.term, nullptr};
     }
   }
-  if (wal_ == nullptr || wal_->entries.empty()) return;
-  void_from(*wal_->first_written);
-  for (const auto& [index, entry] : wal_->entries) {
-    if (!found_.snapshot || index > snapshot_index()) above_[index] = {entry.term, &entry};
+  if (wal_ != nullptr && !wal_->entries.empty()) {
+    void_from(*wal_->first_written);
+    for (const auto& [index, entry] : wal_->entries) {
+      if (!found_.snapshot || index > snapshot_index()) above_[index] = {entry.term, &entry};
+    }
   }
+  if (log_end_) void_from(*log_end_ + 1);
 }
 
 void MemberRecovery::take_live(MemberLog& log) {
@@ -138,28 +181,60 @@ std::optional<Index> MemberRecovery::missing_live_entry(const MemberLog& log) co
   return std::nullopt;
 }
 
-void MemberRecovery::judge(MemberLog& log, const MetaRow* meta) {
+namespace {
+
+/// How many members the cluster of a snapshot has.
+std::uint32_t cluster_size(const SnapshotMeta& meta) {
+  etf::Cursor cursor(meta.cluster);
+  if (!cursor.version()) return 0;
+  const bool is_map = cursor.kind() == etf::TermKind::map;
+  return (is_map ? cursor.map() : cursor.list()).value_or(0);
+}
+
+}  // namespace
+
+Result<void> MemberRecovery::judge(MemberLog& log, const MetaRow* meta) {
   if (meta != nullptr) log.meta_ = *meta;
+  Result<void> noted;
   if (log.last_.term > log.meta_.term) {  // the row was lost: no vote can be known for that term
     log.meta_.term = log.last_.term;
     log.meta_.voted_for.reset();
-    log.amnesia_ = "meta.dets knew of term " + std::to_string(meta != nullptr ? meta->term : 0) +
-                   " only, but the log has entries of term " + std::to_string(log.last_.term);
+    noted = remember("meta.dets knew of term " + std::to_string(meta != nullptr ? meta->term : 0) +
+                         " only, but the log has entries of term " +
+                         std::to_string(log.last_.term),
+                     true);
   }
-  if (found_.damaged) {
-    log.amnesia_ = "its newest snapshot is damaged and was set aside";
-  } else if (log.last_.index < log.meta_.last_applied) {
-    log.amnesia_ = "its log ends at index " + std::to_string(log.last_.index) +
-                   ", but it had applied entries up to " + std::to_string(log.meta_.last_applied);
-  } else if (found_.snapshot && found_.snapshot->live_indexes_known) {
+  if (noted && log.last_.index < log.meta_.last_applied) {
+    noted = remember("its log ends at index " + std::to_string(log.last_.index) +
+                         ", but it had applied entries up to " +
+                         std::to_string(log.meta_.last_applied),
+                     false);
+  } else if (noted && found_.snapshot && found_.snapshot->live_indexes_known) {
     if (const auto missing = missing_live_entry(log)) {
-      log.amnesia_ = "entry " + std::to_string(*missing) + ", which its snapshot needs, is missing";
+      noted = remember(
+          "entry " + std::to_string(*missing) + ", which its snapshot needs, is missing", false);
+      if (noted && cluster_size(found_.snapshot->meta) > 1) noted = begin_anew(log);
     }
   }
-  if (log.amnesia_) {
-    system_.notices_.push_back(directory_ + ": " + *log.amnesia_ +
-                               "; the server must not vote until it has caught up");
+  log.amnesia_ = amnesia_;
+  return noted;
+}
+
+/// The snapshot is of no use: it is set aside, and the leader is to send another. A member that is
+/// alone keeps it; there is nobody to send one.
+Result<void> MemberRecovery::begin_anew(MemberLog& log) {
+  const Position at{found_.snapshot->meta.index, found_.snapshot->meta.term};
+  if (auto done = set_aside(snapshot_directory_name(at), directory_ + ": the snapshot at index " +
+                                                             std::to_string(at.index));
+      !done) {
+    return done;
   }
+  log.snapshot_.reset();
+  log.memory_.clear();
+  log.empty_ = true;
+  log.first_index_ = 1;
+  log.last_ = log.last_written_ = {};
+  return {};
 }
 
 // ---- the system
@@ -174,10 +249,7 @@ Result<void> SystemRecovery::run() {
   for (auto& row : *meta) system_.meta_[row.uid] = row;
   if (auto done = finish_deletions(); !done) return done;
   if (auto done = adopt_servers(); !done) return done;
-  auto wal = recover_wal(system_.disk_, system_.directory_);
-  if (!wal) return wal.error();
-  wal_ = std::move(*wal);
-  for (const auto& notice : wal_.notices) system_.notices_.push_back(notice);
+  if (auto done = recover_wal_files(); !done) return done;
   if (auto done = sync_wal_files(); !done) return done;
   if (auto done = recover_members(); !done) return done;
   if (names_changed_) {
@@ -282,6 +354,24 @@ Result<void> SystemRecovery::adopt_servers() {
                                config->uid + ") was not registered and has been taken in");
   }
   return {};
+}
+
+/// Reads the WAL. What is damaged in it may be any server's acknowledged end: all are told before it
+/// is set aside, and what was good up to there is kept.
+Result<void> SystemRecovery::recover_wal_files() {
+  auto wal = recover_wal(system_.disk_, system_.directory_);
+  if (!wal) return wal.error();
+  wal_ = std::move(*wal);
+  for (const auto& notice : wal_.notices) system_.notices_.push_back(notice);
+  if (!wal_.damage) return {};
+  for (const auto& [name, uid] : system_.names_) {
+    const std::string directory = system_.member_directory(uid);
+    auto known = read_amnesia(system_.disk_, directory);
+    if (!known) return known.error();
+    const Amnesia amnesia{wal_.damage->what, *known && (*known)->term_lost};
+    if (auto done = write_amnesia(system_.disk_, directory, amnesia); !done) return done;
+  }
+  return set_damage_aside(system_.disk_, *wal_.damage);
 }
 
 /// What was read may be in the page cache only (the last process was killed): it is about to be

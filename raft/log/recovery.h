@@ -21,6 +21,9 @@ inline constexpr std::string_view kDeletedSuffix = ".deleted";
 /// the newest place that has it; above it the log must be contiguous, and its terms must not
 /// decrease: what is behind a gap or a lower term was never part of this log's acknowledged end (an
 /// unfinished snapshot transfer, the old end of a log that a snapshot replaced).
+///
+/// What may have been promised and is lost makes the server amnesiac: that is written down before
+/// anything damaged is set aside, so that a crash in between does not hide it.
 class MemberRecovery {
  public:
   MemberRecovery(LogSystem& system, ServerConfig config, const RecoveredWriter* wal)
@@ -34,9 +37,13 @@ class MemberRecovery {
   void lay_out_entries();
   void take_tail(MemberLog& log);
   void take_live(MemberLog& log);
-  void judge(MemberLog& log, const MetaRow* meta);
+  Result<void> judge(MemberLog& log, const MetaRow* meta);
   /// Of the live indexes, the first that is nowhere.
   std::optional<Index> missing_live_entry(const MemberLog& log) const;
+  Result<void> read_marks();
+  Result<void> remember(const std::string& reason, bool term_lost);
+  Result<void> set_aside(const std::string& snapshot, const std::string& why);
+  Result<void> begin_anew(MemberLog& log);
   Index snapshot_index() const { return found_.snapshot ? found_.snapshot->meta.index : 0; }
 
   /// Where a tail entry is: in the WAL's entry, or in a segment.
@@ -53,6 +60,9 @@ class MemberRecovery {
   std::vector<std::shared_ptr<const Segment>> segments_;
   std::uint64_t next_segment_ = 1;
   std::map<Index, Place> above_;  // the snapshot
+  std::optional<Amnesia> amnesia_;
+  /// What stands behind this index is not known to be the log's.
+  std::optional<Index> log_end_;
 };
 
 /// Everything LogSystem::open does before the new WAL file is made.
@@ -69,6 +79,7 @@ class SystemRecovery {
   Result<void> adopt_servers();
   Result<void> sync_wal_files();
   Result<void> recover_members();
+  Result<void> recover_wal_files();
   Result<void> remove_leftovers();
   void queue_flush();
 

@@ -235,15 +235,20 @@ Result<FoundSnapshot> find_snapshot(Disk& disk, const std::string& snapshots_dir
       continue;
     }
     if (snapshot.error().code == ErrorCode::io) return snapshot.error();
-    if (auto done = disk.rename(directory, directory + ".bad"); !done) return done.error();
-    changed = true;
-    found.damaged = true;
-    found.notices.push_back(snapshot.error().message + "; set aside as " + name + ".bad");
+    found.damaged.emplace_back(name, snapshot.error().message);
   }
   if (changed) {
     if (auto done = disk.sync_directory(snapshots_directory); !done) return done.error();
   }
   return found;
+}
+
+Result<void> set_snapshot_aside(Disk& disk, const std::string& snapshots_directory,
+                                const std::string& name) {
+  const std::string path = snapshots_directory + "/" + name;
+  if (auto done = remove_tree(disk, path + ".bad"); !done) return done;
+  if (auto done = disk.rename(path, path + ".bad"); !done) return done;
+  return disk.sync_directory(snapshots_directory);
 }
 
 Result<void> remove_other_snapshots(Disk& disk, const std::string& snapshots_directory,

@@ -55,12 +55,15 @@ Result<void> write_snapshot(Disk& disk, const std::string& snapshots_directory,
 
 struct FoundSnapshot {
   std::optional<Snapshot> snapshot;
-  std::vector<std::string> notices;  ///< damaged snapshots that were set aside as NAME.bad
-  bool damaged = false;              ///< a newer one than `snapshot` was damaged
+  /// Names of damaged ones that are newer than `snapshot`, and what is wrong with each.
+  std::vector<std::pair<std::string, std::string>> damaged;
 };
 /// The newest valid one. Directories without snapshot.dat (a crash while writing) and older ones
-/// are removed; damaged ones are renamed to NAME.bad and kept.
+/// are removed; damaged ones are left where they are.
 Result<FoundSnapshot> find_snapshot(Disk& disk, const std::string& snapshots_directory);
+/// Renames a snapshot to NAME.bad, where nothing looks for it. Durable when it returns.
+Result<void> set_snapshot_aside(Disk& disk, const std::string& snapshots_directory,
+                                const std::string& name);
 /// Removes snapshots other than that at `keep`, oldest first.
 Result<void> remove_other_snapshots(Disk& disk, const std::string& snapshots_directory,
                                     Position keep);

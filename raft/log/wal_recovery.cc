@@ -20,8 +20,7 @@ Error damaged(const std::string& path, std::uint64_t offset, const std::string& 
   return make_error(
       ErrorCode::corrupt,
       path + ": damaged at byte " + std::to_string(offset) + ": " + what +
-          ". Acknowledged entries from there on may be lost. Restore the file from a copy, or move "
-          "the whole data directory away and let this member join its clusters anew");
+          ". Acknowledged entries from there on may be lost");
 }
 
 bool all_zero(std::string_view bytes) {
@@ -32,6 +31,10 @@ bool all_zero(std::string_view bytes) {
 class WalParser {
  public:
   WalParser(const std::string& path, const std::string& bytes) : path_(path), bytes_(bytes) {}
+
+  /// What was good when parse() gave an error.
+  std::vector<WalRecord> take_records() { return std::move(records_); }
+  std::uint64_t good_bytes() const { return good_; }
 
   Result<std::vector<WalRecord>> parse(std::string* notice) {
     if (!bytes_.starts_with(kWalMagic)) {
@@ -103,13 +106,14 @@ class WalParser {
       if (!add(*record, at)) break;
       at += record->size;
     }
+    good_ = trusted_;
+    records_.resize(trusted_count);
     if (auto error = judge_tail(at, finished)) return *error;
     if (trusted_ < bytes_.size() && !all_zero(bytes().substr(trusted_)) && notice != nullptr) {
       *notice = path_ + ": left out " + std::to_string(bytes_.size() - trusted_) +
                 " bytes at its end: a batch that was being written when the node stopped and that "
                 "was never acknowledged";
     }
-    records_.resize(trusted_count);
     return std::move(records_);
   }
 
@@ -163,6 +167,7 @@ class WalParser {
   Result<std::vector<WalRecord>> parse_unmarked(std::string* notice) {
     std::size_t at = kWalMagic.size();
     while (at < bytes_.size()) {
+      good_ = at;
       const std::string_view rest = bytes().substr(at);
       if (rest.size() >= kEndZeros && all_zero(rest.substr(0, kEndZeros))) {
         const auto data = rest.find_first_not_of('\0');
@@ -215,6 +220,7 @@ class WalParser {
   std::uint64_t salt_ = 0;
   std::uint64_t sequence_ = 0;
   std::size_t trusted_ = 0;  // everything before it is covered by valid marks
+  std::uint64_t good_ = 0;
   std::map<std::uint32_t, std::string> refs_;
   std::vector<WalRecord> records_;
 };
@@ -252,32 +258,73 @@ Result<std::vector<WalRecord>> parse_wal(const std::string& path, const std::str
   return WalParser(path, bytes).parse(notice);
 }
 
+WalContent read_wal(const std::string& path, const std::string& bytes) {
+  WalParser parser(path, bytes);
+  WalContent content;
+  auto records = parser.parse(&content.notice);
+  if (records) {
+    content.records = std::move(*records);
+    content.good_bytes = bytes.size();
+  } else {
+    content.damage = records.error();
+    content.records = parser.take_records();
+    content.good_bytes = parser.good_bytes();
+  }
+  return content;
+}
+
+Result<void> set_damage_aside(Disk& disk, const WalDamage& damage) {
+  // The damaged file last: as long as it is as it was, the others are known not to follow.
+  for (auto file = damage.later_files.rbegin(); file != damage.later_files.rend(); ++file) {
+    if (auto done = disk.rename(*file, *file + ".bad"); !done) return done;
+  }
+  const std::string directory = parent_of(damage.path);
+  if (auto done = disk.sync_directory(directory); !done) return done;
+  if (damage.good_bytes == 0) {
+    if (auto done = disk.rename(damage.path, damage.path + ".bad"); !done) return done;
+    return disk.sync_directory(directory);
+  }
+  const auto bytes = read_file(disk, damage.path);
+  if (!bytes) return bytes.error();
+  if (auto done = replace_file(disk, damage.path + ".bad", *bytes); !done) return done;
+  return replace_file(disk, damage.path, bytes->substr(0, damage.good_bytes));
+}
+
 Result<RecoveredWal> recover_wal(Disk& disk, const std::string& directory) {
   const auto listed = disk.list(directory);
   if (!listed) return listed.error();
   std::vector<std::pair<std::uint64_t, std::string>> files;
+  RecoveredWal recovered;
   for (const auto& entry : *listed) {
     if (entry.kind != DirectoryEntry::Kind::file) continue;
     if (const auto number = number_of_name(entry.name, ".wal")) {
       files.emplace_back(*number, directory + "/" + entry.name);
     }
+    const auto bad = number_of_name(entry.name, ".wal.bad");
+    recovered.last_number = std::max(recovered.last_number, bad.value_or(0));
   }
   std::sort(files.begin(), files.end());
-  RecoveredWal recovered;
   for (const auto& [number, path] : files) {
+    recovered.last_number = std::max(recovered.last_number, number);
+    if (recovered.damage) {
+      recovered.damage->later_files.push_back(path);
+      continue;
+    }
     const auto bytes = read_file(disk, path);
     if (!bytes) return bytes.error();
-    std::string notice;
-    auto records = parse_wal(path, *bytes, &notice);
-    if (!records) return records.error();
-    for (auto& record : *records) {
+    WalContent content = read_wal(path, *bytes);
+    for (auto& record : content.records) {
       if (record.uid == kBatchMarkUid) continue;
       RecoveredWriter& writer = recovered.writers[record.uid];
       merge(writer, std::move(record));
     }
-    if (!notice.empty()) recovered.notices.push_back(std::move(notice));
-    recovered.files.push_back(path);
-    recovered.last_number = number;
+    if (!content.notice.empty()) recovered.notices.push_back(std::move(content.notice));
+    if (content.damage) {
+      recovered.damage = WalDamage{path, content.damage->message, content.good_bytes, {}};
+      recovered.notices.push_back(content.damage->message + "; what is behind is set aside as " +
+                                  path + ".bad");
+    }
+    if (!content.damage || content.good_bytes > 0) recovered.files.push_back(path);
   }
   return recovered;
 }

@@ -21,9 +21,18 @@ struct RecoveredWriter {
   std::optional<Index> first_written;
 };
 
+/// A file in which something is wrong that an unfinished write does not explain.
+struct WalDamage {
+  std::string path;
+  std::string what;                     ///< in words, with file and byte
+  std::uint64_t good_bytes = 0;         ///< so many from the file's start can be trusted
+  std::vector<std::string> later_files; ///< ascending; nothing in them can be trusted to follow
+};
+
 struct RecoveredWal {
   std::map<std::string, RecoveredWriter> writers;  ///< by UId
   std::vector<std::string> files;                  ///< paths read, oldest first
+  std::optional<WalDamage> damage;                 ///< what is behind it was left out
   std::uint64_t last_number = 0;  ///< highest file number seen; the next file gets last_number + 1
   std::vector<std::string> notices;  ///< what was dropped as unacknowledged, for the log
 };
@@ -43,7 +52,21 @@ struct WalRecord {
 Result<std::vector<WalRecord>> parse_wal(const std::string& path, const std::string& bytes,
                                          std::string* notice);
 
-/// Reads all *.wal of a directory, oldest to newest. Stray *.tmp files of the WAL are ignored. Also
+/// One file's content up to where it is damaged, if it is.
+struct WalContent {
+  std::vector<WalRecord> records;
+  std::string notice;
+  std::optional<Error> damage;
+  std::uint64_t good_bytes = 0;
+};
+WalContent read_wal(const std::string& path, const std::string& bytes);
+
+/// Sets aside what recover_wal() left out: later files are renamed to NAME.bad; the damaged one is
+/// copied there and keeps what was good. Durable when it returns; a crash meanwhile leaves the
+/// damage to be found again.
+Result<void> set_damage_aside(Disk& disk, const WalDamage& damage);
+
+/// Reads all *.wal of a directory, oldest to newest, up to the first damage. Stray *.tmp files of the WAL are ignored. Also
 /// 8-digit names of old ra.
 Result<RecoveredWal> recover_wal(Disk& disk, const std::string& directory);
 

@@ -60,9 +60,10 @@ void Member::continue_apply() {
     log_.read(std::move(wanted), [this, alive = alive_](Result<std::vector<log::Entry>> entries) {
       if (!*alive) return;
       if (!entries) {
-        spdlog::error("{}: committed entries can't be read, the server stops: {}", log_id_,
+        // The start finds out what of the log can be read, and fetches the rest from the leader.
+        spdlog::error("{}: committed entries can't be read, the server starts again: {}", log_id_,
                       entries.error().message);
-        services_.on_stopped(id_.name(), raft::effect::StopReason::removed);
+        services_.on_crash(id_.name(), "shutdown");
         return;
       }
       raft::effect::Apply& waiting = apply_queue_.front();

@@ -24,12 +24,16 @@ std::string make_log_id(const raft::ServerId& id) {
 }
 
 /// What Core needs to know of the entries above the snapshot.
-Result<void> scan_log(const log::MemberLog& log, raft::CoreState& state) {
+Result<void> scan_log(log::MemberLog& log, raft::CoreState& state) {
   std::vector<raft::LogShape::Run> runs;
   const std::uint64_t first = std::max<std::uint64_t>(log.first_index(), 1);
   for (std::uint64_t index = first; index <= log.last().index; ++index) {
     const Result<log::Entry> entry = log.read_blocking(index);
-    if (!entry) return entry.error();
+    if (!entry) {
+      if (const Result<void> cut = log.forget_from(index, entry.error().message); !cut)
+        return cut.error();
+      break;
+    }
     const raft::Term term{entry->term};
     if (runs.empty() || runs.back().term != term) runs.push_back({raft::Index{index}, term});
     const wire::EntryView view = wire::parse_entry(entry->payload.view());
@@ -45,7 +49,7 @@ Result<void> scan_log(const log::MemberLog& log, raft::CoreState& state) {
   return {};
 }
 
-Result<raft::CoreState> make_core_state(const log::MemberLog& log, const MemberOptions& options) {
+Result<raft::CoreState> make_core_state(log::MemberLog& log, const MemberOptions& options) {
   raft::CoreState state;
   const log::ServerConfig& config = log.config();
   state.id = to_core(config.id);
@@ -71,9 +75,14 @@ Result<raft::CoreState> make_core_state(const log::MemberLog& log, const MemberO
       state.cluster.emplace(to_core(member), raft::PeerConfig{});
   }
   state.cluster.emplace(state.id, raft::PeerConfig{});
-  const std::uint64_t applied = std::min(log.meta().last_applied, log.last().index);
-  state.last_applied = std::max(state.last_applied, raft::Index{applied});
   if (const Result<void> scanned = scan_log(log, state); !scanned) return scanned.error();
+  if (log.amnesia()) {
+    // Of what is above the snapshot, some may be older than what was applied.
+    state.amnesia = raft::Amnesia{log.amnesia()->term_lost};
+  } else {
+    const std::uint64_t applied = std::min(log.meta().last_applied, log.last().index);
+    state.last_applied = std::max(state.last_applied, raft::Index{applied});
+  }
   return state;
 }
 
@@ -157,13 +166,24 @@ Result<void> Member::recover_machine() {
     if (!entry) return entry.error();
     apply_entry(*entry, false, true);
   }
-  if (log_.amnesia()) {
-    spdlog::error("{}: this server may have lost what it acknowledged: {}", log_id_,
-                  *log_.amnesia());
-  }
+  if (log_.amnesia()) warn_of_amnesia();
   spdlog::info("{}: recovered, term {}, last applied {}, last index {}", log_id_,
                core_.current_term().value(), core_.last_applied().value(), log_.last().index);
   return {};
+}
+
+void Member::warn_of_amnesia() const {
+  spdlog::error("{}: this server may have lost what it acknowledged: {}", log_id_,
+                log_.amnesia()->reason);
+  if (core_.cluster().size() > 1) {
+    spdlog::error("{}: it neither votes nor leads until it has caught up with a leader", log_id_);
+    return;
+  }
+  spdlog::error(
+      "{}: it is alone in its cluster, so nobody can give back what is lost, and it does not lead. "
+      "Stop the node and restore its data directory from a copy; or, if what is lost may stay lost, "
+      "call ra_server_proc:force_shrink_members_to_current_member({}) from an Erlang node",
+      log_id_, log_id_);
 }
 
 Result<void> Member::go_live() {
@@ -425,6 +445,15 @@ void Member::carry_out(raft::effect::ClusterChanged&) {
   }
   kept_nodes_ = std::move(wanted);
   services_.on_leader_or_cluster_change(*this);
+}
+
+void Member::carry_out(raft::effect::AmnesiaEnded&) {
+  spdlog::info("{}: has everything again that it may have lost, and votes", log_id_);
+  log_.end_amnesia([log_id = log_id_](const Result<void>& stored) {
+    if (stored) return;
+    spdlog::error("{}: that it has caught up can't be stored, the next start won't know: {}",
+                  log_id, stored.error().message);
+  });
 }
 
 void Member::carry_out(raft::effect::BadMessage& effect) {

@@ -120,6 +120,7 @@ class Member : public node::Process,
   Member(MemberServices& services, log::MemberLog& log, std::unique_ptr<Machine> machine,
          std::shared_ptr<Counters> counters, MemberOptions options, raft::CoreState state);
   Result<void> recover_machine();
+  void warn_of_amnesia() const;
   Result<void> go_live();
 
   // node::Process
@@ -189,6 +190,7 @@ class Member : public node::Process,
   void carry_out(raft::effect::RoleChanged& effect);
   void carry_out(raft::effect::LeaderChanged& effect);
   void carry_out(raft::effect::ClusterChanged& effect);
+  void carry_out(raft::effect::AmnesiaEnded& effect);
   void carry_out(raft::effect::BadMessage& effect);
   void carry_out(raft::effect::Stop& effect);
   void arm(boost::asio::steady_timer& timer, std::uint64_t delay_ms, raft::Event event);

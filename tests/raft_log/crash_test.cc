@@ -154,7 +154,7 @@ void check_one(Store& store, const std::string& uid, const Promised& promise) {
   MemberLog* log = store.system->find(uid);
   if (!promise.registered) return;
   ASSERT_NE(log, nullptr) << uid;
-  EXPECT_FALSE(log->amnesia()) << *log->amnesia();
+  EXPECT_FALSE(log->amnesia()) << log->amnesia()->reason;
   EXPECT_GE(log->meta().term, promise.term);
   if (promise.term != 0 && promise.asked_term == promise.term) {
     EXPECT_EQ(log->meta().voted_for, promise.voted_for);

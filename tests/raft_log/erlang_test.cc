@@ -249,7 +249,7 @@ TEST_F(Erlang, WeTakeOverWhatRaHasWrittenAndRaTakesItBack) {
     MemberLog* log = store.system->find(made.uid);
     ASSERT_NE(log, nullptr) << ::testing::PrintToString(store.system->notices());
     EXPECT_EQ(log->config().id, (ServerId{"kv", "nonode@nohost"}));
-    EXPECT_FALSE(log->amnesia()) << *log->amnesia();
+    EXPECT_FALSE(log->amnesia()) << log->amnesia()->reason;
     EXPECT_EQ(log->meta().term, made.term);
     EXPECT_EQ(log->meta().voted_for, (ServerId{"kv", "nonode@nohost"}));
     EXPECT_EQ(log->last_written(), (Position{made.last, made.term}));
@@ -294,7 +294,7 @@ TEST_F(Erlang, WeTakeOverWhatRaHasWrittenAndRaTakesItBack) {
   ASSERT_NE(log, nullptr);
   EXPECT_GE(log->last_written().index, made.last + 22);  // its noop and a put
   EXPECT_EQ(log->last_written().term, made.term + 5);
-  EXPECT_FALSE(log->amnesia()) << *log->amnesia();
+  EXPECT_FALSE(log->amnesia()) << log->amnesia()->reason;
 }
 
 }  // namespace

@@ -270,7 +270,7 @@ TEST(SnapshotFile, TheNewestCompleteOneIsFoundAndOthersGo) {
   ASSERT_TRUE(found);
   EXPECT_EQ(found->snapshot->meta.index, 20U);
   EXPECT_EQ(found->snapshot->live_indexes, IndexSet::of({19}));
-  EXPECT_FALSE(found->damaged);
+  EXPECT_TRUE(found->damaged.empty());
   EXPECT_EQ(disk.list("/s")->size(), 1U);
   EXPECT_FALSE(find_snapshot(disk, "/none")->snapshot);
 }

@@ -516,24 +516,6 @@ TEST(LogSystem, AnUnreadableDirectoryIsAClearError) {
               ::testing::AllOf(HasSubstr("/data/a@host"), HasSubstr("Permission denied")));
 }
 
-TEST(LogSystem, DamagedWalStopsTheStartWithItsName) {
-  MemoryDisk disk;
-  {
-    Store store(disk);
-    MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 3, 1));
-    store.settle();
-    log->append(entries(4, 9, 1));
-    store.settle();
-  }
-  auto file = disk.open_write("/data/a@host/0000000000000001.wal").value();
-  ASSERT_TRUE(file->pwrite(200, "x"));
-  Store store(disk);
-  ASSERT_FALSE(store.system);
-  EXPECT_EQ(store.error->code, ErrorCode::corrupt);
-  EXPECT_THAT(store.error->message, HasSubstr("0000000000000001.wal: damaged at byte"));
-}
-
 TEST(LogSystem, ABrokenConfigKeepsTheServersDataAndTheOthersStart) {
   MemoryDisk disk;
   {
@@ -576,69 +558,6 @@ TEST(LogSystem, AServerWithoutNameRowIsTakenIn) {
   EXPECT_THAT(store.system->notices(), ::testing::ElementsAre(HasSubstr("has been taken in")));
 }
 
-TEST(LogSystem, LossOfWhatWasPromisedMeansAmnesia) {
-  MemoryDisk disk;
-  {
-    Store store(disk);
-    MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 30, 2));
-    store.settle();
-    store.vote("KVAAAA", 2, std::nullopt);
-    store.system->note_last_applied("KVAAAA", 30);
-    EXPECT_TRUE(store.system->stop());
-  }
-  ASSERT_TRUE(disk.unlink("/data/a@host/0000000000000001.wal"));
-  {
-    Store store(disk);
-    ASSERT_TRUE(store.system->find("KVAAAA")->amnesia());
-    EXPECT_THAT(*store.system->find("KVAAAA")->amnesia(),
-                HasSubstr("had applied entries up to 30"));
-  }
-}
-
-TEST(LogSystem, ALostMetaRowRaisesTheTermAndMeansAmnesia) {
-  MemoryDisk disk;
-  {
-    Store store(disk);
-    MemberLog* log = store.add("kv", "KVAAAA");
-    store.vote("KVAAAA", 5, ServerId{"kv", "a@host"});
-    log->append(entries(1, 3, 5));
-    store.settle();
-  }
-  ASSERT_TRUE(disk.unlink("/data/a@host/meta.dets"));
-  {
-    Store store(disk);
-    const MemberLog* log = store.system->find("KVAAAA");
-    EXPECT_EQ(log->meta().term, 5U);
-    EXPECT_FALSE(log->meta().voted_for);
-    ASSERT_TRUE(log->amnesia());
-    EXPECT_THAT(*log->amnesia(), HasSubstr("meta.dets"));
-    store.settle();
-  }
-  EXPECT_EQ(read_meta(disk, "/data/a@host/meta.dets")->at(0).term, 5U);
-}
-
-TEST(LogSystem, ADamagedSnapshotIsSetAsideAndMeansAmnesia) {
-  MemoryDisk disk;
-  std::string path;
-  {
-    Store store(disk);
-    MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 30, 1));
-    store.settle();
-    store.vote("KVAAAA", 1, std::nullopt);
-    ASSERT_TRUE(store.snapshot(*log, 20, 1, IndexSet::of({4})));
-    path = "/data/a@host/KVAAAA/snapshots/" + snapshot_directory_name({20, 1});
-  }
-  auto file = disk.open_write(path + "/snapshot.dat").value();
-  ASSERT_TRUE(file->pwrite(20, "#"));
-  Store store(disk);
-  const MemberLog* log = store.system->find("KVAAAA");
-  ASSERT_TRUE(log->amnesia());
-  EXPECT_THAT(*log->amnesia(), HasSubstr("snapshot is damaged"));
-  EXPECT_TRUE(disk.exists(path + ".bad/snapshot.dat").value());
-}
-
 TEST(LogSystem, UnknownLiveIndexesKeepEverythingUntilTheyAreSet) {
   MemoryDisk disk;
   {
@@ -668,24 +587,6 @@ TEST(LogSystem, UnknownLiveIndexesKeepEverythingUntilTheyAreSet) {
   Store store(disk);
   EXPECT_TRUE(store.system->find("KVAAAA")->snapshot()->live_indexes_known);
   EXPECT_EQ(text_at(*store.system->find("KVAAAA"), 4), expected_text(4, 1));
-}
-
-TEST(LogSystem, AMissingLiveEntryMeansAmnesia) {
-  MemoryDisk disk;
-  {
-    Store store(disk);
-    MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 30, 1));
-    store.settle();
-    store.vote("KVAAAA", 1, std::nullopt);
-    store.system->roll_over_wal();
-    store.settle();
-    ASSERT_TRUE(store.snapshot(*log, 20, 1, IndexSet::of({4})));
-  }
-  ASSERT_TRUE(disk.unlink("/data/a@host/KVAAAA/0000000000000001.segment"));
-  Store store(disk);
-  ASSERT_TRUE(store.system->find("KVAAAA")->amnesia());
-  EXPECT_THAT(*store.system->find("KVAAAA")->amnesia(), HasSubstr("entry 4"));
 }
 
 TEST(LogSystem, AFailedFlushKeepsTheWalAndIsTriedAgain) {

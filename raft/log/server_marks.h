@@ -1,0 +1,37 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "raft/log/disk.h"
+#include "raft/log/types.h"
+
+// Two small files in a server's directory that say what its log may be trusted with. Both are
+// written before what they warn of happens, and removed when it is over; ra ignores them.
+
+namespace rakv::log {
+
+/// Why a server may have forgotten what it promised: it must not vote until it has caught up
+/// (raft/core/amnesia.cc). Kept as `amnesia`, so that another restart does not forget it.
+struct Amnesia {
+  /// For people; one line.
+  std::string reason;
+  /// The stored term and vote may be older than what was promised.
+  bool term_lost = false;
+  bool operator==(const Amnesia&) const = default;
+};
+
+/// Nothing when there is no such file. One that is damaged counts as the worst, not as an error.
+Result<std::optional<Amnesia>> read_amnesia(Disk& disk, const std::string& server_directory);
+/// Durable when it returns, as the others.
+Result<void> write_amnesia(Disk& disk, const std::string& server_directory, const Amnesia& amnesia);
+Result<void> remove_amnesia(Disk& disk, const std::string& server_directory);
+
+/// While live entries of a snapshot are taken in (`installing`): the member's own log ends at this
+/// index or below. What stands behind it may look like a continuation of the log and is none: ra's
+/// format has no sign for entries that came out of order.
+Result<std::optional<Index>> read_install_mark(Disk& disk, const std::string& server_directory);
+Result<void> write_install_mark(Disk& disk, const std::string& server_directory, Index own_log_end);
+Result<void> remove_install_mark(Disk& disk, const std::string& server_directory);
+
+}  // namespace rakv::log
