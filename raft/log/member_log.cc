@@ -174,6 +174,7 @@ void MemberLog::queue(const Entry& entry, bool sparse) {
 }
 
 void MemberLog::drop_sparse() {
+  unmarked_.clear();
   incoming_.clear();
   incoming_on_disk_ = {};
 }
@@ -225,6 +226,7 @@ void MemberLog::truncate_after(Index index) {
   RAKV_CHECK_MSG(term || index < first_index_ || first_index_ == 0, "truncation leaves an entry");
   last_ = {term ? index : 0, term.value_or(0)};
   if (last_written_.index > last_.index || empty_) last_written_ = last_;
+  durable_behind_mark_ = std::min(durable_behind_mark_, last_.index);
   memory_.truncate_after(index);
   if (empty_) {
     memory_.clear();
@@ -236,12 +238,72 @@ void MemberLog::truncate_after(Index index) {
 }
 
 void MemberLog::write_sparse(std::vector<Entry> entries) {
-  const std::uint64_t first_sequence = next_sequence_;
-  for (const auto& entry : entries) {
-    queue(entry, true);
+  for (auto& entry : entries) {
+    // The same index and term: the same entry. Not to write it again leaves what is behind it.
+    if (entry.index <= last_.index && term_at(entry.index) == entry.term) continue;
     incoming_[entry.index] = entry;
+    unmarked_.push_back(std::move(entry));
   }
-  if (!entries.empty()) system_.queue_.append(writer_, first_sequence, std::move(entries));
+  if (!unmarked_.empty()) queue_marked_sparse();
+}
+
+/// Queues what waits if the mark on disk allows it, else sees to the mark.
+void MemberLog::queue_marked_sparse() {
+  if (install_mark_busy_ || unmarked_.empty()) return;
+  const Index lowest =
+      std::min_element(unmarked_.begin(), unmarked_.end(),
+                       [](const Entry& one, const Entry& other) { return one.index < other.index; })
+          ->index;
+  if (!install_mark_ || !install_mark_sure_ || *install_mark_ >= lowest)
+    return write_install_mark();
+  const std::uint64_t first_sequence = next_sequence_;
+  for (const auto& entry : unmarked_) queue(entry, true);
+  last_sparse_sequence_ = next_sequence_ - 1;
+  system_.queue_.append(writer_, first_sequence, std::exchange(unmarked_, {}));
+}
+
+/// Everything of the log that lies behind the mark is of no leader's log any more: an entry that
+/// comes with a snapshot is committed, and takes the place of another one of the log.
+void MemberLog::write_install_mark() {
+  Index log_end = empty_ ? 0 : last_.index;
+  for (const auto& entry : unmarked_) log_end = std::min(log_end, entry.index - 1);
+  if (install_mark_) log_end = std::min(log_end, *install_mark_);
+  install_mark_busy_ = true;
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, path = directory(), log_end] {
+        return log::write_install_mark(disk, path, log_end);
+      },
+      [this, alive = std::weak_ptr<bool>(alive_), log_end](const Result<void>& written) {
+        if (alive.expired()) return;
+        install_mark_busy_ = false;
+        install_mark_ = log_end;
+        install_mark_sure_ = static_cast<bool>(written);
+        if (!written) return system_.report(written.error());  // the next entries try again
+        queue_marked_sparse();
+      });
+}
+
+/// The log's own entries stand on disk behind everything sparse, or a snapshot covers that.
+void MemberLog::remove_install_mark() {
+  if (!install_mark_ || install_mark_busy_) return;
+  install_mark_busy_ = true;
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, path = directory()] { return log::remove_install_mark(disk, path); },
+      [this, alive = std::weak_ptr<bool>(alive_)](const Result<void>& removed) {
+        if (alive.expired()) return;
+        install_mark_busy_ = false;
+        install_mark_sure_ = static_cast<bool>(removed);
+        if (!removed) return system_.report(removed.error());  // the next append tries again
+        install_mark_.reset();
+        note_durable(std::exchange(durable_behind_mark_, 0));
+        if (observer_ != nullptr) {
+          const Position at = last_written_;
+          observer_->written(*this, at.term, {at.index, at.index});
+        }
+        queue_marked_sparse();
+      });
 }
 
 bool MemberLog::has_for_install(Index index) const {
@@ -249,31 +311,41 @@ bool MemberLog::has_for_install(Index index) const {
 }
 
 std::uint64_t MemberLog::pending_writes() const {
-  std::uint64_t count = 0;
+  std::uint64_t count = unmarked_.size();
   for (const auto& write : pending_) count += write.range.last - write.range.first + 1;
   return count;
 }
 
-void MemberLog::note_durable(const PendingWrite& write, Index last) {
-  if (write.sparse || last <= last_written_.index) return;
+/// The log is durable up to `last`. What lies behind the mark must wait until that is gone.
+void MemberLog::note_durable(Index last) {
+  if (install_mark_ && last > *install_mark_) {
+    durable_behind_mark_ = std::max(durable_behind_mark_, std::min(last, last_.index));
+    last = std::min(last, *install_mark_);
+  }
+  last = std::min(last, last_.index);
+  if (last <= last_written_.index) return;
   last_written_ = {last, term_at(last).value_or(last_written_.term)};
 }
 
 void MemberLog::handle_written(const Written& event) {
+  bool own_behind_sparse = false;
   while (!pending_.empty() && pending_.front().first_sequence <= event.sequence) {
     PendingWrite& front = pending_.front();
-    const std::uint64_t durable = event.sequence - front.first_sequence + 1;
     const std::uint64_t size = front.range.last - front.range.first + 1;
-    if (durable >= size) {
-      note_durable(front, front.range.last);
+    const std::uint64_t durable = std::min(size, event.sequence - front.first_sequence + 1);
+    if (!front.sparse) {
+      note_durable(front.range.first + durable - 1);
+      own_behind_sparse = front.first_sequence > last_sparse_sequence_;
+    }
+    if (durable == size) {
       pending_.pop_front();
       continue;
     }
-    note_durable(front, front.range.first + durable - 1);
     front.first_sequence += durable;
     front.range.first += durable;
     break;
   }
+  if (own_behind_sparse && unmarked_.empty()) remove_install_mark();
   if (observer_ != nullptr) observer_->written(*this, event.term, event.range);
 }
 
@@ -301,7 +373,7 @@ void MemberLog::begin_snapshot(Snapshot snapshot, bool installed, DoneCallback d
   } else if (snapshot_ && snapshot.meta.index <= snapshot_->meta.index) {
     refused = make_error(ErrorCode::invalid_argument,
                          where + ": there is one at " + std::to_string(snapshot_->meta.index));
-  } else if (installed && !pending_.empty()) {
+  } else if (installed && pending_writes() > 0) {
     refused = make_error(ErrorCode::invalid_argument,
                          where + ": entries are still being written; wait until they are durable");
   }
@@ -338,6 +410,7 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
   if (installed && !agrees) {
     memory_.truncate_after(position.index);
     pending_.clear();
+    durable_behind_mark_ = 0;
     last_ = last_written_ = position;
   }
   memory_.drop_prefix(position.index, is_live);
@@ -352,6 +425,7 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
   first_index_ = position.index + 1;
   empty_ = false;
   if (last_written_.index < position.index) last_written_ = position;
+  if (installed) remove_install_mark();
   system_.run_on(
       system_.background(),
       [&disk = system_.disk_, path = directory() + "/snapshots", position] {

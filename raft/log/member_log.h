@@ -40,8 +40,8 @@ class MemberLog {
   /// Term, vote and last_applied as stored (recovered, then as last given to store_term_vote).
   const MetaRow& meta() const { return meta_; }
   /// Set when recovery found that this member has lost something it may have promised (log shorter
-  /// than last_applied, damaged snapshot, damaged WAL part), now or at an earlier start: it must not
-  /// vote until it has caught up.
+  /// than last_applied, damaged snapshot, damaged WAL part), now or at an earlier start: it must
+  /// not vote until it has caught up.
   const std::optional<Amnesia>& amnesia() const { return amnesia_; }
   /// The member has caught up. `done` comes when the next start will know it, too.
   void end_amnesia(DoneCallback done);
@@ -106,7 +106,12 @@ class MemberLog {
   void truncate_after(Index index);
   /// Live entries of a snapshot that is being installed, in ascending order. They are kept beside
   /// the log until install_snapshot completes; drop_sparse(), append() or truncate_after() before
-  /// that drop them. What has gone to segments meanwhile does not take up memory any more.
+  /// that drop them. What has gone to segments meanwhile does not take up memory any more. Those
+  /// that the log has already are not written again.
+  ///
+  /// On disk nothing tells them from entries of the log itself. So where the log ends is written
+  /// down first (`installing`, server_marks.h), and what is appended afterwards counts as durable
+  /// only when that mark is gone again: a crash at any moment loses none of it.
   void write_sparse(std::vector<Entry> entries);
   void drop_sparse();
   /// Whether the entry would be there after install_snapshot: the log has it, or write_sparse()
@@ -159,8 +164,11 @@ class MemberLog {
     SegmentSlot slot;
   };
   void queue(const Entry& entry, bool sparse);
+  void queue_marked_sparse();
+  void write_install_mark();
+  void remove_install_mark();
   void handle_written(const Written& event);
-  void note_durable(const PendingWrite& write, Index last);
+  void note_durable(Index last);
   void begin_snapshot(Snapshot snapshot, bool installed, DoneCallback done);
   void set_snapshot(Snapshot snapshot, bool installed);
   bool needed(Index index) const;
@@ -184,6 +192,14 @@ class MemberLog {
   Position last_;
   Position last_written_;
   MemoryTable memory_;
+  // Sparse entries wait here until the mark for them is on disk.
+  std::vector<Entry> unmarked_;
+  std::optional<Index> install_mark_;  // the log's end as it stands, or may stand, on disk
+  bool install_mark_sure_ = true;      // false after an error
+  bool install_mark_busy_ = false;     // a job is about it
+  std::uint64_t last_sparse_sequence_ = 0;
+  Index durable_behind_mark_ = 0;  // of the log; counts when the mark is gone
+
   std::map<Index, Entry> incoming_;  // write_sparse, until install_snapshot or in a segment
   IndexSet incoming_on_disk_;        // of write_sparse, in segments already
   std::uint64_t next_sequence_ = 1;

@@ -59,11 +59,12 @@ Result<void> MemberRecovery::read_marks() {
   const auto mark = read_install_mark(system_.disk_, directory_);
   if (!mark && mark.error().code != ErrorCode::corrupt) return mark.error();
   if (!mark) {
-    log_end_ = snapshot_index();
+    install_mark_ = log_end_ = snapshot_index();
     return remember(mark.error().message, false);
   }
   // A snapshot beyond the mark is the one that was being taken in.
   if (*mark && **mark >= snapshot_index()) log_end_ = **mark;
+  install_mark_ = *mark;
   return {};
 }
 
@@ -200,15 +201,14 @@ Result<void> MemberRecovery::judge(MemberLog& log, const MetaRow* meta) {
     log.meta_.term = log.last_.term;
     log.meta_.voted_for.reset();
     noted = remember("meta.dets knew of term " + std::to_string(meta != nullptr ? meta->term : 0) +
-                         " only, but the log has entries of term " +
-                         std::to_string(log.last_.term),
+                         " only, but the log has entries of term " + std::to_string(log.last_.term),
                      true);
   }
   if (noted && log.last_.index < log.meta_.last_applied) {
-    noted = remember("its log ends at index " + std::to_string(log.last_.index) +
-                         ", but it had applied entries up to " +
-                         std::to_string(log.meta_.last_applied),
-                     false);
+    noted =
+        remember("its log ends at index " + std::to_string(log.last_.index) +
+                     ", but it had applied entries up to " + std::to_string(log.meta_.last_applied),
+                 false);
   } else if (noted && found_.snapshot && found_.snapshot->live_indexes_known) {
     if (const auto missing = missing_live_entry(log)) {
       noted = remember(
@@ -217,6 +217,7 @@ Result<void> MemberRecovery::judge(MemberLog& log, const MetaRow* meta) {
     }
   }
   log.amnesia_ = amnesia_;
+  log.install_mark_ = install_mark_;
   return noted;
 }
 
@@ -224,8 +225,8 @@ Result<void> MemberRecovery::judge(MemberLog& log, const MetaRow* meta) {
 /// alone keeps it; there is nobody to send one.
 Result<void> MemberRecovery::begin_anew(MemberLog& log) {
   const Position at{found_.snapshot->meta.index, found_.snapshot->meta.term};
-  if (auto done = set_aside(snapshot_directory_name(at), directory_ + ": the snapshot at index " +
-                                                             std::to_string(at.index));
+  if (auto done = set_aside(snapshot_directory_name(at),
+                            directory_ + ": the snapshot at index " + std::to_string(at.index));
       !done) {
     return done;
   }
@@ -356,8 +357,8 @@ Result<void> SystemRecovery::adopt_servers() {
   return {};
 }
 
-/// Reads the WAL. What is damaged in it may be any server's acknowledged end: all are told before it
-/// is set aside, and what was good up to there is kept.
+/// Reads the WAL. What is damaged in it may be any server's acknowledged end: all are told before
+/// it is set aside, and what was good up to there is kept.
 Result<void> SystemRecovery::recover_wal_files() {
   auto wal = recover_wal(system_.disk_, system_.directory_);
   if (!wal) return wal.error();

@@ -61,6 +61,7 @@ class MemberRecovery {
   std::uint64_t next_segment_ = 1;
   std::map<Index, Place> above_;  // the snapshot
   std::optional<Amnesia> amnesia_;
+  std::optional<Index> install_mark_;
   /// What stands behind this index is not known to be the log's.
   std::optional<Index> log_end_;
 };

@@ -181,7 +181,8 @@ void Member::warn_of_amnesia() const {
   }
   spdlog::error(
       "{}: it is alone in its cluster, so nobody can give back what is lost, and it does not lead. "
-      "Stop the node and restore its data directory from a copy; or, if what is lost may stay lost, "
+      "Stop the node and restore its data directory from a copy; or, if what is lost may stay "
+      "lost, "
       "call ra_server_proc:force_shrink_members_to_current_member({}) from an Erlang node",
       log_id_, log_id_);
 }
@@ -487,9 +488,9 @@ void Member::on_exit_signal(const etf::PidView&, std::string_view reason) {
   services_.on_crash(id_.name(), cursor.is_atom("kill") ? "killed" : "shutdown");
 }
 
-void Member::written(log::MemberLog& log, log::Term term, log::IndexRange range) {
-  step(raft::event::Written{raft::Term{term}, raft::Index{range.last}});
-  static_cast<void>(log);
+void Member::written(log::MemberLog& log, log::Term, log::IndexRange) {
+  const log::Position durable = log.last_written();
+  step(raft::event::Written{raft::Term{durable.term}, raft::Index{durable.index}});
   snapshot_receiver_.on_written();
   send_held_snapshot_replies();
   take_snapshot_when_durable();
