@@ -66,10 +66,7 @@ void Core::on(event::ConditionTimeout&) {
         break;
       }
       resume_leader();
-      // A leader that can't write should not lead: offer the first peer.
-      if (auto* leader = std::get_if<Leader>(&role_); leader != nullptr && !leader->peers.empty()) {
-        transfer_leadership(CallToken(0), ServerId(leader->peers.begin()->first));
-      }
+      offer_leadership();
       break;
   }
 }

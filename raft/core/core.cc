@@ -123,7 +123,9 @@ void Core::on(event::Written& event) {
   }
 }
 
-void Core::on(event::LogDown&) { log_up_ = false; }
+void Core::on(event::LogDown&) {
+  if (std::exchange(log_up_, false)) offer_leadership();
+}
 
 void Core::on(event::LogUp&) {
   log_up_ = true;

@@ -357,6 +357,7 @@ class Core {
   void promote_if_caught_up(const ServerId& id);
   void sync_peers();
   void transfer_leadership(CallToken token, const ServerId& target);
+  void offer_leadership();
   void force_member_change(CallToken token);
 
   // --- snapshots (snapshots.cc) ---

@@ -46,7 +46,8 @@ void Core::call_pre_vote() {
 }
 
 void Core::call_election() {
-  // Its pre-votes are only a way to be noticed by the leader: whatever they bring, it does not lead.
+  // Its pre-votes are only a way to be noticed by the leader: whatever they bring, it does not
+  // lead.
   if (amnesia_) return;
   set_term_and_vote(current_term_ + 1, id_);
   leader_.reset();
@@ -88,6 +89,12 @@ void Core::become_leader() {
 // ------------------------------------------------------------------------------------------
 
 void Core::election_wanted() {
+  if (!log_up_ && cluster_.members->size() > 1) {
+    // It could not write what a leader must; others may.
+    if (role() == Role::follower) arm_election_timer(effect::ElectionTimer::long_);
+    if (role() == Role::pre_vote || role() == Role::candidate) become_follower();
+    return;
+  }
   switch (role()) {
     case Role::follower:
     case Role::await_condition:

@@ -142,7 +142,20 @@ void Core::transfer_leadership(CallToken token, const ServerId& target) {
   } else {
     if (token != CallToken(0)) emit(effect::AnswerOk{token});
     emit(effect::SendElectionTimeout{target});
-    await_as_leader(Condition::transfer, options_.await_condition_timeout_ms);
+    await_as_leader(Condition::transfer,
+                    log_up_ ? options_.await_condition_timeout_ms : options_.wal_down_timeout_ms);
+  }
+}
+
+/// A leader that can't write should not lead: it offers its place to a voter that has got
+/// everything. (ra does so 5 s after the first command that it refuses, to whoever comes first.)
+void Core::offer_leadership() {
+  const auto* leader = std::get_if<Leader>(&role_);
+  if (leader == nullptr) return;
+  for (const auto& [id, peer] : leader->peers) {
+    const bool able = peer.config.is_voter() && peer.status == PeerStatus::normal &&
+                      peer.next_index == log_.next();
+    if (able) return transfer_leadership(CallToken(0), ServerId(id));
   }
 }
 

@@ -32,13 +32,18 @@ Result<std::string> read_file(Disk& disk, const std::string& path, std::uint64_t
 
 Result<void> replace_file(Disk& disk, const std::string& path, std::string_view bytes) {
   const std::string temporary = path + ".tmp";
-  {
-    auto file = disk.create(temporary);
-    if (!file) return file.error();
-    if (auto done = (*file)->pwrite(0, bytes); !done) return done;
-    if (auto done = (*file)->fdatasync(); !done) return done;
+  Result<void> done;
+  if (auto file = disk.create(temporary); file) {
+    done = (*file)->pwrite(0, bytes);
+    if (done) done = (*file)->fdatasync();
+  } else {
+    done = file.error();
   }
-  if (auto done = disk.rename(temporary, path); !done) return done;
+  if (done) done = disk.rename(temporary, path);
+  if (!done) {  // on a full disk it takes up room that others need
+    static_cast<void>(disk.unlink(temporary));
+    return done;
+  }
   return disk.sync_directory(parent_of(path));
 }
 

@@ -63,6 +63,12 @@ struct DirectoryEntry {
   Kind kind;
 };
 
+/// Room on the file system of a path, in bytes.
+struct DiskSpace {
+  std::uint64_t free = UINT64_MAX;  ///< for this process
+  std::uint64_t total = UINT64_MAX;
+};
+
 /// A file system.
 class Disk {
  public:
@@ -88,6 +94,8 @@ class Disk {
   virtual Result<bool> exists(const std::string& path) = 0;
   /// Takes an exclusive lock on `path` (made if missing); unavailable when another process has it.
   virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path) = 0;
+  /// How much room there is. Disks that are never full need not say.
+  virtual Result<DiskSpace> space(const std::string&) { return DiskSpace{}; }
 };
 
 /// Real files.
@@ -99,7 +107,7 @@ std::unique_ptr<Disk> make_posix_disk();
 Result<std::string> read_file(Disk& disk, const std::string& path,
                               std::uint64_t max_size = std::uint64_t{1} << 32);
 /// Writes PATH.tmp, syncs it, renames it to PATH, syncs the parent directory: PATH has the old
-/// bytes or the new ones.
+/// bytes or the new ones. After an error before the rename PATH.tmp is gone again.
 Result<void> replace_file(Disk& disk, const std::string& path, std::string_view bytes);
 /// Removes a file, or a directory with everything in it. Missing = success. Does not sync the
 /// parent.

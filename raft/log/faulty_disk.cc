@@ -113,4 +113,8 @@ Result<std::unique_ptr<FileLock>> FaultyDisk::lock(const std::string& path) {
   return below_.lock(path);
 }
 
+Result<DiskSpace> FaultyDisk::space(const std::string& path) {
+  return space_ ? Result<DiskSpace>(*space_) : below_.space(path);
+}
+
 }  // namespace rakv::log

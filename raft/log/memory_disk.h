@@ -110,6 +110,9 @@ class FaultyDisk final : public Disk {
   Result<void> sync_directory(const std::string& path) override;
   Result<bool> exists(const std::string& path) override;
   Result<std::unique_ptr<FileLock>> lock(const std::string& path) override;
+  /// What set_space() said; else as the disk below.
+  Result<DiskSpace> space(const std::string& path) override;
+  void set_space(DiskSpace space) { space_ = space; }
 
  private:
   class OpenFile;
@@ -119,6 +122,7 @@ class FaultyDisk final : public Disk {
   std::uint64_t count_ = 0;
   std::uint64_t stop_at_ = UINT64_MAX;
   Rule rule_;
+  std::optional<DiskSpace> space_;
 };
 
 }  // namespace rakv::log

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -200,6 +201,13 @@ class PosixDisk final : public Disk {
       return system_error("lock", path, errno);
     }
     return std::unique_ptr<FileLock>(std::make_unique<PosixLock>(std::move(descriptor)));
+  }
+
+  Result<DiskSpace> space(const std::string& path) override {
+    struct statvfs status {};
+    if (::statvfs(path.c_str(), &status) != 0) return system_error("stat file system", path, errno);
+    return DiskSpace{std::uint64_t{status.f_bavail} * status.f_frsize,
+                     std::uint64_t{status.f_blocks} * status.f_frsize};
   }
 
  private:

@@ -212,10 +212,13 @@ std::function<Result<void>()> LogSystem::meta_write_job() {
   for (const auto& [uid, row] : meta_) rows.push_back(row);
   metadata_dirty_ = false;
   return [&disk = disk_, path = meta_path(), rows = std::move(rows), image = ++meta_image_,
-          file = meta_file_]() -> Result<void> {
+          file = meta_file_, reserve = reserve_path()]() -> Result<void> {
     std::lock_guard lock(file->mutex);
     if (image < file->written) return {};  // a newer image, with these rows in it, is there
     auto done = write_meta(disk, path, rows);
+    if (!done && done.error().code == ErrorCode::no_space && disk.unlink(reserve)) {
+      done = write_meta(disk, path, rows);
+    }
     if (done) file->written = image;
     return done;
   };
@@ -271,6 +274,32 @@ void LogSystem::write_metadata_soon() {
            if (!metadata_waiting_.empty()) write_metadata_soon();
            for (const auto& done : waiting) done(outcome);
          });
+}
+
+// ---- room on the disk
+
+void LogSystem::check_space() {
+  if (space_checking_) return;
+  space_checking_ = true;
+  run_on(
+      background(),
+      [&disk = disk_, directory = directory_, reserve = reserve_path(),
+       bytes = options_.reserve_bytes]() -> Result<DiskSpace> {
+        auto space = disk.space(directory);
+        if (!space || space->free < SpaceWatch::low_water(*space) + bytes) return space;
+        if (auto kept = keep_reserve(disk, reserve, bytes); !kept) return kept.error();
+        return space;
+      },
+      [this](const Result<DiskSpace>& space) {
+        space_checking_ = false;
+        if (!space) return report(space.error());
+        if (!space_watch_.update(*space) || observer_ == nullptr) return;
+        if (space_watch_.low()) {
+          observer_->space_low(*space);
+        } else {
+          observer_->space_enough();
+        }
+      });
 }
 
 // ---- WAL events

@@ -12,6 +12,7 @@
 #include "raft/log/executor.h"
 #include "raft/log/member_log.h"
 #include "raft/log/metadata.h"
+#include "raft/log/space_watch.h"
 #include "raft/log/wal.h"
 #include "raft/log/wal_recovery.h"
 
@@ -22,6 +23,9 @@ struct LogSystemOptions {
   SegmentOptions segment;
   /// False: no WAL thread; the simulator or test drives wal_writer().run_one_batch().
   bool wal_thread = true;
+  /// Size of the file that is given up when the disk is full and a vote must be stored (see
+  /// keep_reserve); 0 = none.
+  std::uint64_t reserve_bytes = 1 << 20;
   /// Runs the long jobs (segments, snapshots, removals); nullptr = the worker given to open(). With
   /// one of its own, a vote never waits behind a segment.
   Executor* background = nullptr;
@@ -35,6 +39,10 @@ class LogSystemObserver {
   /// votes; reads go on. Call retry_wal() after a while.
   virtual void wal_down(const Error& error) = 0;
   virtual void wal_up() = 0;
+  /// The disk is nearly full (SpaceWatch): no more entries should be taken; what was taken is still
+  /// being written. And the end of that. Only after check_space().
+  virtual void space_low(const DiskSpace&) {}
+  virtual void space_enough() {}
   /// A background job failed (segment flush, clean-up); it is kept and tried again. For the
   /// operator's log.
   virtual void trouble(const Error& error) = 0;
@@ -94,9 +102,12 @@ class LogSystem {
   /// at stop).
   void flush_metadata(DoneCallback done);
 
-  /// Appended, not yet durable bytes over all members (for back-pressure).
+  /// Appended, not yet durable payload bytes over all members (for back-pressure).
   std::uint64_t queued_bytes() const { return queue_.queued_bytes(); }
   /// Starts a new WAL file at the next batch; the old one goes to segments.
+  /// Measures the room on the disk, on the background thread, and tells the observer what changed.
+  /// The owner calls it every second or so.
+  void check_space();
   void roll_over_wal() { queue_.roll_over(); }
   void retry_wal() { queue_.retry(); }
   /// Only with wal_thread = false.
@@ -135,6 +146,7 @@ class LogSystem {
   std::function<Result<void>()> names_write_job();
   std::string member_directory(const std::string& uid) const { return directory_ + "/" + uid; }
   std::string names_path() const { return directory_ + "/names.dets"; }
+  std::string reserve_path() const { return directory_ + "/rakv.reserve"; }
   std::string meta_path() const { return directory_ + "/meta.dets"; }
 
   /// Runs `job` on `executor`, then `then` with its outcome on the owner, unless the system has
@@ -171,6 +183,9 @@ class LogSystem {
   std::uint64_t meta_image_ = 0;
   std::shared_ptr<MetaFile> meta_file_ = std::make_shared<MetaFile>();
   std::vector<DoneCallback> metadata_waiting_;
+
+  SpaceWatch space_watch_;
+  bool space_checking_ = false;
 
   std::deque<Flush> flushes_;
   bool flushing_ = false;

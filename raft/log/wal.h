@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -94,8 +95,8 @@ class WalQueue {
   void roll_over();
   /// Asks for another attempt after WalDown.
   void retry();
-  /// Payload bytes queued and not yet taken by the writer (for back-pressure).
-  std::uint64_t queued_bytes() const;
+  /// Payload bytes appended and not yet durable (for back-pressure).
+  std::uint64_t queued_bytes() const { return queued_bytes_.load(std::memory_order_relaxed); }
 
  private:
   friend class WalWriter;
@@ -124,7 +125,7 @@ class WalQueue {
   bool sleeping_ = false;
   Taken waiting_;
   WriterId next_writer_ = 1;
-  std::uint64_t queued_bytes_ = 0;
+  std::atomic<std::uint64_t> queued_bytes_ = 0;
 };
 
 /// The WAL's logic without a thread: files, batches, marks, roll-over, what to do on errors.

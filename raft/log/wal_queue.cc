@@ -46,11 +46,6 @@ void WalQueue::request_stop() {
   wake(lock);
 }
 
-std::uint64_t WalQueue::queued_bytes() const {
-  std::lock_guard lock(mutex_);
-  return queued_bytes_;
-}
-
 void WalQueue::wake(std::unique_lock<std::mutex>& lock) {
   const bool was_sleeping = std::exchange(sleeping_, false);
   lock.unlock();
@@ -65,7 +60,6 @@ void WalQueue::take(Taken& into, bool block) {
     sleeping_ = false;
   }
   std::swap(into, waiting_);
-  queued_bytes_ = 0;
 }
 
 }  // namespace rakv::log

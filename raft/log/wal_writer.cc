@@ -223,8 +223,10 @@ Result<void> WalWriter::write_batch(std::size_t count) {
 
 void WalWriter::report_written(std::size_t count) {
   const std::size_t first_event = events_.size();
+  std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const Item& item = pending_[i];
+    bytes += item.entry.payload.size();
     const Index index = item.entry.index;
     WriterState& writer = writers_.at(item.writer);
     if (!writer.range) writer.range = IndexRange{index, index};
@@ -242,6 +244,7 @@ void WalWriter::report_written(std::size_t count) {
     events_.emplace_back(Written{item.writer, item.sequence, item.entry.term, {index, index}});
   }
   for (std::size_t i = 0; i < count; ++i) writers_.at(pending_[i].writer).event = SIZE_MAX;
+  queue_.queued_bytes_ -= bytes;
 }
 
 /// Ends a file in order. The final mark says that nothing is missing behind it; without it (an

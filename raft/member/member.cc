@@ -14,6 +14,8 @@
 namespace rakv::member {
 namespace {
 
+constexpr std::chrono::seconds kPersistInterval{1};
+
 raft::ServerId to_core(const log::ServerId& id) { return {id.name, id.node}; }
 log::ServerId to_log(const raft::ServerId& id) { return {id.name(), id.node()}; }
 
@@ -115,6 +117,7 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::unique_ptr<Ma
       condition_timer_(services.io),
       receive_snapshot_timer_(services.io),
       tick_timer_(services.io),
+      persist_timer_(services.io),
       random_(std::random_device{}()) {}
 
 Member::~Member() {
@@ -232,6 +235,7 @@ void Member::stop(std::string_view reason_atom) {
   condition_timer_.cancel();
   receive_snapshot_timer_.cancel();
   tick_timer_.cancel();
+  persist_timer_.cancel();
   snapshot_retry_timers_.clear();
   snapshot_senders_.clear();
   append_entries_senders_.clear();
@@ -292,23 +296,31 @@ void Member::resume() {
 void Member::carry_out(raft::effect::PersistTermVote& effect) {
   counters_->add(Counter::term_and_voted_for_updates);
   ++waiting_;
+  persist(effect);
+}
+
+// Nothing may be promised on the strength of a vote that can be forgotten: while it can't be stored
+// everything behind it waits.
+void Member::persist(const raft::effect::PersistTermVote& effect) {
   std::optional<log::ServerId> vote;
   if (effect.voted_for) vote = to_log(*effect.voted_for);
   services_.log_system.store_term_vote(
       log_.uid(), effect.term.value(), std::move(vote),
-      [this, alive = alive_](const Result<void>& stored) {
-        if (!*alive) return;
-        if (!stored) {
-          // Nothing may be promised on the strength of a vote that can be forgotten: the member
-          // ends, loudly.
-          spdlog::error("{}: term and vote can't be made durable, the server stops: {}", log_id_,
-                        stored.error().message);
-          boost::asio::post(services_.io, [this, alive = alive_] {
-            if (*alive) services_.on_stopped(id_.name(), raft::effect::StopReason::removed);
-          });
-          return;
+      [this, effect, alive = alive_](const Result<void>& stored) {
+        if (!*alive || stopped_) return;
+        if (stored) {
+          if (std::exchange(persist_fails_, false))
+            spdlog::info("{}: term and vote can be stored again", log_id_);
+          return resume();
         }
-        resume();
+        if (!std::exchange(persist_fails_, true)) {
+          spdlog::error("{}: term and vote can't be stored, the server waits until they can: {}",
+                        log_id_, stored.error().message);
+        }
+        persist_timer_.expires_after(kPersistInterval);
+        persist_timer_.async_wait([this, effect, alive = alive_](boost::system::error_code error) {
+          if (!error && *alive && !stopped_) persist(effect);
+        });
       });
 }
 

@@ -193,6 +193,7 @@ class Member : public node::Process,
   void carry_out(raft::effect::AmnesiaEnded& effect);
   void carry_out(raft::effect::BadMessage& effect);
   void carry_out(raft::effect::Stop& effect);
+  void persist(const raft::effect::PersistTermVote& effect);
   void arm(boost::asio::steady_timer& timer, std::uint64_t delay_ms, raft::Event event);
   void tick();
 
@@ -203,9 +204,14 @@ class Member : public node::Process,
   /// What is served here and now, whatever the state; false when it is none of these.
   bool serve(std::string_view from, std::string_view request, bool as_leader);
   void submit_command(std::string_view from, std::string_view request, bool leader_call);
+  /// The disk does not keep up: no more commands may wait for it.
+  bool overloaded() const;
   void submit_transfer(std::string_view from, std::string_view request);
   void flush_commands();
   static constexpr std::size_t kBatchMax = 4096;  ///< commands of one append
+  /// Payload bytes of all members that may wait for the disk; a leader refuses commands beyond it
+  /// with `wal_down`, as when the log can't be written at all.
+  static constexpr std::uint64_t kWaitingBytesMax = std::uint64_t{512} << 20;
   void serve_aux(std::string_view from, std::string_view command);
   bool run_aux(std::string_view command, etf::Writer& reply);
   void take_snapshot_when_durable();
@@ -311,6 +317,8 @@ class Member : public node::Process,
   boost::asio::steady_timer condition_timer_;
   boost::asio::steady_timer receive_snapshot_timer_;
   boost::asio::steady_timer tick_timer_;
+  boost::asio::steady_timer persist_timer_;
+  bool persist_fails_ = false;
   std::mt19937_64 random_;
   double commit_rate_ = 0.0;
   std::uint64_t commit_rate_last_ = 0;

@@ -253,6 +253,11 @@ void Member::submit_command(std::string_view from, std::string_view request, boo
     return step(raft::event::LeaderRequest{pending_.add(from, request)});
   }
 
+  if (leading && overloaded()) {
+    if (from.empty()) return reject_notification(parsed->mode, std::nullopt);
+    return answer_error(from, "wal_down");
+  }
+
   // The request itself is needed again only where the core's answer may be about it.
   const bool keep_request = command.kind != raft::event::CommandKind::user;
   if (!from.empty() || keep_request) {
@@ -278,6 +283,10 @@ void Member::submit_command(std::string_view from, std::string_view request, boo
       if (*alive) flush_commands();
     });
   }
+}
+
+bool Member::overloaded() const {
+  return persist_fails_ || services_.log_system.queued_bytes() > kWaitingBytesMax;
 }
 
 // Commands that arrive in one turn of the event loop become one append.
@@ -348,7 +357,7 @@ void Member::carry_out(raft::effect::NotLeader& effect) {
 void Member::reject_notification(std::string_view mode_term,
                                  const std::optional<raft::ServerId>& leader) {
   const wire::ReplyMode mode = wire::parse_reply_mode(mode_term);
-  const bool waits = core_.role() == raft::Role::await_condition;
+  const bool waits = core_.role() == raft::Role::await_condition || overloaded();
   if (!waits && (!leader || *leader == id_)) return;
   etf::Writer body;
   body.tuple(2).atom("rejected").tuple(3).atom("not_leader");

@@ -13,7 +13,7 @@ namespace rakv::member {
 namespace {
 
 constexpr std::chrono::seconds kMetadataInterval{5};
-constexpr std::chrono::seconds kWalRetryInterval{1};
+constexpr std::chrono::seconds kDiskCheckInterval{1};
 
 std::string_view without_version(std::string_view encoded) { return encoded.substr(1); }
 
@@ -79,7 +79,7 @@ ServerSystem::ServerSystem(boost::asio::io_context& io, node::Node& node,
                       .count();
                 }},
       supervisor_(std::make_unique<Supervisor>(*this)),
-      wal_retry_timer_(io),
+      disk_timer_(io),
       metadata_timer_(io) {
   supervisor_->pid = node_.spawn(*supervisor_);
   node_.register_name("ra_server_sup_sup", supervisor_->pid);
@@ -87,6 +87,7 @@ ServerSystem::ServerSystem(boost::asio::io_context& io, node::Node& node,
   add_server_functions();
   add_system_functions();
   flush_metadata_regularly();
+  check_disk_later();
 }
 
 ServerSystem::~ServerSystem() {
@@ -154,6 +155,7 @@ Result<Member*> ServerSystem::start_member(log::MemberLog& log) {
   Member* started = member->get();
   last_pids_[config.id.name] = started->pid();
   members_[config.id.name] = std::move(*member);
+  if (!writable()) started->log_down();
   return started;
 }
 
@@ -257,7 +259,7 @@ void ServerSystem::bootstrap(const std::string& cluster, std::function<void(Resu
 
 void ServerSystem::stop() {
   while (!members_.empty()) stop_member(members_.begin()->first, "shutdown");
-  wal_retry_timer_.cancel();
+  disk_timer_.cancel();
   metadata_timer_.cancel();
 }
 
@@ -266,25 +268,50 @@ void ServerSystem::stop() {
 
 void ServerSystem::wal_down(const Error& error) {
   spdlog::error("the WAL can't be written, commands are refused until it can: {}", error.message);
+  const bool before = writable();
   wal_is_down_ = true;
-  for (const auto& [name, member] : members_) member->log_down();
-  retry_wal_later();
+  tell_writable(before);
 }
 
 void ServerSystem::wal_up() {
   spdlog::info("the WAL can be written again");
+  const bool before = writable();
   wal_is_down_ = false;
-  for (const auto& [name, member] : members_) member->log_up();
+  tell_writable(before);
+}
+
+void ServerSystem::space_low(const log::DiskSpace& space) {
+  spdlog::error(
+      "the disk of {} is nearly full, {} bytes are free: commands are refused until {} are; remove "
+      "files, or make the disk larger",
+      log_system_.directory(), space.free, 2 * log::SpaceWatch::low_water(space));
+  const bool before = writable();
+  space_is_low_ = true;
+  tell_writable(before);
+}
+
+void ServerSystem::space_enough() {
+  spdlog::info("the disk has room again");
+  const bool before = writable();
+  space_is_low_ = false;
+  tell_writable(before);
+}
+
+void ServerSystem::tell_writable(bool before) {
+  if (writable() == before) return;
+  for (const auto& [name, member] : members_) before ? member->log_down() : member->log_up();
 }
 
 void ServerSystem::trouble(const Error& error) { spdlog::error("{}", error.message); }
 
-void ServerSystem::retry_wal_later() {
-  wal_retry_timer_.expires_after(kWalRetryInterval);
-  wal_retry_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
-    if (error || !*alive || !wal_is_down_) return;
-    log_system_.retry_wal();
-    retry_wal_later();
+void ServerSystem::check_disk_later() {
+  disk_timer_.expires_after(kDiskCheckInterval);
+  disk_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
+    if (error || !*alive) return;
+    log_system_.check_space();
+    // A new file would only take what is left for votes.
+    if (wal_is_down_ && !space_is_low_) log_system_.retry_wal();
+    check_disk_later();
   });
 }
 

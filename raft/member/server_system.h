@@ -58,8 +58,13 @@ class ServerSystem : private log::LogSystemObserver {
   // log::LogSystemObserver
   void wal_down(const Error& error) override;
   void wal_up() override;
+  void space_low(const log::DiskSpace& space) override;
+  void space_enough() override;
   void trouble(const Error& error) override;
-  void retry_wal_later();
+  void check_disk_later();
+  /// Whether new entries can be taken; members hear when that changes.
+  bool writable() const { return !wal_is_down_ && !space_is_low_; }
+  void tell_writable(bool before);
   void flush_metadata_regularly();
 
   // starting and stopping (server_system.cc)
@@ -100,9 +105,10 @@ class ServerSystem : private log::LogSystemObserver {
   /// By server name: a stopped server's pid is still shown, as on BEAM.
   std::map<std::string, etf::Pid, std::less<>> last_pids_;
   std::unique_ptr<Supervisor> supervisor_;
-  boost::asio::steady_timer wal_retry_timer_;
+  boost::asio::steady_timer disk_timer_;
   boost::asio::steady_timer metadata_timer_;
   bool wal_is_down_ = false;
+  bool space_is_low_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

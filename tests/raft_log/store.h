@@ -79,6 +79,10 @@ struct Watcher final : LogSystemObserver {
   std::vector<std::string> events;
   void wal_down(const Error& error) override { events.push_back("down: " + error.message); }
   void wal_up() override { events.push_back("up"); }
+  void space_low(const DiskSpace& space) override {
+    events.push_back("low: " + std::to_string(space.free));
+  }
+  void space_enough() override { events.push_back("enough"); }
   void trouble(const Error& error) override { events.push_back("trouble: " + error.message); }
 };
 
@@ -87,6 +91,7 @@ inline LogSystemOptions small_options() {
   options.wal_thread = false;
   options.wal.salt_seed = 7;
   options.segment.max_entries = 16;
+  options.reserve_bytes = 0;
   return options;
 }
 
