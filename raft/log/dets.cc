@@ -12,6 +12,7 @@
 #include "cnode/etf/hash.h"
 #include "cnode/etf/order.h"
 #include "raft/log/big_endian.h"
+#include "raft/log/checksum.h"
 
 namespace rakv::log {
 namespace {
@@ -24,6 +25,7 @@ constexpr std::uint32_t kSlots = 256;
 constexpr std::size_t kCountersAt = 56;
 constexpr std::size_t kMd5At = 168;
 constexpr std::size_t kBaseAt = 184;
+constexpr std::size_t kSealAt = 188;  // in the header's reserved bytes
 constexpr std::size_t kPartsAt = 312;
 constexpr std::size_t kFirstPartAt = 1336;     // 512 segment pointers
 constexpr std::size_t kFirstSegmentAt = 3384;  // 256 slots
@@ -39,6 +41,13 @@ std::string md5(std::string_view bytes) {
   unsigned int size = 0;
   EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_md5(), nullptr);
   return {reinterpret_cast<const char*>(digest.data()), 16};
+}
+
+constexpr std::string_view kSeal = "RAKV";
+
+std::uint32_t seal_crc(std::string_view bytes) {
+  const std::size_t behind = kSealAt + kSeal.size() + 4;
+  return crc32c(crc32c(0, bytes.substr(0, kSealAt)), bytes.substr(behind));
 }
 
 /// The bytes that the header's MD5 is over.
@@ -199,6 +208,16 @@ Result<DetsContent> read_dets(const std::string& name, const std::string& bytes)
                                               " are counted in its header");
   }
   return content;
+}
+
+void seal_dets(std::string& bytes) {
+  bytes.replace(kSealAt, kSeal.size(), kSeal);
+  set_big_endian(bytes, kSealAt + kSeal.size(), seal_crc(bytes));
+}
+
+bool dets_seal_fits(std::string_view bytes) {
+  if (bytes.size() < kPartsAt || bytes.substr(kSealAt, kSeal.size()) != kSeal) return true;
+  return word(bytes, kSealAt + kSeal.size()) == seal_crc(bytes);
 }
 
 Result<std::string> write_dets(const std::vector<std::string>& objects) {

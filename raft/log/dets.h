@@ -25,4 +25,10 @@ Result<DetsContent> read_dets(const std::string& name, const std::string& bytes)
 /// invalid_argument otherwise, or when a row is not a non-empty tuple.
 Result<std::string> write_dets(const std::vector<std::string>& objects);
 
+/// Rows have no checksum in DETS. This puts one over the whole content into reserved bytes of its
+/// header, which dets zeroes when it opens the file for writing.
+void seal_dets(std::string& bytes);
+/// False when there is such a checksum and it does not fit.
+bool dets_seal_fits(std::string_view bytes);
+
 }  // namespace rakv::log

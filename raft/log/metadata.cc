@@ -16,9 +16,21 @@ Result<std::vector<std::string>> read_rows(Disk& disk, const std::string& path) 
     if (bytes.error().code == ErrorCode::not_found) return std::vector<std::string>{};
     return bytes.error();
   }
+  if (!dets_seal_fits(*bytes)) {
+    return make_error(ErrorCode::corrupt,
+                      path + ": its checksum does not fit; restore the file from a copy");
+  }
   auto content = read_dets(path, *bytes);
   if (!content) return content.error();
   return std::move(content->objects);
+}
+
+Result<void> write_rows(Disk& disk, const std::string& path,
+                        const std::vector<std::string>& objects) {
+  auto bytes = write_dets(objects);
+  if (!bytes) return bytes.error();
+  seal_dets(*bytes);
+  return replace_file(disk, path, *bytes);
 }
 
 Error bad_row(const std::string& path, const std::string& expected) {
@@ -93,9 +105,7 @@ Result<void> write_names(Disk& disk, const std::string& path, const std::vector<
     writer.version().tuple(2).atom(row.name).binary(row.uid);
     objects.push_back(writer.take());
   }
-  const auto bytes = write_dets(objects);
-  if (!bytes) return bytes.error();
-  return replace_file(disk, path, *bytes);
+  return write_rows(disk, path, objects);
 }
 
 Result<void> write_meta(Disk& disk, const std::string& path, const std::vector<MetaRow>& rows) {
@@ -111,9 +121,7 @@ Result<void> write_meta(Disk& disk, const std::string& path, const std::vector<M
     writer.u64(row.last_applied);
     objects.push_back(writer.take());
   }
-  const auto bytes = write_dets(objects);
-  if (!bytes) return bytes.error();
-  return replace_file(disk, path, *bytes);
+  return write_rows(disk, path, objects);
 }
 
 }  // namespace rakv::log

@@ -246,10 +246,16 @@ Result<void> SystemRecovery::run() {
   if (!names) return names.error();
   for (auto& row : *names) system_.names_[row.name] = row.uid;
   auto meta = read_meta(system_.disk_, system_.meta_path());
-  if (!meta) return meta.error();
-  for (auto& row : *meta) system_.meta_[row.uid] = row;
+  const bool damaged = !meta && meta.error().code != ErrorCode::io;
+  if (!meta && !damaged) return meta.error();
+  if (meta) {
+    for (auto& row : *meta) system_.meta_[row.uid] = row;
+  }
   if (auto done = finish_deletions(); !done) return done;
   if (auto done = adopt_servers(); !done) return done;
+  if (damaged) {
+    if (auto done = give_up_metadata(meta.error()); !done) return done;
+  }
   if (auto done = recover_wal_files(); !done) return done;
   if (auto done = sync_wal_files(); !done) return done;
   if (auto done = recover_members(); !done) return done;
@@ -355,6 +361,18 @@ Result<void> SystemRecovery::adopt_servers() {
                                config->uid + ") was not registered and has been taken in");
   }
   return {};
+}
+
+/// Terms and votes are lost: every server is told, then the file is set aside.
+Result<void> SystemRecovery::give_up_metadata(const Error& damage) {
+  for (const auto& [name, uid] : system_.names_) {
+    auto done = write_amnesia(system_.disk_, system_.member_directory(uid), {damage.message, true});
+    if (!done) return done;
+  }
+  const std::string path = system_.meta_path();
+  system_.notices_.push_back(damage.message + "; set aside as " + path + ".bad");
+  if (auto done = system_.disk_.rename(path, path + ".bad"); !done) return done;
+  return system_.disk_.sync_directory(system_.directory_);
 }
 
 /// Reads the WAL. What is damaged in it may be any server's acknowledged end: all are told before

@@ -81,6 +81,7 @@ class SystemRecovery {
   Result<void> sync_wal_files();
   Result<void> recover_members();
   Result<void> recover_wal_files();
+  Result<void> give_up_metadata(const Error& damage);
   Result<void> remove_leftovers();
   void queue_flush();
 

@@ -28,6 +28,28 @@ SegmentSlot read_slot(std::string_view bytes, std::size_t at, std::uint16_t vers
   return slot;
 }
 
+/// ra's index records have no checksum. Segments that we wrote end with one over header and index
+/// region, "RKV1" crc32c:32. A BEAM that appends to the file writes over it.
+constexpr std::string_view kSeal = "RKV1";
+
+/// `head` may stop behind the last record that is used: the rest is zeros.
+std::string seal_of(std::string_view head, std::size_t head_size) {
+  std::string seal(kSeal);
+  put_big_endian(seal, crc32c(crc32c(0, head), std::string(head_size - head.size(), '\0')));
+  return seal;
+}
+
+/// False when the file ends with a seal that does not fit its head.
+Result<bool> seal_fits(const File& file, std::string_view head) {
+  const auto size = file.size();
+  if (!size) return size.error();
+  std::string seal(kSeal.size() + 4, '\0');
+  if (*size < head.size() + seal.size()) return true;
+  const auto got = file.pread(*size - seal.size(), seal.data(), seal.size());
+  if (!got) return got.error();
+  return *got < seal.size() || !seal.starts_with(kSeal) || seal == seal_of(head, head.size());
+}
+
 /// An index record that goes back voids what is at and above it; a later one of the same index
 /// replaces it.
 void add_slot(std::vector<SegmentSlot>& slots, const SegmentSlot& slot) {
@@ -63,6 +85,14 @@ Result<std::shared_ptr<const Segment>> Segment::open(Disk& disk, const std::stri
     const SegmentSlot slot = read_slot(region, at, version);
     if (slot.offset == 0) break;  // unused from here on
     add_slot(segment->slots_, slot);
+  }
+  if (*region_size < region.size() && !segment->slots_.empty()) {
+    return make_error(ErrorCode::corrupt, path + ": ends within its index");
+  }
+  const auto fits = seal_fits(**file, header + region);
+  if (!fits) return fits.error();
+  if (!*fits) {
+    return make_error(ErrorCode::corrupt, path + ": the checksum of its index does not fit");
   }
   segment->path_ = path;
   segment->number_ = number;
@@ -101,6 +131,8 @@ Result<std::shared_ptr<const Segment>> Segment::create(Disk& disk, const std::st
   auto file = disk.create(temporary);
   if (!file) return file.error();
   if (auto done = (*file)->pwrite(0, head); !done) return done.error();
+  const std::string seal = seal_of(head, data_at);
+  data.push_back({seal.data(), seal.size()});
   if (auto done = (*file)->pwritev(data_at, data); !done) return done.error();
   if (auto done = (*file)->fdatasync(); !done) return done.error();
   if (auto done = disk.rename(temporary, path); !done) return done.error();

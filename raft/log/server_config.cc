@@ -7,6 +7,7 @@
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/text.h"
 #include "cnode/etf/writer.h"
+#include "raft/log/checksum.h"
 #include "raft/log/terms.h"
 #include "raft/log/wal.h"
 
@@ -118,10 +119,34 @@ Result<std::string> print_server_config(const ServerConfig& config) {
   return etf::print_text(writer.view(), {.strings = false}) + ".\n";
 }
 
+namespace {
+
+/// Behind the term, in the words of a comment: a BEAM does not see it, and leaves it out of a file
+/// that it writes itself.
+constexpr std::string_view kSealWord = "% crc32 ";
+
+std::string seal_of(std::string_view text) {
+  return std::string(kSealWord) + std::to_string(crc32(0, text)) + "\n";
+}
+
+bool seal_fits(std::string_view text) {
+  const auto end = text.rfind(".\n");
+  if (end == std::string_view::npos) return true;  // no term at all: the parser says so
+  const std::string_view behind = text.substr(end + 2);
+  return behind.empty() || behind == seal_of(text.substr(0, end + 2));
+}
+
+}  // namespace
+
 Result<ServerConfig> read_server_config(Disk& disk, const std::string& directory) {
   const std::string path = directory + "/config";
   const auto text = read_file(disk, path, std::uint64_t{16} << 20);
   if (!text) return text.error();
+  if (!seal_fits(*text)) {
+    return make_error(ErrorCode::corrupt, path +
+                                              ": its checksum does not fit; if it was edited by "
+                                              "hand, remove the line that begins with %");
+  }
   auto config = parse_server_config(*text);
   if (!config) return make_error(config.error().code, path + ": " + config.error().message);
   return config;
@@ -131,7 +156,7 @@ Result<void> write_server_config(Disk& disk, const std::string& directory,
                                  const ServerConfig& config) {
   const auto text = print_server_config(config);
   if (!text) return text.error();
-  return replace_file(disk, directory + "/config", *text);
+  return replace_file(disk, directory + "/config", *text + seal_of(*text));
 }
 
 bool valid_uid(std::string_view uid) {

@@ -212,6 +212,26 @@ TEST(Damage, SettingAWalAsideCanBeInterruptedAnywhere) {
   EXPECT_GT(stops, 10U);
 }
 
+TEST(Damage, DamagedMetadataMeanThatTheTermIsLost) {
+  MemoryDisk disk;
+  write_two_servers(disk);
+  const std::string path = std::string(kDirectory) + "/meta.dets";
+  std::string bytes = read_file(disk, path).value();
+  bytes[5450] = static_cast<char>(bytes[5450] ^ 1);
+  ASSERT_TRUE(replace_file(disk, path, bytes));
+  for (int start = 0; start < 2; ++start) {
+    Store store(disk);
+    ASSERT_TRUE(store.system) << store.error->message;
+    EXPECT_EQ(store.system->find("KVAAAA")->meta().term, 1U);
+    for (const char* uid : {"KVAAAA", "KVBBBB"}) {
+      ASSERT_TRUE(store.system->find(uid)->amnesia()) << uid;
+      EXPECT_TRUE(store.system->find(uid)->amnesia()->term_lost);
+    }
+    EXPECT_EQ(read_file(disk, path + ".bad").value(), bytes);
+    store.settle();
+  }
+}
+
 TEST(Damage, AmnesiaIsRememberedUntilItEnds) {
   MemoryDisk disk;
   write_two_servers(disk);

@@ -301,7 +301,8 @@ TEST(SegmentFile, EveryFlippedByteOfAnEntryIsDetected) {
   options.max_entries = 4;
   ASSERT_TRUE(Segment::create(disk, "/1.segment", 1, entries(1, 2, 1), options));
   const std::string bytes = *read_file(disk, "/1.segment");
-  for (std::size_t at = 8 + 4 * 32; at < bytes.size(); ++at) {
+  constexpr std::size_t kSealSize = 8;
+  for (std::size_t at = 8 + 4 * 32; at < bytes.size() - kSealSize; ++at) {
     std::string bad = bytes;
     bad[at] = static_cast<char>(bad[at] ^ 1);
     ASSERT_TRUE(replace_file(disk, "/2.segment", bad));
@@ -316,9 +317,25 @@ TEST(SegmentFile, EveryFlippedByteOfAnEntryIsDetected) {
     }
     EXPECT_EQ(corrupt, 1) << at;
   }
-  ASSERT_TRUE(replace_file(disk, "/2.segment", bytes.substr(0, bytes.size() - 1)));
+  ASSERT_TRUE(replace_file(disk, "/2.segment", bytes.substr(0, bytes.size() - kSealSize - 1)));
   const auto cut = Segment::open(disk, "/2.segment", 2);
   EXPECT_THAT((*cut)->read(*(*cut)->find(2)).error().message, HasSubstr("beyond the end"));
+}
+
+TEST(SegmentFile, EveryFlippedByteOfTheIndexIsDetected) {
+  MemoryDisk disk;
+  SegmentOptions options;
+  options.max_entries = 4;
+  ASSERT_TRUE(Segment::create(disk, "/1.segment", 1, entries(1, 2, 1), options));
+  const std::string bytes = *read_file(disk, "/1.segment");
+  for (std::size_t at = 0; at < 8 + 4 * 32; ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string bad = bytes;
+      bad[at] = static_cast<char>(bad[at] ^ (1 << bit));
+      ASSERT_TRUE(replace_file(disk, "/2.segment", bad));
+      EXPECT_FALSE(Segment::open(disk, "/2.segment", 2)) << at;
+    }
+  }
 }
 
 TEST(SegmentFile, ReadsVersion1AndOverwritesOfRa) {
