@@ -1,0 +1,164 @@
+%% A rakv member whose disk is full, in a cluster with BEAM members: the others go on, nothing acknowledged is lost, and
+%% when there is room again the member goes on, too, in the same process.
+%%
+%% The disk is a small tmpfs that the suite mounts, with sudo where it is not root.
+-module(disk_full_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+-define(DISK_BYTES, 64 * 1024 * 1024).
+-define(VALUE_BYTES, 16 * 1024).
+-define(WAIT_MS, 90000).
+
+all() -> [full_follower, full_leader, full_until_the_last_byte].
+
+suite() -> [{timetrap, {minutes, 6}}].
+
+init_per_testcase(_Case, Config0) ->
+    Config = cluster_ct:init(Config0),
+    [{small_disk, mount(Config, n3)} | Config].
+
+end_per_testcase(_Case, Config) ->
+    Finished = cluster_ct:finish(Config),
+    ok = unmount(?config(small_disk, Config)),
+    Finished.
+
+%% The member takes no entries below the low-water mark; the majority does.
+full_follower(Config) ->
+    Cluster = cluster_ct:start(Config, [beam, beam, rakv]),
+    ok = cluster_ct:lead(Cluster, n1),
+    Process = cluster_ct:os_pid(Cluster, n3),
+    Before = put_acknowledged(Cluster, "before-", 50),
+    ok = fill_up(Config, ?DISK_BYTES div 32),
+    Full = put_until(Cluster, "full-", fun() -> behind(Cluster, n3, 20) end),
+    ok = make_room(Config),
+    ok = cluster_ct:wait_caught_up(Cluster, n3),
+    After = put_acknowledged(Cluster, "after-", 50),
+    all_there(Cluster, Process, Before ++ Full ++ After).
+
+%% A full leader hands over, and leads again when it is asked to once there is room.
+full_leader(Config) ->
+    Cluster = cluster_ct:start(Config, [beam, beam, rakv]),
+    ok = cluster_ct:lead(Cluster, n3),
+    Process = cluster_ct:os_pid(Cluster, n3),
+    Before = put_acknowledged(Cluster, "before-", 50),
+    ok = fill_up(Config, ?DISK_BYTES div 32),
+    Full = put_until(Cluster, "full-", fun() -> cluster_ct:leader(Cluster) =/= n3 end),
+    More = put_acknowledged(Cluster, "more-", 50),
+    ok = make_room(Config),
+    ok = cluster_ct:wait_caught_up(Cluster, n3),
+    ok = cluster_ct:lead(Cluster, n3),
+    After = put_acknowledged(Cluster, "after-", 50),
+    all_there(Cluster, Process, Before ++ Full ++ More ++ After).
+
+%% Not a byte is left at once, under load, first for the follower, then for the leader; there is an election meanwhile.
+full_until_the_last_byte(Config) ->
+    Cluster = cluster_ct:start(Config, [beam, beam, rakv]),
+    Process = cluster_ct:os_pid(Cluster, n3),
+    Rounds = [begin
+        ok = cluster_ct:lead(Cluster, Leader),
+        ok = fill_up(Config, 0),
+        Prefix = atom_to_list(Leader) ++ "-",
+        Full = put_until(Cluster, Prefix ++ "full-", fun() ->
+            cluster_ct:leader(Cluster) =/= n3 andalso behind(Cluster, n3, 20)
+        end),
+        [Next] = [n1, n2] -- [cluster_ct:leader(Cluster)],
+        ok = cluster_ct:lead(Cluster, Next),
+        More = put_acknowledged(Cluster, Prefix ++ "more-", 50),
+        ok = make_room(Config),
+        ok = cluster_ct:wait_caught_up(Cluster, n3),
+        Full ++ More
+    end || Leader <- [n1, n3]],
+    all_there(Cluster, Process, lists:append(Rounds)).
+
+%% ---------------------------------------------------------------------------------------------------------------
+%% Writes that are acknowledged.
+
+%% Keys of so many puts; each is tried through the members in turn until it is acknowledged.
+put_acknowledged(Cluster, Prefix, Count) ->
+    [put_one(Cluster, Prefix, Number) || Number <- lists:seq(1, Count)].
+
+%% Puts until Done() says so; the keys.
+put_until(Cluster, Prefix, Done) ->
+    put_until(Cluster, Prefix, Done, 1, erlang:monotonic_time(millisecond) + ?WAIT_MS).
+
+put_until(Cluster, Prefix, Done, Number, Deadline) ->
+    ?assert(erlang:monotonic_time(millisecond) < Deadline),
+    Key = put_one(Cluster, Prefix, Number),
+    case Number rem 10 =:= 0 andalso Done() of
+        true -> [Key];
+        _ -> [Key | put_until(Cluster, Prefix, Done, Number + 1, Deadline)]
+    end.
+
+put_one(Cluster, Prefix, Number) ->
+    Key = list_to_binary(Prefix ++ integer_to_list(Number)),
+    Value = value(Key),
+    Members = cluster_ct:members(Cluster),
+    rakv_ct:wait_until(fun() ->
+        lists:any(fun(Member) ->
+            case cluster_ct:put(Cluster, Member, Key, Value) of
+                {ok, _} -> true;
+                _ -> false
+            end
+        end, Members)
+    end, ?WAIT_MS),
+    Key.
+
+value(Key) ->
+    Piece = crypto:hash(sha256, Key),
+    binary:copy(Piece, ?VALUE_BYTES div byte_size(Piece)).
+
+behind(Cluster, Name, Entries) ->
+    #{log := #{last_index := There}} = cluster_ct:overview(Cluster, cluster_ct:leader(Cluster)),
+    #{log := #{last_index := Here}} = cluster_ct:overview(Cluster, Name),
+    There - Here >= Entries.
+
+%% Everything acknowledged reads back through every member, and the member is the process that it was.
+all_there(Cluster, Process, Keys) ->
+    ?assertEqual(Process, cluster_ct:os_pid(Cluster, n3)),
+    ?assert(filelib:is_dir("/proc/" ++ Process)),
+    [begin
+        {ok, _, Value} = cluster_ct:get(Cluster, Member, Key),
+        ?assertEqual(value(Key), Value, Key)
+    end || Member <- cluster_ct:members(Cluster), Key <- Keys],
+    ok = cluster_ct:same_everywhere(Cluster),
+    cluster_ct:say("full disk: ~b acknowledged writes, all there", [length(Keys)]).
+
+%% ---------------------------------------------------------------------------------------------------------------
+%% The disk.
+
+mount(Config, Name) ->
+    Dir = filename:join(rakv_ct:data_dir(Config, Name), atom_to_list(rakv_ct:node_name(Config, Name))),
+    ok = filelib:ensure_path(Dir),
+    [Uid] = string:lexemes(os:cmd("id -u"), "\n"),
+    ok = as_root(["mount -t tmpfs -o mode=755,uid=", Uid, ",size=", integer_to_list(?DISK_BYTES), " tmpfs ", Dir]),
+    Dir.
+
+unmount(Dir) ->
+    as_root(["umount ", Dir]).
+
+as_root(Command) ->
+    Sudo = case string:trim(os:cmd("id -u")) of
+               "0" -> "";
+               _ -> "sudo -n "
+           end,
+    case os:cmd([Sudo, Command, " && echo done"]) of
+        "done\n" -> ok;
+        Output -> ct:fail("~ts: ~ts", [Command, Output])
+    end.
+
+filler(Config) -> filename:join(?config(small_disk, Config), "filler").
+
+%% Leaves so many bytes, within a file system's block.
+fill_up(Config, Left) ->
+    Dir = ?config(small_disk, Config),
+    Free = list_to_integer(string:trim(os:cmd("stat -f -c '%a' " ++ Dir))) *
+           list_to_integer(string:trim(os:cmd("stat -f -c '%S' " ++ Dir))),
+    %% The member may take some of it meanwhile: then this stops where nothing is left.
+    _ = os:cmd(["head -c ", integer_to_list(max(Free - Left, 0)), " /dev/zero > ", filler(Config)]),
+    ok.
+
+make_room(Config) -> file:delete(filler(Config)).
