@@ -5,7 +5,7 @@
 %% and ends of connections wait, as they do when a network goes silent; allow/3 lets them go on. cut/3 closes.
 -module(cluster_links).
 
--export([start_link/0, port/2, block/3, allow/3, cut/3, hold_after/4, held/3, passed/3]).
+-export([start_link/0, port/2, block/3, allow/3, cut/3, hold_at/4, held/3]).
 
 -type links() :: #{server := pid(), table := ets:table()}.
 -export_type([links/0]).
@@ -13,6 +13,7 @@
 -define(LISTEN, [binary, {packet, raw}, {active, false}, {reuseaddr, true}, {backlog, 64}, {nodelay, true}]).
 -define(CONNECT, [binary, {packet, raw}, {active, false}, {nodelay, true}, {buffer, 262144}]).
 -define(CALL_MS, 20000).
+-define(HELD_BYTES, 16).
 
 %% Lives as long as the process that starts it.
 -spec start_link() -> links().
@@ -34,7 +35,7 @@ port(Links, Node) -> ask(Links, {epmd, alive_name(Node)}).
 -spec block(links(), node(), node()) -> ok.
 block(Links, A, B) -> ask(Links, {block, pair(A, B)}).
 
-%% Ends block/3 and hold_after/4: what waited goes on.
+%% Ends block/3 and hold_at/4: what waited goes on.
 -spec allow(links(), node(), node()) -> ok.
 allow(Links, A, B) -> ask(Links, {allow, pair(A, B)}).
 
@@ -42,20 +43,15 @@ allow(Links, A, B) -> ask(Links, {allow, pair(A, B)}).
 -spec cut(links(), node(), node()) -> ok.
 cut(Links, A, B) -> ask(Links, {cut, pair(A, B)}).
 
-%% Blocks a link by itself as soon as so many more bytes passed it.
--spec hold_after(links(), node(), node(), non_neg_integer()) -> ok.
-hold_after(#{table := Table}, A, B, Bytes) ->
-    Pair = pair(A, B),
-    true = ets:insert(Table, {{limit, Pair}, counted(Table, Pair) + Bytes}),
+%% Blocks a link by itself as soon as these bytes passed it, in either direction; at most 16.
+-spec hold_at(links(), node(), node(), binary()) -> ok.
+hold_at(#{table := Table}, A, B, Bytes) when byte_size(Bytes) =< ?HELD_BYTES ->
+    true = ets:insert(Table, {{hold_at, pair(A, B)}, Bytes}),
     ok.
 
 %% Whether a link is blocked now.
 -spec held(links(), node(), node()) -> boolean().
 held(#{table := Table}, A, B) -> ets:member(Table, {blocked, pair(A, B)}).
-
-%% Bytes that passed between two nodes.
--spec passed(links(), node(), node()) -> non_neg_integer().
-passed(#{table := Table}, A, B) -> counted(Table, pair(A, B)).
 
 %% ---------------------------------------------------------------------------------------------------------------
 %% The keeper of names, proxies and blocks.
@@ -104,7 +100,7 @@ answer({block, Pair}, #{table := Table} = State) ->
     true = ets:insert(Table, {{blocked, Pair}}),
     {ok, State};
 answer({allow, Pair}, #{table := Table, waiting := Waiting} = State) ->
-    true = ets:delete(Table, {limit, Pair}),
+    true = ets:delete(Table, {hold_at, Pair}),
     true = ets:delete(Table, {blocked, Pair}),
     [Caller ! {Tag, ok} || {Caller, Tag} <- maps:get(Pair, Waiting, [])],
     {ok, State#{waiting := maps:remove(Pair, Waiting)}};
@@ -201,20 +197,18 @@ proxy(Socket, Pair, To, #{table := Table} = State) ->
     end.
 
 both(Links, Pair, A, B) ->
-    _ = spawn_link(fun() -> pump(Links, Pair, B, A) end),
-    pump(Links, Pair, A, B).
+    _ = spawn_link(fun() -> pump(Links, Pair, B, A, <<>>) end),
+    pump(Links, Pair, A, B, <<>>).
 
 %% The sockets belong to the first process of the two, which lives on until the connection is over in both directions.
-pump(Links, Pair, From, To) ->
+%% `Before` is the end of what passed.
+pump(Links, Pair, From, To, Before) ->
     case gen_tcp:recv(From, 0) of
         {ok, Bytes} ->
             ok = pass(Links, Pair),
             case gen_tcp:send(To, Bytes) of
-                ok ->
-                    count(Links, Pair, byte_size(Bytes)),
-                    pump(Links, Pair, From, To);
-                {error, _} ->
-                    close(Links, Pair, From, To)
+                ok -> pump(Links, Pair, From, To, watch(Links, Pair, Before, Bytes));
+                {error, _} -> close(Links, Pair, From, To)
             end;
         {error, _} ->
             close(Links, Pair, From, To)
@@ -241,18 +235,26 @@ wait_until_allowed(#{server := Server}, Pair) ->
         {'DOWN', Monitor, process, Server, _} -> exit(normal)
     end.
 
-count(#{table := Table}, Pair, Bytes) ->
-    Total = ets:update_counter(Table, {passed, Pair}, Bytes, {{passed, Pair}, 0}),
-    case ets:lookup(Table, {limit, Pair}) of
-        [{_, Limit}] when Total >= Limit ->
-            true = ets:delete(Table, {limit, Pair}),
-            true = ets:insert(Table, {{blocked, Pair}}),
-            ok;
-        _ ->
+%% Blocks the link if what hold_at/4 waits for is in what has just passed; gives the end of it.
+watch(#{table := Table}, Pair, Before, Bytes) ->
+    case ets:lookup(Table, {hold_at, Pair}) of
+        [{_, Wanted}] ->
+            case binary:match(<<Before/binary, Bytes/binary>>, Wanted) of
+                nomatch -> ok;
+                _ ->
+                    true = ets:insert(Table, {{blocked, Pair}}),
+                    true = ets:delete(Table, {hold_at, Pair})
+            end;
+        [] ->
             ok
-    end.
+    end,
+    last_bytes(Before, Bytes).
 
-counted(Table, Pair) -> ets:lookup_element(Table, {passed, Pair}, 2, 0).
+last_bytes(_Before, Bytes) when byte_size(Bytes) >= ?HELD_BYTES ->
+    binary:copy(binary:part(Bytes, byte_size(Bytes), -?HELD_BYTES));
+last_bytes(Before, Bytes) ->
+    Both = <<Before/binary, Bytes/binary>>,
+    binary:part(Both, byte_size(Both), -min(byte_size(Both), ?HELD_BYTES)).
 
 pair(A, B) -> sorted(alive_name(A), alive_name(B)).
 

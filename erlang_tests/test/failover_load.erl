@@ -8,7 +8,8 @@
 -export([start/2, stop/1, kill/2, acknowledged/1, first_after_kill/1, check/1]).
 
 -type server_id() :: {atom(), node()}.
--opaque load() :: #{pid := pid(), table := ets:table(), counters := atomics:atomics_ref(), servers := [server_id()]}.
+-opaque load() :: #{pid := pid(), table := ets:table(), counters := atomics:atomics_ref(), servers := [server_id()],
+                  base := non_neg_integer()}.
 -type report() :: #{acknowledged := non_neg_integer(), unknown := non_neg_integer(), reads := non_neg_integer(),
                     keys := non_neg_integer(), lost := [term()], older := [term()]}.
 -export_type([load/0, report/0]).
@@ -25,14 +26,16 @@
 -define(FIRST_AT, 5).
 -define(NEVER, 0).
 
--spec start([server_id()], #{writers := pos_integer(), readers := pos_integer()}) -> load().
-start(Servers, #{writers := Writers, readers := Readers}) ->
+%% `base` numbers the first keys; with another one, no key is of an earlier load. Default: 0.
+-spec start([server_id()], #{writers := pos_integer(), readers := pos_integer(), base => non_neg_integer()}) -> load().
+start(Servers, #{writers := Writers, readers := Readers} = Options) ->
+    Base = maps:get(base, Options, 0),
     Caller = self(),
     Counters = atomics:new(5, []),
     Pid = spawn(fun() ->
         Table = ets:new(?MODULE, [public, {read_concurrency, true}, {write_concurrency, true}]),
-        Load = #{pid => self(), table => Table, counters => Counters, servers => Servers},
-        Workers = [spawn_link(fun() -> write(Load, hd(Servers), Number, 0, 1) end) || Number <- lists:seq(1, Writers)]
+        Load = #{pid => self(), table => Table, counters => Counters, servers => Servers, base => Base},
+        Workers = [spawn_link(fun() -> write(Load, hd(Servers), Number, Base, 1) end) || Number <- lists:seq(1, Writers)]
             ++ [spawn_link(fun() -> read(Load, Writers) end) || _ <- lists:seq(1, Readers)],
         Caller ! {self(), Load},
         receive
@@ -127,9 +130,9 @@ first(Counters, Begin) ->
             ok
     end.
 
-read(#{table := Table, counters := Counters} = Load, Writers) ->
+read(#{table := Table, counters := Counters, base := Base} = Load, Writers) ->
     stopped(),
-    Name = name({rand:uniform(Writers), rand:uniform(?KEYS) - 1}),
+    Name = name({rand:uniform(Writers), Base + rand:uniform(?KEYS) - 1}),
     Before = [{acknowledged, known(Table, Name)}, {read, ets:lookup_element(Table, {read, Name}, 2, none)}],
     case ra_kv:get(any(Load), Name, ?CALL_MS) of
         {ok, _, {Sequence, _}} ->
