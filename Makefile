@@ -15,7 +15,7 @@ BENCH_ARGS ?=
 # `make lint LINT=raft/core`: only below that folder.
 LINT ?=
 
-.PHONY: help setup otp29 build run test asan tsan bench bench-kv bench-large fuzz format lint clean
+.PHONY: help setup otp29 build run test asan tsan bench bench-kv bench-mixed bench-large fuzz format lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,12 @@ bench: setup ## the benchmarks (BENCH_ARGS)
 	@scripts/bench.sh $(BENCH_ARGS)
 
 bench-kv: otp29 build ## one rakv member beside one BEAM member: latency and rates of puts and gets
+	@scripts/build.sh bench kv_driver
 	@scripts/bench_kv.sh
+
+bench-mixed: otp29 build ## put/s of clusters of three with BEAM and rakv leaders and followers
+	@scripts/build.sh bench kv_driver
+	@scripts/bench_mixed.sh
 
 bench-large: otp29 build ## small calls while 100 MB values travel, to a rakv member and to a BEAM member
 	@scripts/bench_large.sh

@@ -1,8 +1,9 @@
 %% One driver, two members: the same calls against a BEAM member of ra_kv and against a rakv member, in turns, from one
 %% client node. Values are 256 bytes. Prints each figure of both, the ratio, and what the member's process spent of a processor
-%% for one operation: on a small machine the client is what limits the rates. Run by scripts/bench_kv.sh.
+%% for one operation: on a small machine the client is what limits the rates. Run by scripts/bench_kv.sh. Forms the clusters
+%% of scripts/bench_mixed.sh, too.
 -module(kv_bench).
--export([member/1, run/2, put_latency/2, put_rate/3, pipelined/3, get_rate/3]).
+-export([member/1, node/1, form/2, run/2, put_latency/2, put_rate/3, pipelined/3, get_rate/3]).
 
 -define(VALUE, <<0:2048>>).
 -define(ROUNDS, 5).
@@ -12,6 +13,28 @@ member(Dir) ->
     {ok, _} = ra:start_in(Dir),
     {ok, [_], []} = ra_kv:start_cluster(default, kv, #{members => [{kv, node()}]}),
     io:format("ready~n").
+
+%% On a BEAM node that is to have members.
+node(Dir) ->
+    {ok, _} = ra:start_in(Dir),
+    io:format("ready~n").
+
+%% A cluster on these nodes, led by the first.
+form(Name, [Leader | _] = Nodes) ->
+    {ok, _, []} = ra_kv:start_cluster(default, Name, #{members => [{Name, Node} || Node <- Nodes]}),
+    ok = lead({Name, Leader}, erlang:monotonic_time(millisecond) + 30_000).
+
+lead(Id, Deadline) ->
+    case ra:ping(Id, 5000) of
+        {pong, leader} -> ok;
+        {pong, _} ->
+            true = erlang:monotonic_time(millisecond) < Deadline,
+            case ra:members(Id) of
+                {ok, _, Leader} -> _ = ra:transfer_leadership(Leader, Id);
+                _ -> nobody_leads
+            end,
+            receive after 100 -> lead(Id, Deadline) end
+    end.
 
 run({Beam, BeamPid}, {Rakv, RakvPid}) ->
     [pong = net_adm:ping(Node) || Node <- [Beam, Rakv]],

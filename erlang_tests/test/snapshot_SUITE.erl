@@ -11,8 +11,8 @@
 -compile([export_all, nowarn_export_all]).
 
 %% What a rakv process may take at most, whatever the size of the values: its tables of entries that are not in segments
-%% yet (a WAL file of 256 MB) and as much again that waits for the disk and for peers.
--define(MAX_PEAK_MB, 512).
+%% yet (a WAL file of 256 MB and the one before, which is on its way to segments) and what waits for the disk and for peers.
+-define(MAX_PEAK_MB, 700).
 %% Those of the interrupted snapshots.
 -define(KEYS, 1300).
 -define(VALUE_BYTES, 8_000).

@@ -1,0 +1,301 @@
+#include "tests/bench/bare_client.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include "cnode/dist/handshake.h"
+#include "cnode/etf/cursor.h"
+#include "cnode/etf/hash.h"
+#include "cnode/etf/text.h"
+#include "cnode/etf/writer.h"
+#include "raft/wire/ids.h"
+
+namespace rakv::bench {
+namespace {
+
+constexpr std::size_t kValueBytes = 256;
+constexpr std::size_t kKeys = 2000;
+constexpr std::uint32_t kFirstPid = 100;
+/// Nothing that is measured takes as long.
+constexpr std::chrono::seconds kPatience{20};
+constexpr std::uint64_t kReadTimeoutMs = 5000;
+
+const std::string& value() {
+  static const std::string bytes(kValueBytes, '\0');
+  return bytes;
+}
+
+std::string key(std::size_t number) { return "key_" + std::to_string(number % kKeys); }
+
+[[noreturn]] void give_up(const std::string& why, std::string_view term = {}) {
+  etf::Limits limits;
+  limits.max_output_bytes = 400;
+  std::fprintf(stderr, "kv_driver: error: %s%s\n", why.c_str(),
+               term.empty() ? "" : (": " + etf::print_text(term, {}, limits)).c_str());
+  std::exit(1);
+}
+
+std::string host_name() {
+  std::string buffer(256, '\0');
+  if (gethostname(buffer.data(), buffer.size() - 1) != 0) give_up("this host has no name");
+  const std::string host = buffer.c_str();
+  return host.substr(0, host.find('.'));
+}
+
+/// Reads `{Tag, ...}` of that arity; what follows the tag comes next.
+bool tagged(etf::Cursor& cursor, std::string_view tag, std::uint32_t arity) {
+  if (cursor.kind() != etf::TermKind::tuple) return false;
+  etf::Cursor ahead = cursor;
+  if (ahead.tuple() != arity || !ahead.is_atom(tag)) return false;
+  cursor = ahead;
+  return true;
+}
+
+}  // namespace
+
+BareClient::BareClient(std::string cookie)
+    : name_("kv_driver_" + std::to_string(::getpid()) + "@" + host_name()),
+      creation_(dist::random_creation()) {
+  dist::EndpointOptions options;
+  options.node_name = name_;
+  options.cookie = std::move(cookie);
+  options.listen_address = "127.0.0.1";
+  dist::Endpoint::Events events;
+  events.on_up = [this](const std::shared_ptr<dist::Connection>& up) {
+    dist::Connection::Handlers handlers;
+    handlers.on_message = [this](const dist::ControlMessage& control, std::string_view payload) {
+      on_message(control, payload);
+    };
+    handlers.on_closed = [peer = up->peer().name](const Error& reason) {
+      give_up("the connection to " + peer + " is gone: " + reason.message);
+    };
+    up->start(std::move(handlers));
+  };
+  endpoint_ = std::make_unique<dist::Endpoint>(io_, std::move(options), std::move(events));
+  endpoint_->set_creation(creation_);
+  put_meta_ = etf::Writer()
+                  .map(2)
+                  .atom("size")
+                  .u64(etf::external_size_binary(kValueBytes))
+                  .atom("hash")
+                  .u64(etf::phash2_binary(value()))
+                  .take();
+}
+
+void BareClient::connect(const std::string& node) {
+  bool done = false;
+  endpoint_->dial(node, [&](const Result<void>& connected) {
+    if (!connected) give_up(node + ": " + connected.error().message);
+    done = true;
+  });
+  turn_until([&] { return done; });
+}
+
+void BareClient::turn_until(const std::function<bool()>& done) {
+  auto ended = ended_;
+  Clock::time_point progress = Clock::now();
+  while (!done()) {
+    if (io_.run_one_for(kPatience) == 0) break;
+    if (ended == ended_ && Clock::now() - progress > kPatience) break;
+    if (ended != ended_) {
+      ended = ended_;
+      progress = Clock::now();
+    }
+  }
+  if (!done()) give_up("no progress for " + std::to_string(kPatience.count()) + " s");
+}
+
+std::vector<double> BareClient::run_puts(const raft::ServerId& leader, std::size_t callers,
+                                         std::size_t count) {
+  return run(Kind::put, leader, callers, count);
+}
+
+std::vector<double> BareClient::run_gets(const raft::ServerId& leader, std::size_t callers,
+                                         std::size_t count) {
+  return run(Kind::get, leader, callers, count);
+}
+
+std::vector<double> BareClient::run(Kind kind, const raft::ServerId& leader, std::size_t callers,
+                                    std::size_t count) {
+  kind_ = kind;
+  leader_ = leader;
+  connection_ = endpoint_->connection(leader.node());
+  if (!connection_) give_up("not connected to " + leader.node());
+  callers_.resize(std::max(callers_.size(), callers));
+  times_us_.clear();
+  times_us_.reserve(count);
+  begun_ = ended_ = 0;
+  wanted_ = count;
+  for (std::size_t caller = 0; caller < callers && begun_ < wanted_; ++caller) begin(caller);
+  turn_until([&] { return ended_ == wanted_; });
+  return std::move(times_us_);
+}
+
+void BareClient::begin(std::size_t caller) {
+  const std::string name = key(begun_++);
+  callers_[caller].began = Clock::now();
+  etf::Writer request;
+  request.tuple(2).atom("leader_call");
+  if (kind_ == Kind::put) {
+    callers_[caller].awaits = Awaits::put;
+    request.tuple(3).atom("command").atom("normal").tuple(3).atom("$usr");
+    request.tuple(4).atom("put").binary(name).binary(value()).raw(put_meta_);
+    request.atom("await_consensus");
+  } else {
+    callers_[caller].awaits = Awaits::place;
+    request.tuple(2).atom("consistent_aux").tuple(2).atom("get").binary(name);
+  }
+  call(caller, request.view());
+}
+
+void BareClient::finish(std::size_t caller) {
+  const std::chrono::duration<double, std::micro> took = Clock::now() - callers_[caller].began;
+  callers_[caller].awaits = Awaits::nothing;
+  times_us_.push_back(took.count());
+  ++ended_;
+  if (begun_ < wanted_) begin(caller);
+}
+
+void BareClient::call(std::size_t caller, std::string_view request) {
+  ++callers_[caller].call;
+  const etf::Pid self = pid(caller);
+  const etf::Reference tag = reference(caller);
+  send(caller, dist::encode_monitor(self, std::string_view(leader_.name()), tag));
+  dist::OutMessage message = dist::encode_send_to_name(self, leader_.name());
+  etf::Writer writer(message.text);
+  writer.tuple(3).atom("$gen_call").tuple(2).pid(self).list(1).atom("alias").reference(tag);
+  writer.raw(request);
+  send(caller, std::move(message));
+}
+
+/// erpc:call(Node, ra_kv, read_entry, [Leader, Index, Members, Timeout]).
+void BareClient::read_value(std::size_t caller, std::uint64_t index, std::string_view members) {
+  callers_[caller].awaits = Awaits::value;
+  ++callers_[caller].call;
+  const etf::Pid self = pid(caller);
+  const etf::Reference request = reference(caller);
+  dist::OutMessage message =
+      dist::encode_spawn_request(request, self, self, "erpc", "execute_call", 4, true);
+  etf::Writer writer(message.text);
+  writer.list(4).reference(request).atom("ra_kv").atom("read_entry").list(4);
+  wire::write_server_id(writer, leader_);
+  writer.u64(index).raw(members).u64(kReadTimeoutMs).nil().nil();
+  send(caller, std::move(message));
+}
+
+void BareClient::run_pipelined(const raft::ServerId& leader, std::size_t window,
+                               std::size_t count) {
+  leader_ = leader;
+  connection_ = endpoint_->connection(leader.node());
+  if (!connection_) give_up("not connected to " + leader.node());
+  callers_.resize(std::max<std::size_t>(callers_.size(), 1));
+  begun_ = ended_ = 0;
+  wanted_ = count;
+  while (begun_ < std::min(window, wanted_)) pipeline_one();
+  turn_until([&] { return ended_ == wanted_; });
+}
+
+/// ra:pipeline_command(Leader, {put, ...}, Correlation, normal).
+void BareClient::pipeline_one() {
+  const std::size_t number = begun_++;
+  const etf::Pid self = pid(0);
+  dist::OutMessage message = dist::encode_send_to_name(self, leader_.name());
+  etf::Writer writer(message.text);
+  writer.tuple(2).atom("$gen_cast").tuple(3).atom("command").atom("normal").tuple(3).atom("$usr");
+  writer.tuple(4).atom("put").binary(key(number)).binary(value()).raw(put_meta_);
+  writer.tuple(3).atom("notify").u64(number).pid(self);
+  send(0, std::move(message));
+}
+
+void BareClient::send(std::size_t caller, dist::OutMessage message) {
+  if (connection_->send(pid(caller).id, std::move(message)) == dist::Outbox::Admission::overflow)
+    give_up("the connection to " + leader_.node() + " can't take more");
+}
+
+void BareClient::on_message(const dist::ControlMessage& control, std::string_view payload) {
+  if (const auto* message = std::get_if<dist::MessageSignal>(&control)) {
+    if (std::holds_alternative<std::string_view>(message->to)) return;  // beats and the like
+    etf::Cursor cursor(payload);
+    if (tagged(cursor, "ra_event", 3)) {
+      on_ra_event(payload);
+    } else {
+      on_reply(payload);
+    }
+  } else if (const auto* down = std::get_if<dist::MonitorExitSignal>(&control)) {
+    on_value(*down);
+  }
+}
+
+/// {[alias|Ref], Reply} of a call.
+void BareClient::on_reply(std::string_view message) {
+  etf::Cursor cursor(message);
+  std::size_t number = 0;
+  if (!cursor.tuple(2) || cursor.list() != 1u || !cursor.is_atom("alias")) return;
+  const std::optional<etf::ReferenceView> tag = cursor.reference_view();
+  Caller* caller = tag ? caller_of(*tag, number) : nullptr;
+  if (caller == nullptr) return;
+  send(number,
+       dist::encode_demonitor(pid(number), std::string_view(leader_.name()), reference(number)));
+  const std::string_view reply = cursor.rest();
+  if (!tagged(cursor, "wrap_reply", 2)) give_up("no answer of a leader", reply);
+  if (caller->awaits == Awaits::put && tagged(cursor, "ok", 2)) return finish(number);
+  if (caller->awaits == Awaits::place && tagged(cursor, "ok", 3)) {
+    const std::optional<std::uint64_t> index = cursor.u64();
+    const std::optional<std::string_view> members = index ? cursor.skip() : std::nullopt;
+    if (members) return read_value(number, *index, *members);
+  }
+  give_up("unexpected answer", reply);
+}
+
+/// The end of an erpc: {Ref, return, {ok, Meta, Value}}. Of a call: the member is gone.
+void BareClient::on_value(const dist::MonitorExitSignal& signal) {
+  std::size_t number = 0;
+  Caller* caller = caller_of(signal.reference, number);
+  if (caller == nullptr) return;
+  etf::Cursor cursor(signal.reason);
+  if (caller->awaits == Awaits::value && cursor.tuple(3) && cursor.reference_view() &&
+      cursor.is_atom("return") && tagged(cursor, "ok", 3) && cursor.skip() &&
+      cursor.binary() == value()) {
+    return finish(number);
+  }
+  give_up("unexpected end", signal.reason);
+}
+
+/// {ra_event, Leader, {applied, [{Correlation, Reply}]}}
+void BareClient::on_ra_event(std::string_view message) {
+  etf::Cursor cursor(message);
+  if (!tagged(cursor, "ra_event", 3) || !cursor.skip() || !tagged(cursor, "applied", 2))
+    give_up("unexpected event", message);
+  const std::optional<std::uint32_t> count = cursor.list();
+  if (!count) give_up("unexpected event", message);
+  for (std::uint32_t each = 0; each < *count; ++each) {
+    if (!cursor.tuple(2) || !cursor.u64() || !tagged(cursor, "ok", 2) || !cursor.skip())
+      give_up("unexpected event", message);
+    ++ended_;
+    if (begun_ < wanted_) pipeline_one();
+  }
+}
+
+etf::Pid BareClient::pid(std::size_t caller) const {
+  return etf::Pid(name_, kFirstPid + static_cast<std::uint32_t>(caller), 0, creation_);
+}
+
+etf::Reference BareClient::reference(std::size_t caller) const {
+  etf::ReferenceWords words;
+  words.count = 3;
+  words.word = {static_cast<std::uint32_t>(caller), callers_[caller].call, 0, 0, 0};
+  return etf::Reference(name_, creation_, words);
+}
+
+BareClient::Caller* BareClient::caller_of(const etf::ReferenceView& reference,
+                                          std::size_t& number) {
+  number = reference.words.word[0];
+  if (number >= callers_.size() || reference.words.word[1] != callers_[number].call) return nullptr;
+  Caller& caller = callers_[number];
+  return caller.awaits == Awaits::nothing ? nullptr : &caller;
+}
+
+}  // namespace rakv::bench

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cnode/dist/endpoint.h"
+#include "raft/core/types.h"
+
+// The client side of a benchmark, as light as it can be: what processes of a BEAM send to a member
+// of ra_kv and get back, without the BEAM.
+
+namespace rakv::bench {
+
+/// A node with many processes that call members of ra_kv. Signal for signal what OTP 29 and ra
+/// send: every call monitors the member, asks with an alias, and demonitors (gen:call/4); a get is
+/// a consistent_aux and then read_entry by erpc; pipelined commands are casts that a ra_event
+/// answers.
+///
+/// A reply that is not the one expected ends the program with a line that says what came: such a
+/// run measures nothing. Single-threaded: all happens in the run_*() functions.
+class BareClient {
+ public:
+  explicit BareClient(std::string cookie);
+
+  /// Connects to a node; ends the program when that fails.
+  void connect(const std::string& node);
+
+  /// `count` puts to the leader by `callers` processes at once; gives each put's microseconds, in
+  /// the order of their ends.
+  std::vector<double> run_puts(const raft::ServerId& leader, std::size_t callers,
+                               std::size_t count);
+  /// The same of gets; the keys must have been put.
+  std::vector<double> run_gets(const raft::ServerId& leader, std::size_t callers,
+                               std::size_t count);
+  /// `count` puts by one process that has `window` of them unanswered.
+  void run_pipelined(const raft::ServerId& leader, std::size_t window, std::size_t count);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  enum class Kind { put, get };
+  /// What a process waits for.
+  enum class Awaits { nothing, put, place, value };
+  struct Caller {
+    Awaits awaits = Awaits::nothing;
+    std::uint32_t call = 0;  ///< number of the call that is under way, in its reference
+    Clock::time_point began;
+  };
+
+  std::vector<double> run(Kind kind, const raft::ServerId& leader, std::size_t callers,
+                          std::size_t count);
+  void begin(std::size_t caller);
+  void call(std::size_t caller, std::string_view request);
+  void read_value(std::size_t caller, std::uint64_t index, std::string_view members);
+  void pipeline_one();
+  void finish(std::size_t caller);
+  void on_message(const dist::ControlMessage& control, std::string_view payload);
+  void on_reply(std::string_view message);
+  void on_ra_event(std::string_view message);
+  void on_value(const dist::MonitorExitSignal& signal);
+  void send(std::size_t caller, dist::OutMessage message);
+  void turn_until(const std::function<bool()>& done);
+
+  etf::Pid pid(std::size_t caller) const;
+  etf::Reference reference(std::size_t caller) const;
+  /// The caller whose call under way has this reference, if there is one.
+  Caller* caller_of(const etf::ReferenceView& reference, std::size_t& number);
+
+  boost::asio::io_context io_{1};
+  std::string name_;
+  std::uint32_t creation_ = 0;
+  std::unique_ptr<dist::Endpoint> endpoint_;
+
+  Kind kind_ = Kind::put;
+  raft::ServerId leader_;
+  std::shared_ptr<dist::Connection> connection_;
+  std::vector<Caller> callers_;
+  std::vector<double> times_us_;
+  std::size_t begun_ = 0;
+  std::size_t ended_ = 0;
+  std::size_t wanted_ = 0;
+  std::string put_meta_;  ///< encoded size and hash of the value
+};
+
+}  // namespace rakv::bench
