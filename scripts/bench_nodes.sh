@@ -1,7 +1,7 @@
 # Nodes for the benchmark scripts, which source this file: started here, stopped when the script ends.
 #   $erl, $work, $cookie, $host; start_rakv, start_beam, await_ready; ${node[NAME]} and ${pid[NAME]} of what was started
 # Needs build/release/rakv (or RAKV_BINARY) and .deps/otp29 (make build otp29).
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # the scripts read what is set here
 erl=$PWD/.deps/otp29/bin/erl
 work=$(mktemp -d)
 cookie=bench_$$

@@ -108,20 +108,25 @@ void BareClient::turn_until(const std::function<bool()>& done) {
   if (!done()) give_up("no progress for " + std::to_string(kPatience.count()) + " s");
 }
 
-std::vector<double> BareClient::run_puts(const raft::ServerId& leader, std::size_t callers,
-                                         std::size_t count) {
+bool BareClient::run_puts(const raft::ServerId& leader, std::size_t callers, std::size_t count) {
   return run(Kind::put, leader, callers, count);
 }
 
-std::vector<double> BareClient::run_gets(const raft::ServerId& leader, std::size_t callers,
-                                         std::size_t count) {
+bool BareClient::run_gets(const raft::ServerId& leader, std::size_t callers, std::size_t count) {
   return run(Kind::get, leader, callers, count);
 }
 
-std::vector<double> BareClient::run(Kind kind, const raft::ServerId& leader, std::size_t callers,
-                                    std::size_t count) {
+bool BareClient::run(Kind kind, const raft::ServerId& leader, std::size_t callers,
+                     std::size_t count) {
   kind_ = kind;
+  start_run(leader, callers, count);
+  for (std::size_t caller = 0; caller < callers && begun_ < wanted_; ++caller) begin(caller);
+  return end_run();
+}
+
+void BareClient::start_run(const raft::ServerId& leader, std::size_t callers, std::size_t count) {
   leader_ = leader;
+  other_leader_.reset();
   connection_ = endpoint_->connection(leader.node());
   if (!connection_) give_up("not connected to " + leader.node());
   callers_.resize(std::max(callers_.size(), callers));
@@ -129,9 +134,37 @@ std::vector<double> BareClient::run(Kind kind, const raft::ServerId& leader, std
   times_us_.reserve(count);
   begun_ = ended_ = 0;
   wanted_ = count;
-  for (std::size_t caller = 0; caller < callers && begun_ < wanted_; ++caller) begin(caller);
-  turn_until([&] { return ended_ == wanted_; });
-  return std::move(times_us_);
+}
+
+/// True when all that was begun has been answered as a leader does. What is still to come after
+/// another end is of a call that is not under way any more.
+bool BareClient::end_run() {
+  turn_until([&] { return ended_ == wanted_ || other_leader_; });
+  for (Caller& caller : callers_) caller.awaits = Awaits::nothing;
+  wanted_ = 0;
+  return !other_leader_;
+}
+
+void BareClient::lead(const raft::ServerId& member) {
+  const Clock::time_point deadline = Clock::now() + kPatience;
+  while (!run_puts(member, 1, 1)) {
+    if (Clock::now() > deadline) give_up(to_string(member) + " does not become the leader");
+    if (*other_leader_ != member) ask_to_lead(member);
+  }
+}
+
+/// ra:transfer_leadership(OtherLeader, Member), whatever it answers.
+void BareClient::ask_to_lead(const raft::ServerId& member) {
+  const raft::ServerId other = *other_leader_;
+  connect(other.node());
+  start_run(other, 1, 1);
+  begun_ = 1;
+  callers_[0].awaits = Awaits::transfer;
+  etf::Writer request;
+  request.tuple(2).atom("transfer_leadership");
+  wire::write_server_id(request, member);
+  call(0, request.view());
+  static_cast<void>(end_run());
 }
 
 void BareClient::begin(std::size_t caller) {
@@ -186,16 +219,13 @@ void BareClient::read_value(std::size_t caller, std::uint64_t index, std::string
   send(caller, std::move(message));
 }
 
-void BareClient::run_pipelined(const raft::ServerId& leader, std::size_t window,
+bool BareClient::run_pipelined(const raft::ServerId& leader, std::size_t window,
                                std::size_t count) {
-  leader_ = leader;
-  connection_ = endpoint_->connection(leader.node());
-  if (!connection_) give_up("not connected to " + leader.node());
-  callers_.resize(std::max<std::size_t>(callers_.size(), 1));
-  begun_ = ended_ = 0;
-  wanted_ = count;
+  start_run(leader, 1, count);
+  first_correlation_ = next_correlation_;
+  next_correlation_ += count;
   while (begun_ < std::min(window, wanted_)) pipeline_one();
-  turn_until([&] { return ended_ == wanted_; });
+  return end_run();
 }
 
 /// ra:pipeline_command(Leader, {put, ...}, Correlation, normal).
@@ -206,7 +236,7 @@ void BareClient::pipeline_one() {
   etf::Writer writer(message.text);
   writer.tuple(2).atom("$gen_cast").tuple(3).atom("command").atom("normal").tuple(3).atom("$usr");
   writer.tuple(4).atom("put").binary(key(number)).binary(value()).raw(put_meta_);
-  writer.tuple(3).atom("notify").u64(number).pid(self);
+  writer.tuple(3).atom("notify").u64(first_correlation_ + number).pid(self);
   send(0, std::move(message));
 }
 
@@ -240,7 +270,8 @@ void BareClient::on_reply(std::string_view message) {
   send(number,
        dist::encode_demonitor(pid(number), std::string_view(leader_.name()), reference(number)));
   const std::string_view reply = cursor.rest();
-  if (!tagged(cursor, "wrap_reply", 2)) give_up("no answer of a leader", reply);
+  if (caller->awaits == Awaits::transfer) return finish(number);
+  if (!tagged(cursor, "wrap_reply", 2)) return on_other_reply(reply);
   if (caller->awaits == Awaits::put && tagged(cursor, "ok", 2)) return finish(number);
   if (caller->awaits == Awaits::place && tagged(cursor, "ok", 3)) {
     const std::optional<std::uint64_t> index = cursor.u64();
@@ -248,6 +279,13 @@ void BareClient::on_reply(std::string_view message) {
     if (members) return read_value(number, *index, *members);
   }
   give_up("unexpected answer", reply);
+}
+
+/// {redirect, Leader}: this run is over.
+void BareClient::on_other_reply(std::string_view reply) {
+  etf::Cursor cursor(reply);
+  if (tagged(cursor, "redirect", 2)) other_leader_ = wire::read_server_id(cursor);
+  if (!other_leader_) give_up("no answer of a leader", reply);
 }
 
 /// The end of an erpc: {Ref, return, {ok, Meta, Value}}. Of a call: the member is gone.
@@ -264,16 +302,23 @@ void BareClient::on_value(const dist::MonitorExitSignal& signal) {
   give_up("unexpected end", signal.reason);
 }
 
-/// {ra_event, Leader, {applied, [{Correlation, Reply}]}}
+/// {ra_event, Leader, {applied, [{Correlation, Reply}]}}, or {ra_event, Member, {rejected,
+/// {not_leader, Leader, Correlation}}}.
 void BareClient::on_ra_event(std::string_view message) {
   etf::Cursor cursor(message);
-  if (!tagged(cursor, "ra_event", 3) || !cursor.skip() || !tagged(cursor, "applied", 2))
-    give_up("unexpected event", message);
+  if (!tagged(cursor, "ra_event", 3) || !cursor.skip()) give_up("unexpected event", message);
+  if (tagged(cursor, "rejected", 2) && tagged(cursor, "not_leader", 3)) {
+    other_leader_ = cursor.kind() == etf::TermKind::tuple ? wire::read_server_id(cursor) : leader_;
+    return;
+  }
+  if (!tagged(cursor, "applied", 2)) give_up("unexpected event", message);
   const std::optional<std::uint32_t> count = cursor.list();
   if (!count) give_up("unexpected event", message);
   for (std::uint32_t each = 0; each < *count; ++each) {
-    if (!cursor.tuple(2) || !cursor.u64() || !tagged(cursor, "ok", 2) || !cursor.skip())
+    const std::optional<std::uint64_t> correlation = cursor.tuple(2) ? cursor.u64() : std::nullopt;
+    if (!correlation || !tagged(cursor, "ok", 2) || !cursor.skip())
       give_up("unexpected event", message);
+    if (*correlation < first_correlation_) continue;  // of a run that ended early
     ++ended_;
     if (begun_ < wanted_) pipeline_one();
   }

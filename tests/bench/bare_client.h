@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,8 +23,9 @@ namespace rakv::bench {
 /// a consistent_aux and then read_entry by erpc; pipelined commands are casts that a ra_event
 /// answers.
 ///
-/// A reply that is not the one expected ends the program with a line that says what came: such a
-/// run measures nothing. Single-threaded: all happens in the run_*() functions.
+/// The run_*() functions give false when the member stopped leading meanwhile: what they measured
+/// is worth nothing then. Any other reply that is not the one expected ends the program with a line
+/// that says what came. Single-threaded: all happens in the functions.
 class BareClient {
  public:
   explicit BareClient(std::string cookie);
@@ -31,29 +33,34 @@ class BareClient {
   /// Connects to a node; ends the program when that fails.
   void connect(const std::string& node);
 
-  /// `count` puts to the leader by `callers` processes at once; gives each put's microseconds, in
-  /// the order of their ends.
-  std::vector<double> run_puts(const raft::ServerId& leader, std::size_t callers,
-                               std::size_t count);
+  /// Makes a member the leader of its cluster, by transfers; ends the program when that fails.
+  void lead(const raft::ServerId& member);
+
+  /// `count` puts to the leader by `callers` processes at once.
+  bool run_puts(const raft::ServerId& leader, std::size_t callers, std::size_t count);
   /// The same of gets; the keys must have been put.
-  std::vector<double> run_gets(const raft::ServerId& leader, std::size_t callers,
-                               std::size_t count);
+  bool run_gets(const raft::ServerId& leader, std::size_t callers, std::size_t count);
   /// `count` puts by one process that has `window` of them unanswered.
-  void run_pipelined(const raft::ServerId& leader, std::size_t window, std::size_t count);
+  bool run_pipelined(const raft::ServerId& leader, std::size_t window, std::size_t count);
+  /// The microseconds of each operation of the last run_puts() or run_gets(), in the order of their
+  /// ends.
+  const std::vector<double>& times_us() const { return times_us_; }
 
  private:
   using Clock = std::chrono::steady_clock;
   enum class Kind { put, get };
   /// What a process waits for.
-  enum class Awaits { nothing, put, place, value };
+  enum class Awaits { nothing, put, place, value, transfer };
   struct Caller {
     Awaits awaits = Awaits::nothing;
     std::uint32_t call = 0;  ///< number of the call that is under way, in its reference
     Clock::time_point began;
   };
 
-  std::vector<double> run(Kind kind, const raft::ServerId& leader, std::size_t callers,
-                          std::size_t count);
+  bool run(Kind kind, const raft::ServerId& leader, std::size_t callers, std::size_t count);
+  void start_run(const raft::ServerId& leader, std::size_t callers, std::size_t count);
+  bool end_run();
+  void ask_to_lead(const raft::ServerId& member);
   void begin(std::size_t caller);
   void call(std::size_t caller, std::string_view request);
   void read_value(std::size_t caller, std::uint64_t index, std::string_view members);
@@ -65,6 +72,7 @@ class BareClient {
   void on_value(const dist::MonitorExitSignal& signal);
   void send(std::size_t caller, dist::OutMessage message);
   void turn_until(const std::function<bool()>& done);
+  void on_other_reply(std::string_view reply);
 
   etf::Pid pid(std::size_t caller) const;
   etf::Reference reference(std::size_t caller) const;
@@ -84,6 +92,9 @@ class BareClient {
   std::size_t begun_ = 0;
   std::size_t ended_ = 0;
   std::size_t wanted_ = 0;
+  std::optional<raft::ServerId> other_leader_;  ///< whom a redirect named during this run
+  std::uint64_t first_correlation_ = 0;         ///< of this pipelined run
+  std::uint64_t next_correlation_ = 0;
   std::string put_meta_;  ///< encoded size and hash of the value
 };
 
