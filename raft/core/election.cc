@@ -32,7 +32,9 @@ bool Core::wins(Ballot& ballot, const ServerId& voter) {
 
 void Core::call_pre_vote() {
   // As ra: the vote of the *present* term goes to oneself, so that nobody else gets it meanwhile.
-  set_term_and_vote(current_term_, id_);
+  // Not waiting for the disk as ra does: nobody is asked for a vote in this term, so nothing rests
+  // on it, and the longer this state lasts the likelier two followers collide in it.
+  voted_for_ = id_;
   leader_.reset();
   drop_monitor();
   set_role(PreVote{{++last_round_, {}}});
