@@ -44,7 +44,9 @@ void Core::end_amnesia_if_caught_up() {
 
 void Core::end_amnesia() {
   amnesia_.reset();
-  if (!voted_for_ && leader_) set_term_and_vote(current_term_, leader_);
+  if (!voted_for_) voted_for_ = leader_;
+  // Also when it is its own of a pre-vote, which has not been stored.
+  emit(effect::PersistTermVote{current_term_, voted_for_});
   emit(effect::AmnesiaEnded{});
 }
 

@@ -17,10 +17,9 @@ constexpr std::size_t kSectorSize = 512;
 constexpr std::size_t kEndZeros = 13;
 
 Error damaged(const std::string& path, std::uint64_t offset, const std::string& what) {
-  return make_error(
-      ErrorCode::corrupt,
-      path + ": damaged at byte " + std::to_string(offset) + ": " + what +
-          ". Acknowledged entries from there on may be lost");
+  return make_error(ErrorCode::corrupt, path + ": damaged at byte " + std::to_string(offset) +
+                                            ": " + what +
+                                            ". Acknowledged entries from there on may be lost");
 }
 
 bool all_zero(std::string_view bytes) {

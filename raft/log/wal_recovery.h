@@ -24,9 +24,9 @@ struct RecoveredWriter {
 /// A file in which something is wrong that an unfinished write does not explain.
 struct WalDamage {
   std::string path;
-  std::string what;                     ///< in words, with file and byte
-  std::uint64_t good_bytes = 0;         ///< so many from the file's start can be trusted
-  std::vector<std::string> later_files; ///< ascending; nothing in them can be trusted to follow
+  std::string what;                      ///< in words, with file and byte
+  std::uint64_t good_bytes = 0;          ///< so many from the file's start can be trusted
+  std::vector<std::string> later_files;  ///< ascending; nothing in them can be trusted to follow
 };
 
 struct RecoveredWal {
@@ -66,8 +66,8 @@ WalContent read_wal(const std::string& path, const std::string& bytes);
 /// damage to be found again.
 Result<void> set_damage_aside(Disk& disk, const WalDamage& damage);
 
-/// Reads all *.wal of a directory, oldest to newest, up to the first damage. Stray *.tmp files of the WAL are ignored. Also
-/// 8-digit names of old ra.
+/// Reads all *.wal of a directory, oldest to newest, up to the first damage. Stray *.tmp files of
+/// the WAL are ignored. Also 8-digit names of old ra.
 Result<RecoveredWal> recover_wal(Disk& disk, const std::string& directory);
 
 /// NNNNNNNNNNNNNNNN + suffix, e.g. ".wal".

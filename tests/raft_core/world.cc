@@ -126,7 +126,8 @@ void World::forget(const std::string& name, Index last, bool term_lost) {
   member.state.amnesia = Amnesia{term_lost};
   if (!term_lost) return;
   member.state.voted_for.reset();
-  member.state.current_term = member.log.empty() ? member.snapshot.term : member.log.rbegin()->second.term;
+  member.state.current_term =
+      member.log.empty() ? member.snapshot.term : member.log.rbegin()->second.term;
 }
 
 /// Whoever monitors this member hears of its end.

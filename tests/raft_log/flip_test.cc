@@ -111,7 +111,9 @@ void judge(Disk& disk, Counts& counts) {
     }
   }
   EXPECT_LE(log->last().index, kLast);
-  if (log->snapshot()) EXPECT_EQ(log->snapshot()->state.view(), testing::payload("state").view());
+  if (log->snapshot()) {
+    EXPECT_EQ(log->snapshot()->state.view(), testing::payload("state").view());
+  }
   const bool vote_kept =
       log->meta().term == kTerm && log->meta().voted_for == ServerId{"kv", "b@host"};
   if (log->amnesia()) {
