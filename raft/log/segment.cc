@@ -44,7 +44,7 @@ Result<bool> seal_fits(const File& file, std::string_view head) {
   const auto size = file.size();
   if (!size) return size.error();
   std::string seal(kSeal.size() + 4, '\0');
-  if (*size < head.size() + seal.size()) return true;
+  if (*size < seal.size()) return true;
   const auto got = file.pread(*size - seal.size(), seal.data(), seal.size());
   if (!got) return got.error();
   return *got < seal.size() || !seal.starts_with(kSeal) || seal == seal_of(head, head.size());
