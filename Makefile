@@ -15,7 +15,12 @@ BENCH_ARGS ?=
 # `make lint LINT=raft/core`: only below that folder.
 LINT ?=
 
-.PHONY: help setup otp29 build run test asan tsan bench bench-kv bench-mixed bench-large fuzz format lint clean
+# `make harness`: how many operations, which nodes are rakv (all, odd, one, none), and the seed of a run to be replayed.
+OPS ?= 100
+RAKV ?= all
+SEED ?=
+
+.PHONY: help setup otp29 build run test asan tsan bench bench-kv bench-mixed bench-large fuzz harness format lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +68,9 @@ bench-large: otp29 build ## small calls while 100 MB values travel, to a rakv me
 fuzz: setup ## every fuzz target for FUZZ_SECONDS
 	@scripts/build.sh fuzz
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+harness: otp29 build ## ra's own ra_kv_harness with rakv nodes (OPS, RAKV=all|odd|one|none, SEED)
+	@scripts/harness.sh $(OPS) $(RAKV) $(SEED)
 
 format: setup ## clang-format over all sources
 	@git ls-files -co --exclude-standard '*.cc' '*.h' | xargs -r clang-format -i

@@ -322,7 +322,11 @@ void Client::find_entry(const std::shared_ptr<Read>& read) {
         const std::optional<std::uint64_t> index =
             cursor.kind() == etf::TermKind::integer ? cursor.u64() : std::nullopt;
         const std::optional<std::string_view> members = index ? cursor.skip() : std::nullopt;
-        if (members) return read_entry(read, reply->server, *index, *members);
+        if (members) {
+          const raft::ServerId& leader = reply->server;
+          return read_entry(read, options_.read_at ? options_.read_at(*index, leader) : leader,
+                            *index, *members);
+        }
       } else if (tagged(cursor, "error", 2) && cursor.is_atom("not_found")) {
         return read->handler(make_error(ErrorCode::not_found, "there is no such key"));
       }
@@ -338,20 +342,23 @@ void Client::read_entry(const std::shared_ptr<Read>& read, const raft::ServerId&
   arguments.list(4);
   wire::write_server_id(arguments, server);
   arguments.u64(index).raw(members).u64(static_cast<std::uint64_t>(left.count())).nil();
-  node_.apply(server.node(), "ra_kv", "read_entry", arguments.view(), left,
-              [this, read, server, index](const node::ApplyResult& result) {
-                etf::Cursor cursor(result.term);
-                if (result.status == node::ApplyResult::Status::returned &&
-                    tagged(cursor, "ok", 3) && cursor.skip()) {
-                  return read->handler(StoredValue{std::string(cursor.rest()), index});
-                }
-                read_failed(read, index,
-                            make_error(ErrorCode::unavailable,
-                                       "the entry at index " + std::to_string(index) +
-                                           " could not be read at " + to_string(server) + " (" +
-                                           why_applied(result) +
-                                           "): try again, and see that member's log"));
-              });
+  node_.apply(
+      server.node(), "ra_kv", "read_entry", arguments.view(), left,
+      [this, read, server, index](const node::ApplyResult& result) {
+        etf::Cursor cursor(result.term);
+        if (result.status == node::ApplyResult::Status::returned && tagged(cursor, "ok", 3)) {
+          if (const std::optional<std::string_view> meta = cursor.skip()) {
+            return read->handler(
+                StoredValue{std::string(cursor.rest()), std::string(*meta), index});
+          }
+        }
+        read_failed(
+            read, index,
+            make_error(ErrorCode::unavailable, "the entry at index " + std::to_string(index) +
+                                                   " could not be read at " + to_string(server) +
+                                                   " (" + why_applied(result) +
+                                                   "): try again, and see that member's log"));
+      });
 }
 
 // The entry was overwritten and compacted away meanwhile, or the leader is gone: the cluster knows

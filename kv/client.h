@@ -21,6 +21,8 @@ struct ClientOptions {
   int max_redirects = 10;               ///< followed before the servers are asked again
   std::chrono::milliseconds pause{
       100};  ///< before it asks again, while the leader changes or an entry moves
+  /// Where get() reads the entry at `index`, which `leader` has; default: there.
+  std::function<raft::ServerId(std::uint64_t index, const raft::ServerId& leader)> read_at;
 };
 
 /// Where a put or delete stands in the log.
@@ -30,9 +32,10 @@ struct Written {
   raft::ServerId leader;
 };
 
-/// A value that was read, as an encoded term.
+/// A value that was read; value and meta are encoded terms.
 struct StoredValue {
   std::string value;
+  std::string meta;  ///< the map that ra_kv:get/3 gives: index, members, term, size, hash...
   std::uint64_t index = 0;
 };
 
@@ -67,7 +70,8 @@ class Client {
            Handler<Written> handler);
   /// ra_kv:delete/3; not_found when the key was not there.
   void remove(std::string_view key, Clock::time_point deadline, Handler<Written> handler);
-  /// A linearizable read (ra_kv:get/3): asks for the entry's place, then reads it at the leader.
+  /// A linearizable read (ra_kv:get/3): asks for the entry's place, then reads it, at the leader or
+  /// where the options say.
   /// When the entry is gone by then (the key was overwritten and the log compacted, or the leader
   /// went) it asks for the place again.
   void get(std::string_view key, Clock::time_point deadline, Handler<StoredValue> handler);

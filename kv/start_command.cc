@@ -17,6 +17,7 @@
 #include "cnode/dist/turn.h"
 #include "cnode/node/node.h"
 #include "kv/read_entry.h"
+#include "kv/remote_client.h"
 #include "kv/replicated_machine.h"
 #include "kv/test_hooks.h"
 #include "raft/log/disk.h"
@@ -106,7 +107,11 @@ class Program {
   void serve() {
     servers_ = std::make_unique<member::ServerSystem>(io_, *node_, *log_system_, machines_);
     add_read_entry(*servers_);
-    if (options_.test_hooks) add_test_hooks(*node_);
+    remote_client_ = std::make_unique<RemoteClient>(io_, *servers_);
+    remote_client_->add_functions();
+    if (options_.test_hooks) {
+      test_hooks_ = std::make_unique<TestHooks>(*servers_, *log_system_, *remote_client_);
+    }
     servers_->start_registered();
     if (options_.bootstrap.empty()) return announce();
     servers_->bootstrap(options_.bootstrap, [this](const Result<void>& made) {
@@ -179,6 +184,8 @@ class Program {
   std::unique_ptr<node::Node> node_;
   MachineFactory machines_;
   std::unique_ptr<member::ServerSystem> servers_;
+  std::unique_ptr<RemoteClient> remote_client_;
+  std::unique_ptr<TestHooks> test_hooks_;
   boost::asio::signal_set signals_;
   boost::asio::posix::stream_descriptor parent_;
   std::array<char, 256> parent_bytes_{};

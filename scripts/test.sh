@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Builds and runs every test, in stages; goes on after a failed stage, and ends with the totals.
 #
-#   usage: scripts/test.sh [STAGE...]         stages: unit release shim25 shim29 suites (default: all)
+#   usage: scripts/test.sh [STAGE...]         stages: unit release shim25 shim29 suites harness
+#                                             (default: all)
 #
 #   unit     debug build, GoogleTest units through CTest
 #   release  the program itself, build/release/rakv
 #   shim25   the rebar3 package's suite on the system's OTP 25
 #   shim29   the same on OTP 29
 #   suites   Common Test suites with real ra members on OTP 29 and clients on OTP 25
+#   harness  ra's own ra_kv_harness, a short run of each: without rakv nodes, with one, half and half, only rakv
 #
 # Needs what scripts/setup.sh and scripts/otp29.sh .deps/otp29 install. `make test` does all of it.
 #   RAKV_CT_ARGS   further arguments of rebar3 ct for the suites, e.g. "--suite=smoke_SUITE"
@@ -49,7 +51,7 @@ add() {
   passed=$((passed + good))
   failed=$((failed + bad))
   if [ "$bad" -gt 0 ]; then failures+=("$stage: $(why)"); fi
-  summary+=("$(printf '%-8s %5d passed %5d failed %6d s' "$stage" "$good" "$bad" "$seconds")")
+  summary+=("$(printf '%-12s %5d passed %5d failed %6d s' "$stage" "$good" "$bad" "$seconds")")
 }
 
 # What the log of the stage says about its failed tests: the names that CTest lists, or each failed case of Common Test
@@ -121,13 +123,22 @@ stage_suites() {
   count_ct suites
 }
 
+# Of this seed the first 25 operations, on five nodes, cut one off, kill a member and a WAL, take a snapshot and compact.
+stage_harness() {
+  local rakv
+  for rakv in none one odd all; do
+    run "harness-$rakv" scripts/harness.sh 25 "$rakv" 666
+    if [ "$status" -eq 0 ]; then add "harness-$rakv" 1 0; else add "harness-$rakv" 0 1; fi
+  done
+}
+
 mkdir -p "$logs"
-[ $# -gt 0 ] || set -- unit release shim25 shim29 suites
+[ $# -gt 0 ] || set -- unit release shim25 shim29 suites harness
 for stage in "$@"; do
   case "$stage" in
-    unit | release | shim25 | shim29 | suites) "stage_$stage" ;;
+    unit | release | shim25 | shim29 | suites | harness) "stage_$stage" ;;
     *)
-      echo "test: error: there is no stage $stage (unit, release, shim25, shim29, suites)" >&2
+      echo "test: error: there is no stage $stage (unit, release, shim25, shim29, suites, harness)" >&2
       exit 2
       ;;
   esac
@@ -136,9 +147,9 @@ done
 printf '\n=== all stages, logs in build/test-logs\n'
 printf '%s\n' "${summary[@]}"
 if [ -f "$RAKV_BINARY" ]; then
-  echo "program  $(stat -c %s "$RAKV_BINARY") bytes, of them $(size "$RAKV_BINARY" | awk 'NR == 2 {print $1}') of code"
+  echo "program      $(stat -c %s "$RAKV_BINARY") bytes, of them $(size "$RAKV_BINARY" | awk 'NR == 2 {print $1}') of code"
 fi
-echo "time     $SECONDS s in all on $jobs cores"
+echo "time         $SECONDS s in all on $jobs cores"
 echo "$passed passed, $failed failed"
 if [ ${#failures[@]} -gt 0 ]; then printf '\n=== failed\n%s\n' "${failures[@]}"; fi
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -86,6 +86,13 @@ Outbox::Admission Connection::after_send(Outbox::Admission admission) {
   return admission;
 }
 
+void Connection::hold(bool held) {
+  held_ = held;
+  if (held || closed_) return;
+  if (std::exchange(input_held_, false)) post_input();
+  schedule_flush();
+}
+
 void Connection::close(Error reason) {
   if (std::exchange(closed_, true)) return;
   close_reason_ = std::move(reason);
@@ -124,6 +131,10 @@ void Connection::handle_input() {
   const Turn::Scope turn(turn_);
   for (std::size_t handled = 0; handled < options_.turn_messages; ++handled) {
     if (closed_) return;
+    if (held_) {
+      input_held_ = true;
+      return;
+    }
     const Result<std::optional<FrameAssembler::Event>> event = assembler_.next();
     if (!event) return close(event.error());
     if (!*event) return read();
@@ -163,7 +174,7 @@ void Connection::flush() {
 }
 
 void Connection::write_batch() {
-  if (closed_) return;
+  if (closed_ || held_) return;
   const std::vector<std::string_view>& batch = outbox_.next_batch();
   if (batch.empty()) return;
   // Mostly the kernel takes everything at once, and nobody has to be woken to hear of it.

@@ -78,6 +78,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// the message live as long as it does.
   SharedBytes take_message(std::string_view part) { return assembler_.take_assembled(part); }
 
+  /// For tests: while held, nothing that comes in is handled and nothing more is written, as when
+  /// the network goes silent; it waits, within the bounds there are. What the kernel was given goes
+  /// on.
+  void hold(bool held);
+
   /// Ends it; on_closed follows with this reason. What is queued is dropped.
   void close(Error reason);
   bool closed() const { return closed_; }
@@ -119,6 +124,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool writing_ = false;
   bool flush_scheduled_ = false;
   bool refused_ = false;
+  bool held_ = false;
+  bool input_held_ = false;  ///< there is input to handle once it is not held any more
   bool closed_ = false;
   Error close_reason_{};
 };

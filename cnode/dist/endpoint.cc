@@ -357,6 +357,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
         io, std::move(transport), std::move(finished.peer), std::move(finished.leftover),
         options.connection, std::move(gone));
     connections[peer] = connection;
+    connection->hold(holds.contains(peer));
     // Posted, so that on_closed of the old connection, which is posted too, comes before.
     asio::post(io, [self = shared_from_this(), connection] {
       if (!self->stopped && self->events.on_up) self->events.on_up(connection);
@@ -369,11 +370,31 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     table.connection_closed(peer, attempt);
   }
 
+  void hold(const std::string& peer, std::chrono::milliseconds time) {
+    asio::steady_timer& timer = holds.try_emplace(peer, io).first->second;
+    timer.expires_after(time);
+    timer.async_wait([self = shared_from_this(), peer](error_code error) {
+      if (!error && !self->stopped) self->release(peer);
+    });
+    hold_connection(peer, true);
+  }
+
+  void release(const std::string& peer) {
+    holds.erase(peer);
+    hold_connection(peer, false);
+  }
+
+  void hold_connection(const std::string& peer, bool held) {
+    const auto found = connections.find(peer);
+    if (found != connections.end() && found->second) found->second->hold(held);
+  }
+
   void stop() {
     if (std::exchange(stopped, true)) return;
     error_code ignored;
     acceptor.close(ignored);
     accept_pause.cancel();
+    holds.clear();
     for (const auto& [key, handshake] : std::exchange(inbound, {})) handshake.attempt->abort();
     while (!diallings.empty()) {
       resolve_dialling(diallings.begin()->first,
@@ -416,6 +437,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   std::map<std::uint64_t, Inbound> inbound;  ///< oldest first
   std::uint64_t next_inbound_key = 1;
   std::map<std::string, std::shared_ptr<Connection>, std::less<>> connections;
+  std::map<std::string, asio::steady_timer> holds;
   bool stopped = false;
 };
 
@@ -454,6 +476,12 @@ void Endpoint::disconnect(const std::string& peer, const std::string& reason) {
     open->close(make_error(ErrorCode::unavailable, reason));
   }
 }
+
+void Endpoint::hold(const std::string& peer, std::chrono::milliseconds time) {
+  impl_->hold(peer, time);
+}
+
+void Endpoint::release(const std::string& peer) { impl_->release(peer); }
 
 std::size_t Endpoint::half_open() const { return impl_->inbound.size(); }
 

@@ -79,6 +79,10 @@ class Endpoint {
   std::vector<std::string> connected_peers() const;
   /// Closes the connection to `peer`, if any.
   void disconnect(const std::string& peer, const std::string& reason);
+  /// For tests: holds every connection to `peer` (Connection::hold), those to come included, until
+  /// release() or for `time`.
+  void hold(const std::string& peer, std::chrono::milliseconds time);
+  void release(const std::string& peer);
   /// Inbound handshakes under way.
   std::size_t half_open() const;
   /// Stops listening, gives up attempts, closes connections.

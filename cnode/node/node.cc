@@ -324,6 +324,10 @@ void Node::connect(const std::string& node, std::function<void(Result<void>)> do
 void Node::disconnect(const std::string& node) {
   impl_->endpoint_->disconnect(node, "disconnected on request");
 }
+void Node::hold_link(const std::string& node, std::chrono::milliseconds time) {
+  impl_->endpoint_->hold(node, time);
+}
+void Node::release_link(const std::string& node) { impl_->endpoint_->release(node); }
 void Node::keep_connected(const std::string& node) { impl_->keep_connected(node); }
 void Node::release_connection(const std::string& node) { impl_->release_connection(node); }
 

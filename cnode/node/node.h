@@ -187,6 +187,9 @@ class Node {
   /// Dials unless connected or under way; `done` (may be null) gets how it ended.
   void connect(const std::string& node, std::function<void(Result<void>)> done);
   void disconnect(const std::string& node);
+  /// For tests: nothing passes to and from `node`, silently, until release_link() or for `time`.
+  void hold_link(const std::string& node, std::chrono::milliseconds time);
+  void release_link(const std::string& node);
   /// Dials `node` and, whenever the connection is lost, dials again, until release_connection() was
   /// called as often.
   void keep_connected(const std::string& node);

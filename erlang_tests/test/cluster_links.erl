@@ -5,7 +5,7 @@
 %% and ends of connections wait, as they do when a network goes silent; allow/3 lets them go on. cut/3 closes.
 -module(cluster_links).
 
--export([start_link/0, port/2, block/3, allow/3, cut/3, hold_at/4, held/3]).
+-export([start_link/0, port/2, own_port/2, block/3, allow/3, cut/3, hold_at/4, held/3]).
 
 -type links() :: #{server := pid(), table := ets:table()}.
 -export_type([links/0]).
@@ -30,6 +30,14 @@ start_link() ->
 %% The port of a node's own epmd.
 -spec port(links(), node()) -> inet:port_number().
 port(Links, Node) -> ask(Links, {epmd, alive_name(Node)}).
+
+%% The port on which a node itself listens, past the proxies; error while it is not there.
+-spec own_port(links(), string()) -> {ok, inet:port_number()} | error.
+own_port(#{table := Table}, AliveName) ->
+    case ets:lookup(Table, {name, AliveName}) of
+        [{_, Port, _}] -> {ok, Port};
+        [] -> error
+    end.
 
 %% From now on nothing passes between two nodes, in neither direction.
 -spec block(links(), node(), node()) -> ok.
@@ -186,13 +194,13 @@ proxy(Socket, Pair, To, #{table := Table} = State) ->
     ok = ask(Links, {pump, Pair, self()}),
     ok = pass(Links, Pair),
     ok = inet:setopts(Socket, [{buffer, 262144}]),
-    case ets:lookup(Table, {name, To}) of
-        [{_, Port, _}] ->
+    case own_port(Links, To) of
+        {ok, Port} ->
             case gen_tcp:connect({127, 0, 0, 1}, Port, ?CONNECT) of
                 {ok, Other} -> both(Links, Pair, Socket, Other);
                 {error, _} -> gen_tcp:close(Socket)
             end;
-        [] ->
+        error ->
             gen_tcp:close(Socket)
     end.
 

@@ -114,7 +114,11 @@ remote_functions(Config) ->
                  Erpc(no_such, function, [1, "ab", Term])),
     ?assertMatch({error, {exception, undef, [{no_such, function, [], _} | _]}}, Erpc(no_such, function, [])),
     ?assertMatch({error, {exception, undef, [{erlang, node, [1, 2], _} | _]}}, Erpc(erlang, node, [1, 2])),
-    ?assertMatch({error, {exception, badarg, _}}, Erpc(erlang, is_process_alive, [no_pid])),
+    [?assertMatch({error, {exception, badarg, _}}, Erpc(Module, Function, Arguments))
+     || {Module, Function, Arguments} <- [{erlang, is_process_alive, [no_pid]}, {ra_kv, get, [no_server, key, 1000]},
+                                          {ra_kv, get, [{kv, Rakv}, key, infinity]}, {ra, aux_command, [no_server, x]},
+                                          {ra, trigger_compaction, [no_server]}, {ra, stop_server, [default, no_server]},
+                                          {inet_tcp_proxy_dist, block, ["no node"]}, {inet_tcp_proxy_dist, allow, [1]}]],
     %% a fun that this node has not got
     ?assertMatch({error, {exception, _, _}}, caught(Beam, erpc, call, [Rakv, fun erlang:halt/0, 30000])),
 

@@ -110,6 +110,8 @@ class LogSystem {
   void check_space();
   void roll_over_wal() { queue_.roll_over(); }
   void retry_wal() { queue_.retry(); }
+  /// For tests: the WAL fails where it stands (wal_down follows). What is queued is kept.
+  void fail_wal() { queue_.fail(); }
   /// Only with wal_thread = false.
   WalWriter& wal_writer();
   /// Writes what is queued, final mark, metadata; waits for the disk. Nothing may be called after

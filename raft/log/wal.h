@@ -95,6 +95,8 @@ class WalQueue {
   void roll_over();
   /// Asks for another attempt after WalDown.
   void retry();
+  /// For tests: the writer goes down where it stands, as after an error of the disk.
+  void fail();
   /// Payload bytes appended and not yet durable (for back-pressure).
   std::uint64_t queued_bytes() const { return queued_bytes_.load(std::memory_order_relaxed); }
 
@@ -110,9 +112,10 @@ class WalQueue {
     std::vector<Item> items;
     std::vector<std::pair<WriterId, std::string>> new_writers;
     bool roll_over = false;
+    bool fail = false;
     bool retry = false;
     bool stop = false;
-    bool empty() const { return items.empty() && !roll_over && !retry && !stop; }
+    bool empty() const { return items.empty() && !roll_over && !fail && !retry && !stop; }
   };
   void wake(std::unique_lock<std::mutex>& lock);
   /// Swaps what is queued into `into` (which must be empty but may have capacity); waits for

@@ -40,6 +40,12 @@ void WalQueue::retry() {
   wake(lock);
 }
 
+void WalQueue::fail() {
+  std::unique_lock lock(mutex_);
+  waiting_.fail = true;
+  wake(lock);
+}
+
 void WalQueue::request_stop() {
   std::unique_lock lock(mutex_);
   waiting_.stop = true;

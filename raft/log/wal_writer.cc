@@ -88,8 +88,7 @@ bool WalWriter::run(bool block) {
   queue_.take(taken_, block && (pending_.empty() || down_));
   const bool worked = !taken_.empty() || (!pending_.empty() && !down_);
   admit();
-  if (down_) return worked;
-  if (roll_requested_) {
+  if (!down_ && roll_requested_) {
     roll_requested_ = false;
     finish_file();
     if (auto opened = open_next_file(); !opened) go_down(opened.error());
@@ -104,6 +103,8 @@ void WalWriter::admit() {
   for (auto& item : taken_.items) pending_.push_back(std::move(item));
   roll_requested_ |= taken_.roll_over;
   stopping_ |= taken_.stop;
+  if (taken_.fail && !down_)
+    go_down(make_error(ErrorCode::io, directory_ + ": the WAL was killed"));
   if (taken_.retry && down_) {
     if (open_next_file()) {
       down_ = false;
@@ -112,7 +113,7 @@ void WalWriter::admit() {
   }
   taken_.new_writers.clear();
   taken_.items.clear();
-  taken_.roll_over = taken_.retry = taken_.stop = false;
+  taken_.roll_over = taken_.fail = taken_.retry = taken_.stop = false;
 }
 
 /// One batch, on a second file if the first fails. False when the writer is down after it.

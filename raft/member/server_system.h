@@ -45,6 +45,10 @@ class ServerSystem : private log::LogSystemObserver {
   /// after.
   void stop();
 
+  /// Ends that server with `shutdown`, as ra:stop_server/2 does; its data stay. Nothing happens
+  /// when it does not run.
+  void stop_server(const std::string& name) { stop_member(name, "shutdown"); }
+
   /// The running server of that name, or null.
   Member* find(std::string_view name);
   const std::map<std::string, std::unique_ptr<Member>, std::less<>>& members() const {

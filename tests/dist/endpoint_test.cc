@@ -427,6 +427,34 @@ TEST_F(EndpointTest, SilenceEndsAConnectionAndTicksKeepOne) {
   EXPECT_EQ(a.events.back(), "down c@127.0.0.3");
 }
 
+TEST_F(EndpointTest, AHeldLinkIsSilentUntilItIsReleased) {
+  TestNode a(io_, "a@127.0.0.1", options()), b(io_, "b@127.0.0.2", options());
+  TestNode c(io_, "c@127.0.0.3", options());
+  a.endpoint->hold(b.name, std::chrono::hours(1));
+  a.dial(b.name);
+  a.dial(c.name);
+  ASSERT_TRUE(run_until(io_, [&] { return a.events.size() == 2 && b.events.size() == 1; }));
+  // In both directions, and b is not told; what a sends to c arrives.
+  b.endpoint->connection(a.name)->send(1, b.message("from b"));
+  a.endpoint->connection(b.name)->send(1, a.message("from a"));
+  a.endpoint->connection(c.name)->send(1, a.message("from a"));
+  ASSERT_TRUE(run_until(
+      io_, [&] { return c.messages == 1 && b.endpoint->connection(a.name)->queued_bytes() == 0; }));
+  EXPECT_EQ(a.messages, 0U);
+  EXPECT_EQ(b.messages, 0U);
+  EXPECT_GT(a.endpoint->connection(b.name)->queued_bytes(), 0U);
+  a.endpoint->release(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return a.messages == 1 && b.messages == 1; }));
+
+  // It ends by itself, too; and what is held may still be closed.
+  a.endpoint->hold(b.name, std::chrono::milliseconds(1));
+  b.endpoint->connection(a.name)->send(1, b.message("again"));
+  ASSERT_TRUE(run_until(io_, [&] { return a.messages == 2; }));
+  a.endpoint->hold(b.name, std::chrono::hours(1));
+  a.endpoint->disconnect(b.name, "test");
+  ASSERT_TRUE(run_until(io_, [&] { return b.events.back() == "down a@127.0.0.1"; }));
+}
+
 TEST_F(EndpointTest, ALongInputIsHandledInTurns) {
   EndpointOptions sliced = options();
   sliced.connection.turn_messages = 10;

@@ -215,6 +215,33 @@ TEST(WalWriter, FullDiskIsReportedAndNothingIsAcknowledged) {
   EXPECT_EQ(recovered->writers.at("A").entries.size(), 7U);
 }
 
+TEST(WalWriter, KilledItGoesDownWhereItStandsAndComesBack) {
+  Wal wal;
+  const WriterId a = wal.queue.add_writer("A");
+  wal.queue.append(a, 1, entries(1, 3, 1));
+  wal.writer->run_one_batch();
+  wal.queue.append(a, 4, entries(4, 6, 1));
+  wal.queue.fail();
+  wal.writer->run_one_batch();
+  EXPECT_TRUE(wal.writer->down());
+  EXPECT_EQ(wal.events.of<Written>().size(), 1U) << "what was queued is not acknowledged";
+  ASSERT_EQ(wal.events.of<WalClosed>().size(), 1U);
+  // Killed and started again in one go, as ra's supervisor does it.
+  wal.queue.retry();
+  wal.queue.append(a, 7, entry(7, 1));
+  wal.writer->run_one_batch();
+  wal.queue.fail();
+  wal.queue.retry();
+  wal.queue.append(a, 8, entry(8, 1));
+  wal.writer->run_one_batch();
+  EXPECT_FALSE(wal.writer->down());
+  EXPECT_EQ(wal.events.of<WalDown>().size(), 2U);
+  EXPECT_EQ(wal.events.of<WalUp>().size(), 2U);
+  const auto recovered = recover_wal(wal.memory, "/w");
+  ASSERT_TRUE(recovered) << recovered.error().message;
+  EXPECT_EQ(recovered->writers.at("A").entries.size(), 8U);
+}
+
 TEST(WalWriter, SaysWhyItCannotOpenItsFirstFile) {
   MemoryDisk memory;
   FaultyDisk disk(memory);
