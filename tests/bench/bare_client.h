@@ -20,8 +20,8 @@ namespace rakv::bench {
 
 /// A node with many processes that call members of ra_kv. Signal for signal what OTP 29 and ra
 /// send: every call monitors the member, asks with an alias, and demonitors (gen:call/4); a get is
-/// a consistent_aux and then read_entry by erpc; pipelined commands are casts that a ra_event
-/// answers.
+/// a consistent_aux and then read_entry by erpc (a member here answers the spawn request, too,
+/// which erpc does not ask for); pipelined commands are casts that a ra_event answers.
 ///
 /// The run_*() functions give false when the member stopped leading meanwhile: what they measured
 /// is worth nothing then. Any other reply that is not the one expected ends the program with a line
