@@ -26,10 +26,10 @@ Result<std::vector<std::string>> read_rows(Disk& disk, const std::string& path) 
 }
 
 Result<void> write_rows(Disk& disk, const std::string& path,
-                        const std::vector<std::string>& objects) {
+                        const std::vector<std::string>& objects, Seal seal) {
   auto bytes = write_dets(objects);
   if (!bytes) return bytes.error();
-  seal_dets(*bytes);
+  if (seal == Seal::yes) seal_dets(*bytes);
   return replace_file(disk, path, *bytes);
 }
 
@@ -98,17 +98,19 @@ Result<std::vector<MetaRow>> read_meta(Disk& disk, const std::string& path) {
   return rows;
 }
 
-Result<void> write_names(Disk& disk, const std::string& path, const std::vector<NameRow>& rows) {
+Result<void> write_names(Disk& disk, const std::string& path, const std::vector<NameRow>& rows,
+                         Seal seal) {
   std::vector<std::string> objects;
   for (const auto& row : rows) {
     etf::Writer writer;
     writer.version().tuple(2).atom(row.name).binary(row.uid);
     objects.push_back(writer.take());
   }
-  return write_rows(disk, path, objects);
+  return write_rows(disk, path, objects, seal);
 }
 
-Result<void> write_meta(Disk& disk, const std::string& path, const std::vector<MetaRow>& rows) {
+Result<void> write_meta(Disk& disk, const std::string& path, const std::vector<MetaRow>& rows,
+                        Seal seal) {
   std::vector<std::string> objects;
   for (const auto& row : rows) {
     etf::Writer writer;
@@ -121,7 +123,7 @@ Result<void> write_meta(Disk& disk, const std::string& path, const std::vector<M
     writer.u64(row.last_applied);
     objects.push_back(writer.take());
   }
-  return write_rows(disk, path, objects);
+  return write_rows(disk, path, objects, seal);
 }
 
 }  // namespace rakv::log

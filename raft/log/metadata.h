@@ -35,8 +35,14 @@ struct MetaRow {
 Result<std::vector<NameRow>> read_names(Disk& disk, const std::string& path);
 Result<std::vector<MetaRow>> read_meta(Disk& disk, const std::string& path);
 
+/// A BEAM that updates a file in place leaves the seal as it is, so what is written for one has
+/// none.
+enum class Seal { yes, no };
+
 /// Durable when they return.
-Result<void> write_names(Disk& disk, const std::string& path, const std::vector<NameRow>& rows);
-Result<void> write_meta(Disk& disk, const std::string& path, const std::vector<MetaRow>& rows);
+Result<void> write_names(Disk& disk, const std::string& path, const std::vector<NameRow>& rows,
+                         Seal seal = Seal::yes);
+Result<void> write_meta(Disk& disk, const std::string& path, const std::vector<MetaRow>& rows,
+                        Seal seal = Seal::yes);
 
 }  // namespace rakv::log

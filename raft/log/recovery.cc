@@ -95,9 +95,9 @@ Result<void> MemberRecovery::prepare_directory() {
   return {};
 }
 
-/// Regular segment files in the order of their numbers. Half-made files and the marks of a BEAM's
-/// compaction are removed: entries are found by content, so every state that a compaction leaves
-/// can be read without them.
+/// Regular segment files in the order of their numbers. Half-made files and the marks and symbolic
+/// links of a BEAM's compaction are removed: entries are found by content, so every state that a
+/// compaction leaves can be read without them.
 Result<void> MemberRecovery::open_segments() {
   const auto listed = system_.disk_.list(directory_);
   if (!listed) return listed.error();
@@ -107,6 +107,9 @@ Result<void> MemberRecovery::open_segments() {
     const auto number = number_of_name(entry.name, ".segment");
     if (number && entry.kind == DirectoryEntry::Kind::file) files.emplace_back(*number, path);
     if (number) next_segment_ = std::max(next_segment_, *number + 1);
+    if (number && entry.kind == DirectoryEntry::Kind::other) {
+      if (auto done = system_.disk_.unlink(path); !done) return done;
+    }
     for (const std::string_view suffix :
          {".segment.tmp", ".compacting", ".compaction_group", ".link"}) {
       if (!entry.name.ends_with(suffix)) continue;
@@ -242,9 +245,12 @@ Result<void> MemberRecovery::begin_anew(MemberLog& log) {
 
 Result<void> SystemRecovery::run() {
   if (auto done = open_directory(); !done) return done;
-  auto names = read_names(system_.disk_, system_.names_path());
-  if (!names) return names.error();
-  for (auto& row : *names) system_.names_[row.name] = row.uid;
+  const auto registered = read_registered(system_.disk_, system_.directory_);
+  if (!registered) return registered.error();
+  for (const auto& row : registered->rows) system_.names_[row.name] = row.uid;
+  if (registered->owner != DirectoryOwner::rakv) {
+    if (auto done = take_over(*registered); !done) return done;
+  }
   auto meta = read_meta(system_.disk_, system_.meta_path());
   const bool damaged = !meta && meta.error().code != ErrorCode::io;
   if (!meta && !damaged) return meta.error();
@@ -299,6 +305,37 @@ Result<void> SystemRecovery::open_directory() {
                                                 entries.error().message);
   }
   entries_ = std::move(*entries);
+  return {};
+}
+
+Result<void> SystemRecovery::admit(const std::string& uid) const {
+  const auto config = read_server_config(system_.disk_, system_.member_directory(uid));
+  const auto row = std::find_if(system_.names_.begin(), system_.names_.end(),
+                                [&](const auto& name) { return name.second == uid; });
+  // Without a name a directory with such a file is no server's.
+  if (!config && row == system_.names_.end()) return {};
+  Result<void> admitted = config ? system_.options_.admit(*config) : config.error();
+  if (admitted) return {};
+  return make_error(admitted.error().code, "server " + (config ? config->id.name : row->first) +
+                                               " (UId " + uid + "): " + admitted.error().message);
+}
+
+/// Nothing has been changed yet: a server that can't be run here leaves the directory as it is.
+Result<void> SystemRecovery::take_over(const RegisteredServers& registered) {
+  for (const auto& entry : entries_) {
+    if (!system_.options_.admit || entry.kind != DirectoryEntry::Kind::directory) continue;
+    auto admitted = admit(entry.name);
+    if (admitted) continue;
+    return make_error(admitted.error().code,
+                      system_.directory_ + " can't be taken over: " + admitted.error().message);
+  }
+  if (auto done = take_ownership(system_.disk_, system_.directory_, registered.rows); !done) {
+    return done;
+  }
+  if (registered.owner == DirectoryOwner::beam) {
+    system_.notices_.push_back(system_.directory_ +
+                               ": taken over from a BEAM; `rakv release` hands it back");
+  }
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "raft/log/ownership.h"
 #include "raft/log/system.h"
 #include "raft/log/wal_recovery.h"
 
@@ -76,6 +77,9 @@ class SystemRecovery {
 
  private:
   Result<void> open_directory();
+  Result<void> take_over(const RegisteredServers& registered);
+  /// Whether the server in a directory may be run here.
+  Result<void> admit(const std::string& uid) const;
   Result<void> finish_deletions();
   Result<void> adopt_servers();
   Result<void> sync_wal_files();

@@ -31,7 +31,7 @@ LogSystem::LogSystem(std::string directory, Disk& disk, Executor& owner, Executo
       disk_(disk),
       owner_(owner),
       worker_(worker),
-      options_(options) {}
+      options_(std::move(options)) {}
 
 LogSystem::~LogSystem() { alive_.reset(); }
 
@@ -39,14 +39,14 @@ Result<std::unique_ptr<LogSystem>> LogSystem::open(std::string directory, Disk& 
                                                    Executor& owner, Executor& worker,
                                                    LogSystemOptions options) {
   std::unique_ptr<LogSystem> system(
-      new LogSystem(std::move(directory), disk, owner, worker, options));
+      new LogSystem(std::move(directory), disk, owner, worker, std::move(options)));
   system->sink_ = std::make_unique<Sink>(*system);
   SystemRecovery recovery(*system);
   if (auto done = recovery.run(); !done) return done.error();
-  auto writer = WalWriter::open(disk, system->directory_, recovery.next_wal_number(), options.wal,
-                                system->queue_, *system->sink_);
+  auto writer = WalWriter::open(disk, system->directory_, recovery.next_wal_number(),
+                                system->options_.wal, system->queue_, *system->sink_);
   if (!writer) return writer.error();
-  if (options.wal_thread) {
+  if (system->options_.wal_thread) {
     system->wal_thread_ = std::make_unique<WalThread>(std::move(*writer));
   } else {
     system->wal_writer_ = std::move(*writer);
@@ -110,8 +110,8 @@ Result<void> create_server(Disk& disk, const std::string& system_directory,
 std::function<Result<void>()> LogSystem::names_write_job() {
   std::vector<NameRow> rows;
   for (const auto& [name, uid] : names_) rows.push_back({name, uid});
-  return [&disk = disk_, path = names_path(), rows = std::move(rows)] {
-    return write_names(disk, path, rows);
+  return [&disk = disk_, directory = directory_, rows = std::move(rows)] {
+    return write_registered(disk, directory, rows);
   };
 }
 
@@ -435,7 +435,6 @@ Result<void> LogSystem::stop() {
   auto outcome = wal_thread_ ? wal_thread_->stop() : wal_writer_->close();
   auto written = meta_write_job()();
   alive_.reset();
-  lock_.reset();
   return outcome ? written : outcome;
 }
 

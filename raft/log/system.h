@@ -29,6 +29,9 @@ struct LogSystemOptions {
   /// Runs the long jobs (segments, snapshots, removals); nullptr = the worker given to open(). With
   /// one of its own, a vote never waits behind a segment.
   Executor* background = nullptr;
+  /// Asked for every server of a directory that was not ours before, before anything is changed: an
+  /// error refuses the takeover. Empty = all are taken.
+  std::function<Result<void>(const ServerConfig&)> admit;
 };
 
 /// What the owner is told about the whole system, on its own thread.
@@ -49,16 +52,17 @@ class LogSystemObserver {
 };
 
 /// The store of one ra system: the directory DIR/NAME@HOST with names.dets, meta.dets, *.wal and
-/// one directory per server.
+/// one directory per server. While it is open, and until release() (release.h), no BEAM can start
+/// on it (ownership.h).
 ///
 /// Threads: everything here is called on the owner's thread (the executor `owner`). The WAL has its
 /// own thread; jobs that wait for the disk run on `worker`, in order, one at a time; results come
 /// back through `owner`.
 ///
 /// Order of durable steps (each crash window leaves a state that open() understands):
-///  - server creation: directory, config, parent synced; then names.dets; then the callback;
-///  - deletion: directory renamed to UID.deleted, parent synced; names.dets, meta.dets; then the
-///  tree goes;
+///  - server creation: directory, config, parent synced; then the names; then the callback;
+///  - deletion: directory renamed to UID.deleted, parent synced; names, meta.dets; then the tree
+///  goes;
 ///  - WAL removal: segments of every server synced, their directories synced; unlink, oldest first;
 ///  directory synced.
 class LogSystem {
@@ -115,7 +119,7 @@ class LogSystem {
   /// Only with wal_thread = false.
   WalWriter& wal_writer();
   /// Writes what is queued, final mark, metadata; waits for the disk. Nothing may be called after
-  /// it but the destructor.
+  /// it but the destructor, which gives the lock on the directory back.
   Result<void> stop();
 
  private:
@@ -147,7 +151,6 @@ class LogSystem {
   std::function<Result<void>()> meta_write_job();
   std::function<Result<void>()> names_write_job();
   std::string member_directory(const std::string& uid) const { return directory_ + "/" + uid; }
-  std::string names_path() const { return directory_ + "/names.dets"; }
   std::string reserve_path() const { return directory_ + "/rakv.reserve"; }
   std::string meta_path() const { return directory_ + "/meta.dets"; }
 

@@ -11,6 +11,7 @@
 #include "cnode/etf/text.h"
 #include "raft/log/dets.h"
 #include "raft/log/metadata.h"
+#include "raft/log/release.h"
 #include "raft/log/segment.h"
 #include "raft/log/server_config.h"
 #include "raft/log/snapshot_file.h"
@@ -285,6 +286,14 @@ TEST_F(Erlang, WeTakeOverWhatRaHasWrittenAndRaTakesItBack) {
     EXPECT_EQ(log->last_written().index, made.last + 20);
     EXPECT_TRUE(store.system->stop());
   }
+  // While it is ours, ra's system does not come up on it.
+  EXPECT_THAT(ask(otp29_escript(), {"ra_read", directory_}),
+              HasSubstr("{error,badarg,[{dets,lookup,[ra_directory_reverse,"));
+  const auto released = release(*disk_, data, [](std::string_view) -> Result<IndexSet> {
+    return make_error(ErrorCode::malformed, "the live indexes are known");
+  });
+  ASSERT_TRUE(released) << released.error().message;
+  EXPECT_TRUE(released->was_ours);
   // ra has elected itself in a term above ours, and has all values of the keys that were put once.
   EXPECT_EQ(ask(otp29_escript(), {"ra_read", directory_}),
             "{ok," + std::to_string(made.term + 5) + ",100}");

@@ -551,7 +551,7 @@ TEST(LogSystem, AServerWithoutNameRowIsTakenIn) {
     store.vote("KVAAAA", 1, std::nullopt);
     store.settle();
   }
-  ASSERT_TRUE(write_names(disk, "/data/a@host/names.dets", {}));
+  ASSERT_TRUE(write_names(disk, "/data/a@host/names.dets.rakv", {}));
   Store store(disk);
   ASSERT_NE(store.system->find_by_name("kv"), nullptr);
   EXPECT_EQ(store.system->find_by_name("kv")->last_written().index, 3U);
