@@ -20,6 +20,7 @@
 #include "cnode/etf/text.h"
 #include "cnode/etf/writer.h"
 #include "kv/client.h"
+#include "kv/json_text.h"
 #include "kv/node_name.h"
 
 namespace rakv::kv {
@@ -405,21 +406,6 @@ std::string status_table(const std::vector<StatusRow>& rows) {
     text += '\n';
   }
   return text;
-}
-
-std::string json_text(std::string_view text) {
-  std::string out = "\"";
-  for (const char letter : text) {
-    if (static_cast<unsigned char>(letter) < 0x20) {
-      char escaped[8];
-      std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(letter));
-      out += escaped;
-      continue;
-    }
-    if (letter == '"' || letter == '\\') out += '\\';
-    out += letter;
-  }
-  return out + '"';
 }
 
 std::string status_json(const std::string& cluster, const std::vector<StatusRow>& rows) {

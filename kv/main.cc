@@ -8,6 +8,7 @@
 #include "kv/client_commands.h"
 #include "kv/node_name.h"
 #include "kv/start_command.h"
+#include "kv/store_commands.h"
 
 // The program `rakv`: its command line.
 
@@ -112,11 +113,13 @@ int main(int argc, char** argv) {
   version->footer("Examples:\n  rakv version");
   version->callback([] { std::cout << "rakv " RAKV_VERSION "\n"; });
   rakv::kv::add_client_commands(app, exit_code);
+  rakv::kv::add_store_commands(app, exit_code);
   app.footer(
       "Examples:\n"
       "  rakv start --sname rakv --bootstrap kv\n"
       "  rakv put --server rakv@myhost greeting 'hello world'\n"
       "  rakv status --server rakv@myhost\n"
+      "  rakv release data/rakv@myhost\n"
       "  rakv put --help");
   app.failure_message(usage_error);
   try {

@@ -16,9 +16,11 @@
 #include "cnode/dist/cookie.h"
 #include "cnode/dist/turn.h"
 #include "cnode/node/node.h"
+#include "kv/directory_users.h"
 #include "kv/read_entry.h"
 #include "kv/remote_client.h"
 #include "kv/replicated_machine.h"
+#include "kv/takeover_conditions.h"
 #include "kv/test_hooks.h"
 #include "raft/log/disk.h"
 #include "raft/log/system.h"
@@ -84,9 +86,18 @@ class Program {
     std::error_code error;
     const std::filesystem::path directory =
         std::filesystem::absolute(options_.data_dir, error) / options_.node_name;
+    if (const auto user = process_using(directory.string())) {
+      return make_error(ErrorCode::unavailable, "the data directory " + directory.string() +
+                                                    " is in use by " + *user +
+                                                    "; stop that one, or choose another directory "
+                                                    "or node name");
+    }
     disk_ = log::make_posix_disk();
     log::LogSystemOptions log_options;
     log_options.background = &background_;
+    log_options.admit = [this](const log::ServerConfig& config) {
+      return can_take_over(config, options_.node_name);
+    };
     Result<std::unique_ptr<log::LogSystem>> opened =
         log::LogSystem::open(directory.string(), *disk_, owner_, worker_, log_options);
     if (!opened) return opened.error();

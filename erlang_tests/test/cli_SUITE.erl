@@ -204,7 +204,7 @@ cookie_file(Config) ->
          ok = filelib:ensure_dir(File),
          ok = file:write_file(File, rakv_ct:cookie(Config)),
          ok = file:change_mode(File, 8#400),
-         [{0, _, <<>>} = run(Config, ["get", "--server", Node, "cookie"], #{env => home(Home)})
+         [{0, _, <<>>} = rakv_ct:run(Config, ["get", "--server", Node, "cookie"], #{env => home(Home)})
           || Node <- targets(Config), {ok, _} <- [ra_put(Config, Node, <<"cookie">>, <<"known">>)]]
      end || Name <- [".erlang.cookie", ".config/erlang/.erlang.cookie"]].
 
@@ -212,13 +212,13 @@ cookies_refused(Config) ->
     Home = file(Config, "no_cookie_here"),
     ok = filelib:ensure_path(Home),
     Get = ["get", "--server", rakv(Config), "key"],
-    failed(1, "cookie.*or give --cookie", run(Config, Get, #{env => home(Home)})),
-    failed(1, "cookie.*give both nodes the same", run(Config, Get ++ ["--cookie", "wrong"], #{})),
-    failed(2, "--cookie.*not empty.*rakv get --help", run(Config, Get ++ ["--cookie", ""], #{})),
+    failed(1, "cookie.*or give --cookie", rakv_ct:run(Config, Get, #{env => home(Home)})),
+    failed(1, "cookie.*give both nodes the same", rakv_ct:run(Config, Get ++ ["--cookie", "wrong"], #{})),
+    failed(2, "--cookie.*not empty.*rakv get --help", rakv_ct:run(Config, Get ++ ["--cookie", ""], #{})),
     File = filename:join(Home, ".erlang.cookie"),
     ok = file:write_file(File, rakv_ct:cookie(Config)),
     ok = file:change_mode(File, 8#444),
-    failed(1, "cookie", run(Config, Get, #{env => home(Home)})).
+    failed(1, "cookie", rakv_ct:run(Config, Get, #{env => home(Home)})).
 
 long_names(Config) ->
     Rakv = "native_long-" ++ ?config(rakv_run, Config) ++ "@127.0.0.1",
@@ -247,7 +247,7 @@ long_names(Config) ->
 
 help(Config) ->
     [begin
-         {0, Text, <<>>} = run(Config, Args ++ [Flag], #{}),
+         {0, Text, <<>>} = rakv_ct:run(Config, Args ++ [Flag], #{}),
          ?assertMatch({match, _}, re:run(Text, "Examples:\n  rakv ")),
          [?assertMatch({match, _}, re:run(Text, Expected)) || Expected <- Words]
      end || Flag <- ["--help", "-h"],
@@ -257,14 +257,14 @@ help(Config) ->
                                  || Command <- ["put", "get", "delete", "status"]]]].
 
 version(Config) ->
-    {0, Text, <<>>} = run(Config, ["version"], #{}),
+    {0, Text, <<>>} = rakv_ct:run(Config, ["version"], #{}),
     ?assertMatch({match, _}, re:run(Text, "^rakv [0-9]+\\.[0-9]+\\.[0-9]+\n$")).
 
 usage_errors(Config) ->
     Server = ["--server", "n@h"],
     [begin
          ct:log("~p", [Args]),
-         failed(2, Pattern, run(Config, Args, #{}))
+         failed(2, Pattern, rakv_ct:run(Config, Args, #{}))
      end || {Pattern, Args} <-
         [{"subcommand.*see rakv --help", []}, {"no command nonsense; see rakv --help", ["nonsense", "--frob"]}, {"no command --frob; see rakv --help", ["--frob"]}]
         ++ [{"--frob.*see rakv " ++ hd(Command) ++ " --help", Command ++ Server ++ ["--frob"]}
@@ -320,8 +320,8 @@ read_but_not_written(Config) ->
     failed(5, "was read, but.*standard output", cli(Config, ["get", "--server", Node, "read"], #{redirect => ">/dev/full"})),
     failed(5, "was read, but.*/no/such/folder", cli(Config, ["get", "--server", Node, "--output", "/no/such/folder/file", "read"])),
     failed(5, "asked, but.*standard output", cli(Config, ["status", "--server", Node], #{redirect => ">/dev/full"})),
-    failed(5, "standard output", run(Config, ["version"], #{redirect => ">/dev/full"})),
-    failed(5, "standard output", run(Config, ["put", "--help"], #{redirect => ">/dev/full"})).
+    failed(5, "standard output", rakv_ct:run(Config, ["version"], #{redirect => ">/dev/full"})),
+    failed(5, "standard output", rakv_ct:run(Config, ["put", "--help"], #{redirect => ">/dev/full"})).
 
 output_is_closed(Config) ->
     Node = rakv(Config),
@@ -540,25 +540,7 @@ epmd_port() ->
 %% With the test's cookie.
 cli(Config, Args) -> cli(Config, Args, #{}).
 
-cli(Config, Args, How) -> run(Config, [hd(Args), "--cookie", rakv_ct:cookie(Config) | tl(Args)], How).
-
-%% {exit status, standard output, standard error}. How: stdin (a file), redirect (of the shell, after all others), env.
-run(Config, Args, How) ->
-    {ok, Program} = rakv:program(),
-    Errors = file(Config, "stderr-" ++ integer_to_list(erlang:unique_integer([positive]))),
-    Shell = "exec \"$0\" \"$@\" 2>\"$RAKV_STDERR\" <\"$RAKV_STDIN\" " ++ maps:get(redirect, How, ""),
-    Port = open_port({spawn_executable, "/bin/sh"},
-                     [{args, ["-c", Shell, Program | Args]}, binary, exit_status, hide,
-                      {env, [{"RAKV_STDERR", Errors}, {"RAKV_STDIN", maps:get(stdin, How, "/dev/null")} | maps:get(env, How, [])]}]),
-    {Status, Output} = collect(Port, []),
-    {ok, Complaints} = file:read_file(Errors),
-    {Status, Output, Complaints}.
-
-collect(Port, Output) ->
-    receive
-        {Port, {data, Data}} -> collect(Port, [Output | Data]);
-        {Port, {exit_status, Status}} -> {Status, iolist_to_binary(Output)}
-    end.
+cli(Config, Args, How) -> rakv_ct:run(Config, [hd(Args), "--cookie", rakv_ct:cookie(Config) | tl(Args)], How).
 
 %% It failed with one line that says what was wrong and what to do.
 failed(Code, Pattern, {Status, Output, Error}) ->

@@ -19,7 +19,8 @@
 -export([init/1, finish/1]).
 -export([start/2, start/3, start_nodes/3, form/2, form/3, start_member/3, old_client/1]).
 -export([members/1, kinds/1, kind/2, server/2, servers/1, node_of/2, one_of_each/1, call/4, call/5, os_pid/2, rpc/5]).
--export([kill/2, before_kill/2, after_kill/2, stop/2, restart/2, start_again/2, start_server/2, pause/2, resume/2, wipe/2]).
+-export([kill/2, before_kill/2, after_kill/2, stop/2, restart/2, start_again/2, start_server/2, become/3, pause/2, resume/2,
+         wipe/2]).
 -export([links/1, block/3, allow/3, isolate/2, heal/2]).
 -export([put/4, get/3, fill/3, take_snapshot/2, leader/1, lead/2, overview/2, state/2, wait_caught_up/2]).
 -export([same_everywhere/1, same_everywhere/2, parallel/2, say/2]).
@@ -259,6 +260,16 @@ start_server(Cluster, Name) ->
         {error, {already_started, _}} -> ok
     end.
 
+%% Starts a node that is not running as the other kind, with its data; its servers are not started on a BEAM.
+-spec become(cluster(), atom(), kind()) -> ok.
+become(#{config := Config} = Cluster, Name, Kind) ->
+    case {kind(Cluster, Name), Kind} of
+        {rakv, beam} -> {0, _, <<>>} = rakv_ct:run(Config, ["release", rakv_ct:system_dir(Config, Name)]);
+        {beam, rakv} -> ok
+    end,
+    true = ets:insert(table(Cluster), {{kind, Name}, Kind}),
+    start_again(Cluster, Name).
+
 %% SIGSTOP: the connections stay, nobody answers.
 -spec pause(cluster(), atom()) -> ok.
 pause(Cluster, Name) ->
@@ -277,12 +288,8 @@ signal(Signal, OsPid) ->
 
 %% Deletes the data of a node that is not running.
 -spec wipe(cluster(), atom()) -> ok.
-wipe(#{config := Config} = Cluster, Name) ->
-    Node = atom_to_list(node_of(Cluster, Name)),
-    Dir = case kind(Cluster, Name) of
-              beam -> filename:join(?config(rakv_dir, Config), "ra-" ++ Node);
-              rakv -> filename:join(rakv_ct:data_dir(Config, Name), Node)
-          end,
+wipe(#{config := Config}, Name) ->
+    Dir = rakv_ct:system_dir(Config, Name),
     true = filelib:is_dir(Dir),
     file:del_dir_r(Dir).
 

@@ -22,7 +22,8 @@
 
 -export([init/1, finish/1]).
 -export([start_beam/2, start_beam/3, start_ra/2, stop_beam/2, kill_beam/2, sync_names/1, call/4, call/5, node_of/1]).
--export([start_rakv/2, start_rakv/3, node_name/2, data_dir/2, cookie/1]).
+-export([start_rakv/2, start_rakv/3, node_name/2, data_dir/2, system_dir/2, cookie/1]).
+-export([run/2, run/3]).
 -export([wait_until/1, wait_until/2, wait_for/2]).
 -export([beam_log/2, complaints/1]).
 -export_type([beam/0]).
@@ -102,7 +103,7 @@ start_beam(Config, Name, Options) ->
 %% Starts ra's default system on an OTP 29 node, with its data in the test case's folder.
 -spec start_ra(config(), beam()) -> ok.
 start_ra(Config, #{node := Node} = Beam) ->
-    Dir = filename:join(?config(rakv_dir, Config), "ra-" ++ atom_to_list(Node)),
+    Dir = data_dir(Config, Node),
     ok = filelib:ensure_path(Dir),
     {ok, _} = call(Beam, ra, start, [[{data_dir, Dir}]]),
     ok.
@@ -193,14 +194,47 @@ node_name(Config, Name) ->
     Text = case is_atom(Name) of true -> atom_to_list(Name); false -> Name end,
     list_to_atom(Text ++ "-" ++ ?config(rakv_run, Config) ++ "@" ++ hd(string:split(Host, "."))).
 
-%% What a rakv node of that name is given as --data-dir.
+%% The folder that the data of a node lie in, whatever kind of node has the name: a rakv node is given it as --data-dir, a
+%% BEAM as ra's data_dir.
 -spec data_dir(config(), atom() | string()) -> file:filename().
 data_dir(Config, _Name) ->
-    filename:join(?config(rakv_dir, Config), "rakv-data").
+    filename:join(?config(rakv_dir, Config), "data").
+
+%% The node's own folder in it.
+-spec system_dir(config(), atom() | string()) -> file:filename().
+system_dir(Config, Name) ->
+    filename:join(data_dir(Config, Name), atom_to_list(node_name(Config, Name))).
 
 -spec cookie(config()) -> string().
 cookie(Config) ->
     ?config(rakv_cookie, Config).
+
+%% ---------------------------------------------------------------------------------------------------------------
+%% The program itself.
+
+-spec run(config(), [string() | binary()]) -> {0..255, binary(), binary()}.
+run(Config, Args) ->
+    run(Config, Args, #{}).
+
+%% Runs the program and gives {exit status, standard output, standard error}. How: stdin (a file), redirect (of the shell,
+%% after all others), env.
+-spec run(config(), [string() | binary()], map()) -> {0..255, binary(), binary()}.
+run(Config, Args, How) ->
+    {ok, Program} = rakv:program(),
+    Errors = filename:join(?config(rakv_dir, Config), "stderr-" ++ integer_to_list(erlang:unique_integer([positive]))),
+    Shell = "exec \"$0\" \"$@\" 2>\"$RAKV_STDERR\" <\"$RAKV_STDIN\" " ++ maps:get(redirect, How, ""),
+    Port = open_port({spawn_executable, "/bin/sh"},
+                     [{args, ["-c", Shell, Program | Args]}, binary, exit_status, hide,
+                      {env, [{"RAKV_STDERR", Errors}, {"RAKV_STDIN", maps:get(stdin, How, "/dev/null")} | maps:get(env, How, [])]}]),
+    {Status, Output} = collect(Port, []),
+    {ok, Complaints} = file:read_file(Errors),
+    {Status, Output, Complaints}.
+
+collect(Port, Output) ->
+    receive
+        {Port, {data, Data}} -> collect(Port, [Output | Data]);
+        {Port, {exit_status, Status}} -> {Status, iolist_to_binary(Output)}
+    end.
 
 %% ---------------------------------------------------------------------------------------------------------------
 %% Conditions.
