@@ -83,6 +83,8 @@ mem_table_range(Path) -> lists:member(Path, [[mem_table_range], [mem_table_info,
 
 %% index 0 of a new log is an operation there
 counted(write_ops, {Theirs, Ours}) -> Theirs =:= Ours + 1;
+%% the vote for oneself that goes with a pre-vote is stored there
+counted(term_and_voted_for_updates, {Theirs, Ours}) -> Theirs =:= Ours + 1;
 %% there, what is applied is read from the log; here, only values that a client reads
 counted(read_ops, {Theirs, Ours}) -> is_integer(Theirs) andalso Ours < Theirs;
 counted(read_mem_table, {Theirs, 0}) -> is_integer(Theirs) andalso Theirs > 0;
