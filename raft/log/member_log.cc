@@ -8,6 +8,20 @@
 
 namespace rakv::log {
 
+MemberLog::MemberLog(LogSystem& system, ServerConfig config, WriterId writer)
+    : system_(system),
+      config_(std::move(config)),
+      writer_(writer),
+      segments_(system, system.member_directory(config_.uid),
+                {[this] { return snapshot_ ? std::optional(snapshot_->meta.index) : std::nullopt; },
+                 [this] {
+                   return snapshot_ &&
+                          !(snapshot_->live_indexes_known && snapshot_->live_indexes.empty());
+                 },
+                 [this](Index index) { return needed(index); }}) {
+  meta_.uid = config_.uid;
+}
+
 std::string MemberLog::directory() const { return system_.member_directory(uid()); }
 
 // ---- amnesia
@@ -36,24 +50,16 @@ bool MemberLog::needed(Index index) const {
   return !snapshot_->live_indexes_known || snapshot_->live_indexes.contains(index);
 }
 
-std::optional<MemberLog::SegmentPlace> MemberLog::find_in_segments(Index index) const {
-  // The newest file that has an index has its newest entry.
-  for (auto segment = segments_.rbegin(); segment != segments_.rend(); ++segment) {
-    if (const SegmentSlot* slot = (*segment)->find(index)) return SegmentPlace{*segment, *slot};
-  }
-  return std::nullopt;
-}
-
 bool MemberLog::has(Index index) const {
   if (empty_ || index > last_.index || !needed(index)) return false;
-  return memory_.find(index) != nullptr || find_in_segments(index).has_value();
+  return memory_.find(index) != nullptr || segments_.find(index).has_value();
 }
 
 std::optional<Term> MemberLog::term_at(Index index) const {
   if (snapshot_ && index == snapshot_->meta.index) return snapshot_->meta.term;
   if (empty_ || index > last_.index || !needed(index)) return std::nullopt;
   if (const Entry* entry = memory_.find(index)) return entry->term;
-  const auto place = find_in_segments(index);
+  const auto place = segments_.find(index);
   if (!place) return std::nullopt;
   return place->slot.term;
 }
@@ -69,13 +75,13 @@ Error missing_entry(const std::string& directory, Index index) {
 
 void MemberLog::read(std::vector<Index> indexes, ReadCallback callback) {
   std::vector<Entry> entries;
-  std::vector<std::pair<std::size_t, SegmentPlace>> on_disk;
+  std::vector<std::pair<std::size_t, MemberSegments::Place>> on_disk;
   std::optional<Error> missing;
   for (const Index index : indexes) {
     const bool may_be = !empty_ && index <= last_.index && needed(index);
     if (const Entry* entry = may_be ? memory_.find(index) : nullptr) {
       entries.push_back(*entry);
-    } else if (auto place = may_be ? find_in_segments(index) : std::nullopt) {
+    } else if (auto place = may_be ? segments_.find(index) : std::nullopt) {
       on_disk.emplace_back(entries.size(), std::move(*place));
       entries.emplace_back();
     } else {
@@ -109,7 +115,7 @@ void MemberLog::read(std::vector<Index> indexes, ReadCallback callback) {
 Result<Entry> MemberLog::read_blocking(Index index) const {
   if (!empty_ && index <= last_.index && needed(index)) {
     if (const Entry* entry = memory_.find(index)) return *entry;
-    if (const auto place = find_in_segments(index)) return place->segment->read(place->slot);
+    if (const auto place = segments_.find(index)) return place->segment->read(place->slot);
   }
   return missing_entry(directory(), index);
 }
@@ -154,7 +160,7 @@ void MemberLog::read_snapshot_file(std::function<void(Result<SnapshotFile>)> cal
 std::uint64_t MemberLog::payload_bytes(Index index) const {
   if (empty_ || index > last_.index || !needed(index)) return 0;
   if (const Entry* entry = memory_.find(index)) return entry->payload.size();
-  const auto place = find_in_segments(index);
+  const auto place = segments_.find(index);
   return place ? place->slot.size : 0;
 }
 
@@ -434,7 +440,7 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
       [this, alive = std::weak_ptr<bool>(alive_)](Result<void> outcome) {
         if (!outcome && !alive.expired()) system_.report(outcome.error());
       });
-  remove_dead_segments();
+  segments_.compact_minor();
 }
 
 void MemberLog::set_live_indexes(IndexSet live_indexes, DoneCallback done) {
@@ -452,7 +458,7 @@ void MemberLog::set_live_indexes(IndexSet live_indexes, DoneCallback done) {
           snapshot_->live_indexes = std::move(live);
           snapshot_->live_indexes_known = true;
           memory_.drop_prefix(index, [this](Index at) { return needed(at); });
-          remove_dead_segments();
+          segments_.remove_dead();
         }
         done(std::move(outcome));
       });
@@ -475,71 +481,21 @@ std::vector<Entry> MemberLog::entries_to_flush(IndexRange range) const {
   return ordered;
 }
 
-void MemberLog::add_segments(const std::vector<std::shared_ptr<const Segment>>& segments) {
-  for (const auto& segment : segments) {
-    const auto behind = std::upper_bound(
-        segments_.begin(), segments_.end(), segment->number(),
-        [](std::uint64_t number, const auto& other) { return number < other->number(); });
-    segments_.insert(behind, segment);
-    for (const auto& slot : segment->slots()) {
-      // Not when it was truncated or overwritten while the segment was written: memory has the
-      // newer one.
-      const Entry* entry = memory_.find(slot.index);
-      if (entry != nullptr && entry->term == slot.term) memory_.drop_flushed(slot.index, slot.term);
-      const auto incoming = incoming_.find(slot.index);
-      if (incoming == incoming_.end() || incoming->second.term != slot.term) continue;
-      // Out of order only when a transfer was begun anew meanwhile: then it stays in memory.
-      if (!incoming_on_disk_.empty() && incoming_on_disk_.ranges().back().last >= slot.index)
-        continue;
-      incoming_.erase(incoming);
-      incoming_on_disk_.push_back(slot.index);
-    }
+void MemberLog::add_segment(std::shared_ptr<const Segment> segment) {
+  for (const auto& slot : segment->slots()) {
+    // Not when it was truncated or overwritten while the segment was written: memory has the
+    // newer one.
+    memory_.drop_flushed(slot.index, slot.term);
+    const auto incoming = incoming_.find(slot.index);
+    if (incoming == incoming_.end() || incoming->second.term != slot.term) continue;
+    // Out of order only when a transfer was begun anew meanwhile: then it stays in memory.
+    if (!incoming_on_disk_.empty() && incoming_on_disk_.ranges().back().last >= slot.index)
+      continue;
+    incoming_.erase(incoming);
+    incoming_on_disk_.push_back(slot.index);
   }
-}
-
-/// Segments that hold nothing that is needed, except the newest, lowest number first.
-void MemberLog::remove_dead_segments() {
-  if (segments_.size() < 2) return;
-  std::vector<std::string> dead;
-  const auto is_dead = [&](const std::shared_ptr<const Segment>& segment) {
-    if (segment == segments_.back()) return false;
-    const auto& slots = segment->slots();
-    return std::none_of(slots.begin(), slots.end(),
-                        [this](const SegmentSlot& slot) { return needed(slot.index); });
-  };
-  std::vector<std::shared_ptr<const Segment>> kept;
-  for (const auto& segment : segments_) {
-    if (is_dead(segment)) {
-      dead.push_back(segment->path());
-    } else {
-      kept.push_back(segment);
-    }
-  }
-  if (dead.empty()) return;
-  segments_ = std::move(kept);
-  system_.run_on(
-      system_.background(),
-      [&disk = system_.disk_, dead = std::move(dead), path = directory()]() -> Result<void> {
-        for (const auto& file : dead) {
-          auto done = disk.unlink(file);
-          if (!done && done.error().code != ErrorCode::not_found) return done;
-        }
-        return disk.sync_directory(path);
-      },
-      [this, alive = std::weak_ptr<bool>(alive_)](Result<void> outcome) {
-        if (!outcome && !alive.expired()) system_.report(outcome.error());
-      });
-}
-
-std::optional<IndexRange> MemberLog::segments_range() const {
-  std::optional<IndexRange> range;
-  for (const std::shared_ptr<const Segment>& segment : segments_) {
-    if (segment->slots().empty()) continue;
-    const IndexRange own{segment->slots().front().index, segment->slots().back().index};
-    range = range ? IndexRange{std::min(range->first, own.first), std::max(range->last, own.last)}
-                  : own;
-  }
-  return range;
+  segments_.add(std::move(segment));
+  segments_.remove_dead();
 }
 
 }  // namespace rakv::log

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "raft/log/member_segments.h"
 #include "raft/log/memory_table.h"
 #include "raft/log/metadata.h"
 #include "raft/log/segment.h"
@@ -144,24 +145,27 @@ class MemberLog {
   /// The contiguous run of entries in memory.
   std::optional<IndexRange> memory_range() const { return memory_.tail_range(); }
   /// From the lowest to the highest index that is in segments.
-  std::optional<IndexRange> segments_range() const;
+  std::optional<IndexRange> segments_range() const { return segments_.range(); }
+
+  // ---- compaction (see MemberSegments)
+
+  /// A major compaction follows after so many minor ones; nothing = only when asked for.
+  void set_major_compaction_after(std::optional<std::uint64_t> minors) {
+    segments_.set_major_after(minors);
+  }
+  /// Begins a major compaction unless one is under way, or there is no snapshot.
+  void trigger_major_compaction() { segments_.compact_major(); }
+  const CompactionCounts& compaction_counts() const { return segments_.counts(); }
 
  private:
   friend class LogSystem;
   friend class MemberRecovery;
-  MemberLog(LogSystem& system, ServerConfig config, WriterId writer)
-      : system_(system), config_(std::move(config)), writer_(writer) {
-    meta_.uid = config_.uid;
-  }
+  MemberLog(LogSystem& system, ServerConfig config, WriterId writer);
 
   struct PendingWrite {
     std::uint64_t first_sequence;
     IndexRange range;
     bool sparse;
-  };
-  struct SegmentPlace {
-    std::shared_ptr<const Segment> segment;
-    SegmentSlot slot;
   };
   void queue(const Entry& entry, bool sparse);
   void queue_marked_sparse();
@@ -172,12 +176,10 @@ class MemberLog {
   void begin_snapshot(Snapshot snapshot, bool installed, DoneCallback done);
   void set_snapshot(Snapshot snapshot, bool installed);
   bool needed(Index index) const;
-  std::optional<SegmentPlace> find_in_segments(Index index) const;
   /// What of `range` is in memory and still needed, ascending.
   std::vector<Entry> entries_to_flush(IndexRange range) const;
   /// Takes over segments that were flushed: they are on disk, so their entries leave memory.
-  void add_segments(const std::vector<std::shared_ptr<const Segment>>& segments);
-  void remove_dead_segments();
+  void add_segment(std::shared_ptr<const Segment> segment);
   std::string directory() const;
 
   LogSystem& system_;
@@ -207,7 +209,7 @@ class MemberLog {
   std::optional<Snapshot> snapshot_;
   bool snapshot_in_progress_ = false;
   bool installing_ = false;
-  std::vector<std::shared_ptr<const Segment>> segments_;  // ascending by number
+  MemberSegments segments_;
   std::uint64_t next_segment_ = 1;
   // A job in flight holds a weak pointer to it, to see whether the member is still there.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -212,6 +212,27 @@ Result<std::unique_ptr<FileLock>> MemoryDisk::lock(const std::string& path) {
   return std::unique_ptr<FileLock>(std::make_unique<HeldLock>(locked_, path));
 }
 
+std::unique_ptr<MemoryDisk> MemoryDisk::clone() const {
+  std::map<const Node*, NodePtr> made;  // a node that both trees name stays one node
+  const std::function<NodePtr(const NodePtr&)> copy = [&](const NodePtr& node) {
+    NodePtr& twin = made[node.get()];
+    if (twin) return twin;
+    twin = std::make_shared<Node>();
+    const NodePtr filled = twin;
+    filled->is_directory = node->is_directory;
+    filled->bytes = node->bytes;
+    filled->durable_bytes = node->durable_bytes;
+    for (const auto& [name, child] : node->entries) filled->entries[name] = copy(child);
+    for (const auto& [name, child] : node->durable_entries) {
+      filled->durable_entries[name] = copy(child);
+    }
+    return filled;
+  };
+  auto disk = std::make_unique<MemoryDisk>();
+  disk->root_ = copy(root_);
+  return disk;
+}
+
 void MemoryDisk::crash(CrashMode mode, std::uint64_t seed) {
   locked_ = std::make_shared<std::set<std::string>>();
   if (mode == CrashMode::keep_everything) return;

@@ -30,6 +30,9 @@ class MemoryDisk final : public Disk {
   MemoryDisk();
   ~MemoryDisk() override;
 
+  /// The same tree with the same durable state, without locks; what is open on this one stays with
+  /// this one.
+  std::unique_ptr<MemoryDisk> clone() const;
   /// Forgets what `mode` says; open files and locks made before must not be used any more.
   void crash(CrashMode mode, std::uint64_t seed = 0);
 

@@ -40,7 +40,7 @@ Result<void> MemberRecovery::run(const MetaRow* meta) {
   lay_out_entries();
 
   MemberLog& log = system_.add_member(config_);
-  log.segments_ = segments_;
+  for (const auto& segment : segments_) log.segments_.add(segment);
   log.next_segment_ = next_segment_;
   log.snapshot_ = found_.snapshot;
   take_live(log);
@@ -124,7 +124,7 @@ Result<void> MemberRecovery::open_segments() {
       if (auto done = system_.disk_.unlink(path); !done) return done;
       continue;
     }
-    auto segment = Segment::open(system_.disk_, path, number);
+    auto segment = Segment::open(system_.disk_, path, number, system_.segment_files_);
     if (!segment) return segment.error();
     segments_.push_back(std::move(*segment));
   }
@@ -363,6 +363,14 @@ Result<void> SystemRecovery::finish_deletions() {
         std::erase_if(system_.names_, [&](const auto& row) { return row.second == uid; }) > 0;
     metadata_changed_ |= system_.meta_.erase(uid) > 0;
   }
+  for (const auto& uid : gone) {  // a rename that was half lost has left both names
+    if (auto done = remove_tree(system_.disk_, system_.member_directory(uid)); !done) return done;
+  }
+  // Without its name gone for good, the server could be taken in again when its entries are not
+  // there any more.
+  if (!gone.empty()) {
+    if (auto done = system_.disk_.sync_directory(system_.directory_); !done) return done;
+  }
   if (names_changed_) {
     if (auto done = system_.names_write_job()(); !done) return done;
   }
@@ -383,6 +391,9 @@ Result<void> SystemRecovery::adopt_servers() {
     if (entry.kind != DirectoryEntry::Kind::directory || entry.name.ends_with(kDeletedSuffix)) {
       continue;
     }
+    const auto there = system_.disk_.exists(system_.member_directory(entry.name));
+    if (!there) return there.error();
+    if (!*there) continue;  // its deletion was finished just now
     const bool known = std::any_of(system_.names_.begin(), system_.names_.end(),
                                    [&](const auto& row) { return row.second == entry.name; });
     if (known) continue;

@@ -1,7 +1,7 @@
 #include "raft/log/segment.h"
 
 #include <algorithm>
-#include <array>
+#include <utility>
 
 #include "cnode/base/check.h"
 #include "raft/log/big_endian.h"
@@ -11,6 +11,11 @@ namespace rakv::log {
 namespace {
 
 constexpr std::size_t kHeaderSize = 8;
+/// A SegmentWriter gathers payloads up to this size; larger ones are written from where they are.
+constexpr std::size_t kWriteBufferBytes = 1024 * 1024;
+
+/// Entries up to this size are read without asking for the file's size first.
+constexpr std::uint32_t kCheckedBelow = 64 * 1024;
 
 /// Sizes of the index record in both versions: index, term, offset (u64; u32 in version 1), size,
 /// crc.
@@ -59,8 +64,33 @@ void add_slot(std::vector<SegmentSlot>& slots, const SegmentSlot& slot) {
 
 }  // namespace
 
+// ---- open files
+
+std::size_t SegmentFiles::open_count() const {
+  std::lock_guard lock(mutex_);
+  return open_.size();
+}
+
+void SegmentFiles::put(const Segment* segment, std::shared_ptr<const File> file) {
+  open_.push_front({segment, std::move(file)});
+  places_[segment] = open_.begin();
+  if (open_.size() <= max_open_) return;
+  places_.erase(open_.back().segment);
+  open_.pop_back();  // a reader that uses it right now keeps it open until it is done
+}
+
+void SegmentFiles::forget(const Segment* segment) {
+  const auto found = places_.find(segment);
+  if (found == places_.end()) return;
+  open_.erase(found->second);
+  places_.erase(found);
+}
+
+// ---- reading
+
 Result<std::shared_ptr<const Segment>> Segment::open(Disk& disk, const std::string& path,
-                                                     std::uint64_t number) {
+                                                     std::uint64_t number,
+                                                     std::shared_ptr<SegmentFiles> files) {
   auto file = disk.open_read(path);
   if (!file) return file.error();
   std::string header(kHeaderSize, '\0');
@@ -94,52 +124,25 @@ Result<std::shared_ptr<const Segment>> Segment::open(Disk& disk, const std::stri
   if (!*fits) {
     return make_error(ErrorCode::corrupt, path + ": the checksum of its index does not fit");
   }
+  segment->slots_.shrink_to_fit();
+  for (const auto& slot : segment->slots_) segment->bytes_ += slot.size;
   segment->path_ = path;
   segment->number_ = number;
-  segment->file_ = std::move(*file);
+  segment->files_ = files ? std::move(files) : std::make_shared<SegmentFiles>(disk, 1);
+  std::lock_guard lock(segment->files_->mutex_);
+  segment->files_->put(segment.get(), std::move(*file));
   return std::shared_ptr<const Segment>(std::move(segment));
 }
 
-Result<std::shared_ptr<const Segment>> Segment::create(Disk& disk, const std::string& path,
-                                                       std::uint64_t number,
-                                                       const std::vector<Entry>& entries,
-                                                       const SegmentOptions& options) {
-  RAKV_CHECK(!entries.empty() && entries.size() <= options.max_entries);
-  RAKV_CHECK(options.max_entries <= UINT16_MAX);
-  std::shared_ptr<Segment> segment(new Segment());
-  std::string head("RASG");
-  put_big_endian(head, std::uint16_t{2});
-  put_big_endian(head, static_cast<std::uint16_t>(options.max_entries));
-  const std::uint64_t data_at = kHeaderSize + record_size(2) * options.max_entries;
-  std::uint64_t offset = data_at;
-  std::vector<IoSlice> data;
-  for (const auto& entry : entries) {
-    const std::string_view payload = entry.payload.view();
-    RAKV_CHECK(segment->slots_.empty() || segment->slots_.back().index < entry.index);
-    const SegmentSlot slot{entry.index, entry.term, offset,
-                           static_cast<std::uint32_t>(payload.size()), crc32(0, payload)};
-    put_big_endian(head, slot.index);
-    put_big_endian(head, slot.term);
-    put_big_endian(head, slot.offset);
-    put_big_endian(head, slot.size);
-    put_big_endian(head, slot.crc);
-    segment->slots_.push_back(slot);
-    if (!payload.empty()) data.push_back({payload.data(), payload.size()});
-    offset += payload.size();
-  }
-  const std::string temporary = path + ".tmp";
-  auto file = disk.create(temporary);
-  if (!file) return file.error();
-  if (auto done = (*file)->pwrite(0, head); !done) return done.error();
-  const std::string seal = seal_of(head, data_at);
-  data.push_back({seal.data(), seal.size()});
-  if (auto done = (*file)->pwritev(data_at, data); !done) return done.error();
-  if (auto done = (*file)->fdatasync(); !done) return done.error();
-  if (auto done = disk.rename(temporary, path); !done) return done.error();
-  segment->path_ = path;
-  segment->number_ = number;
-  segment->file_ = std::move(*file);
-  return std::shared_ptr<const Segment>(std::move(segment));
+Segment::~Segment() {
+  if (!files_) return;
+  std::lock_guard lock(files_->mutex_);
+  files_->forget(this);
+}
+
+std::optional<IndexRange> Segment::range() const {
+  if (slots_.empty()) return std::nullopt;
+  return IndexRange{slots_.front().index, slots_.back().index};
 }
 
 const SegmentSlot* Segment::find(Index index) const {
@@ -149,19 +152,156 @@ const SegmentSlot* Segment::find(Index index) const {
   return found != slots_.end() && found->index == index ? &*found : nullptr;
 }
 
+/// A file that is not open is opened under the lock: its name may be given to a merged segment, and
+/// publish() says so under the lock before it does that.
+Result<Segment::Source> Segment::source() const {
+  std::lock_guard lock(files_->mutex_);
+  if (unnamed_file_) return Source{unnamed_file_, nullptr};
+  if (const auto found = files_->places_.find(this); found != files_->places_.end()) {
+    files_->open_.splice(files_->open_.begin(), files_->open_, found->second);
+    return Source{found->second->file, nullptr};
+  }
+  if (successor_) return Source{nullptr, successor_};
+  auto file = files_->disk_.open_read(path_);
+  if (!file) return file.error();
+  std::shared_ptr<const File> shared = std::move(*file);
+  files_->put(this, shared);
+  return Source{std::move(shared), nullptr};
+}
+
 Result<Entry> Segment::read(const SegmentSlot& slot) const {
-  Entry entry{slot.index, slot.term, SharedBytes::uninitialized(slot.size)};
-  const auto got = file_->pread(slot.offset, entry.payload.mutable_data(), slot.size);
-  if (!got) return got.error();
-  if (*got < slot.size) {
+  const auto from = source();
+  if (!from) return from.error();
+  if (from->successor) {
+    if (const SegmentSlot* moved = from->successor->find(slot.index)) {
+      return from->successor->read(*moved);
+    }
+    return make_error(ErrorCode::not_found, path_ + ": entry " + std::to_string(slot.index) +
+                                                " is not needed any more and was removed");
+  }
+  const auto beyond_end = [&] {
     return make_error(ErrorCode::corrupt, path_ + ": entry " + std::to_string(slot.index) +
                                               " lies beyond the end of the file");
+  };
+  if (slot.size > kCheckedBelow) {  // a damaged size must not ask for gigabytes
+    const auto size = from->file->size();
+    if (!size) return size.error();
+    if (slot.offset > *size || slot.size > *size - slot.offset) return beyond_end();
   }
+  Entry entry{slot.index, slot.term, SharedBytes::uninitialized(slot.size)};
+  const auto got = from->file->pread(slot.offset, entry.payload.mutable_data(), slot.size);
+  if (!got) return got.error();
+  if (*got < slot.size) return beyond_end();
   if (slot.crc != 0 && slot.crc != crc32(0, entry.payload.view())) {
     return make_error(ErrorCode::corrupt, path_ + ": the checksum of entry " +
                                               std::to_string(slot.index) + " does not fit");
   }
   return entry;
+}
+
+// ---- writing
+
+Result<std::shared_ptr<const Segment>> Segment::create(Disk& disk, const std::string& path,
+                                                       std::uint64_t number,
+                                                       const std::vector<Entry>& entries,
+                                                       const SegmentOptions& options,
+                                                       std::shared_ptr<SegmentFiles> files) {
+  RAKV_CHECK(!entries.empty() && entries.size() <= options.max_entries);
+  auto writer = SegmentWriter::create(disk, path + ".tmp", options.max_entries);
+  if (!writer) return writer.error();
+  for (const auto& entry : entries) {
+    if (auto done = (*writer)->append(entry); !done) return done.error();
+  }
+  if (auto done = (*writer)->sync(); !done) return done.error();
+  return (*writer)->publish(path, number, std::move(files));
+}
+
+SegmentWriter::SegmentWriter(Disk& disk, std::string path, std::uint32_t max_count)
+    : disk_(disk),
+      path_(std::move(path)),
+      max_count_(max_count),
+      file_end_(kHeaderSize + record_size(2) * max_count),
+      data_begin_(file_end_) {}
+
+Result<std::unique_ptr<SegmentWriter>> SegmentWriter::create(Disk& disk, std::string path,
+                                                             std::uint32_t max_count) {
+  RAKV_CHECK(max_count <= UINT16_MAX);
+  std::unique_ptr<SegmentWriter> writer(new SegmentWriter(disk, std::move(path), max_count));
+  auto file = disk.create(writer->path_);
+  if (!file) return file.error();
+  writer->file_ = std::move(*file);
+  return writer;
+}
+
+Result<void> SegmentWriter::append(const Entry& entry) {
+  RAKV_CHECK(slots_.size() < max_count_);
+  RAKV_CHECK(slots_.empty() || slots_.back().index < entry.index);
+  const std::string_view payload = entry.payload.view();
+  if (buffer_.size() + payload.size() > kWriteBufferBytes) {
+    if (auto done = write_buffer(); !done) return done;
+  }
+  slots_.push_back({entry.index, entry.term, file_end_ + buffer_.size(),
+                    static_cast<std::uint32_t>(payload.size()), crc32(0, payload)});
+  if (payload.size() <= kWriteBufferBytes) {
+    buffer_ += payload;
+    return {};
+  }
+  auto done = file_->pwrite(file_end_, payload);
+  file_end_ += payload.size();
+  return done;
+}
+
+Result<void> SegmentWriter::write_buffer() {
+  if (buffer_.empty()) return {};
+  auto done = file_->pwrite(file_end_, buffer_);
+  file_end_ += buffer_.size();
+  buffer_.clear();
+  return done;
+}
+
+Result<void> SegmentWriter::sync() {
+  std::string head("RASG");
+  put_big_endian(head, std::uint16_t{2});
+  put_big_endian(head, static_cast<std::uint16_t>(max_count_));
+  for (const auto& slot : slots_) {
+    put_big_endian(head, slot.index);
+    put_big_endian(head, slot.term);
+    put_big_endian(head, slot.offset);
+    put_big_endian(head, slot.size);
+    put_big_endian(head, slot.crc);
+  }
+  buffer_ += seal_of(head, data_begin_);
+  if (auto done = write_buffer(); !done) return done;
+  if (auto done = file_->pwrite(0, head); !done) return done;
+  return file_->fdatasync();
+}
+
+Result<std::shared_ptr<const Segment>> SegmentWriter::publish(
+    const std::string& path, std::uint64_t number, std::shared_ptr<SegmentFiles> files,
+    std::span<const std::shared_ptr<const Segment>> replaced) {
+  std::shared_ptr<Segment> segment(new Segment());
+  segment->path_ = path;
+  segment->number_ = number;
+  slots_.shrink_to_fit();
+  segment->slots_ = std::move(slots_);
+  for (const auto& slot : segment->slots_) segment->bytes_ += slot.size;
+  segment->files_ = files ? std::move(files) : std::make_shared<SegmentFiles>(disk_, 1);
+  const auto replace_by = [&](const std::shared_ptr<const Segment>& successor) {
+    for (const auto& old : replaced) old->successor_ = successor;
+  };
+  {
+    std::lock_guard lock(segment->files_->mutex_);
+    segment->unnamed_file_ = std::move(file_);
+    replace_by(segment);
+  }
+  auto renamed = disk_.rename(path_, path);
+  std::lock_guard lock(segment->files_->mutex_);
+  segment->files_->put(segment.get(), std::exchange(segment->unnamed_file_, nullptr));
+  if (!renamed) {
+    replace_by(nullptr);
+    return renamed.error();
+  }
+  return std::shared_ptr<const Segment>(std::move(segment));
 }
 
 }  // namespace rakv::log

@@ -31,7 +31,8 @@ LogSystem::LogSystem(std::string directory, Disk& disk, Executor& owner, Executo
       disk_(disk),
       owner_(owner),
       worker_(worker),
-      options_(std::move(options)) {}
+      options_(std::move(options)),
+      segment_files_(std::make_shared<SegmentFiles>(disk, options_.max_open_segments)) {}
 
 LogSystem::~LogSystem() { alive_.reset(); }
 
@@ -97,11 +98,26 @@ namespace {
 Result<void> create_server(Disk& disk, const std::string& system_directory,
                            const ServerConfig& config) {
   const std::string directory = system_directory + "/" + config.uid;
+  // What is left of a deleted server of the same UId would have this one deleted at the next start.
+  if (auto done = remove_tree(disk, directory + std::string(kDeletedSuffix)); !done) return done;
   if (auto done = ensure_directory(disk, directory); !done) return done;
   for (const char* part : {"/snapshots", "/checkpoints", "/recovery_checkpoint"}) {
     if (auto done = ensure_directory(disk, directory + part); !done) return done;
   }
   if (auto done = write_server_config(disk, directory, config); !done) return done;
+  return disk.sync_directory(system_directory);
+}
+
+/// From this on the deletion is certain; recovery finishes it if we do not get further. May be
+/// repeated.
+Result<void> mark_deleted(Disk& disk, const std::string& system_directory, const std::string& uid) {
+  const std::string directory = system_directory + "/" + uid;
+  const auto there = disk.exists(directory);
+  if (!there) return there.error();
+  if (*there) {
+    auto renamed = disk.rename(directory, directory + std::string(kDeletedSuffix));
+    if (!renamed) return renamed;
+  }
   return disk.sync_directory(system_directory);
 }
 
@@ -119,6 +135,7 @@ void LogSystem::register_server(ServerConfig config, std::function<void(Result<M
   std::optional<Error> refused;
   const auto printed = print_server_config(config);
   const bool uid_taken = members_.contains(config.uid) || broken_.contains(config.uid) ||
+                         deleting_.contains(config.uid) ||
                          std::any_of(names_.begin(), names_.end(),
                                      [&](const auto& row) { return row.second == config.uid; });
   if (!printed) {
@@ -184,25 +201,28 @@ void LogSystem::delete_server(const std::string& uid, DoneCallback done) {
   members_.erase(found);
   std::erase_if(names_, [&](const auto& row) { return row.second == uid; });
   meta_.erase(uid);
-  // From the rename on the deletion is certain; recovery finishes it if we do not get further.
-  const std::string gone = member_directory(uid) + std::string(kDeletedSuffix);
+  deleting_.insert(uid);
   run_on(
       background(),
-      [&disk = disk_, from = member_directory(uid), gone, parent = directory_]() -> Result<void> {
-        if (auto renamed = disk.rename(from, gone); !renamed) return renamed;
-        return disk.sync_directory(parent);
-      },
-      [this, gone, done = std::move(done)](Result<void> renamed) {
-        if (!renamed) return done(std::move(renamed));
-        const auto remove_rows = [names = names_write_job(), meta = meta_write_job(), &disk = disk_,
-                                  gone, parent = directory_]() -> Result<void> {
-          if (auto written = names(); !written) return written;
-          if (auto written = meta(); !written) return written;
-          if (auto removed = remove_tree(disk, gone); !removed) return removed;
-          return disk.sync_directory(parent);
-        };
-        run_on(worker_, remove_rows, done);
+      [&disk = disk_, parent = directory_, uid] { return mark_deleted(disk, parent, uid); },
+      [this, uid, done = std::move(done)](Result<void> marked) {
+        if (!marked) return done(std::move(marked));  // tried again with the next flush
+        finish_deletion(uid, done);
       });
+}
+
+/// The rows, then the tree: all this a start would do, too.
+void LogSystem::finish_deletion(const std::string& uid, DoneCallback done) {
+  if (deleting_.erase(uid) == 0) return done({});
+  const auto remove_rest = [names = names_write_job(), meta = meta_write_job(), &disk = disk_,
+                            gone = member_directory(uid) + std::string(kDeletedSuffix),
+                            parent = directory_]() -> Result<void> {
+    if (auto written = names(); !written) return written;
+    if (auto written = meta(); !written) return written;
+    if (auto removed = remove_tree(disk, gone); !removed) return removed;
+    return disk.sync_directory(parent);
+  };
+  run_on(worker_, remove_rest, std::move(done));
 }
 
 // ---- term, vote, last_applied
@@ -368,7 +388,8 @@ struct FlushedSegment {
 Result<std::vector<FlushedSegment>> flush_to_segments(Disk& disk, const std::string& directory,
                                                       const std::vector<SegmentJob>& jobs,
                                                       const std::vector<std::string>& wal_paths,
-                                                      const SegmentOptions& options) {
+                                                      const SegmentOptions& options,
+                                                      const std::shared_ptr<SegmentFiles>& files) {
   std::vector<FlushedSegment> flushed;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     const SegmentJob& job = jobs[i];
@@ -378,7 +399,7 @@ Result<std::vector<FlushedSegment>> flush_to_segments(Disk& disk, const std::str
     if (!*there) continue;
     auto segment =
         Segment::create(disk, job.directory + "/" + numbered_name(job.number, ".segment"),
-                        job.number, job.entries, options);
+                        job.number, job.entries, options, files);
     if (!segment) return segment.error();
     flushed.push_back({job.uid, std::move(*segment)});
     if (i + 1 == jobs.size() || jobs[i + 1].uid != job.uid) {
@@ -398,6 +419,8 @@ Result<std::vector<FlushedSegment>> flush_to_segments(Disk& disk, const std::str
 void LogSystem::run_next_flush() {
   if (flushing_ || flushes_.empty()) return;
   flushing_ = true;
+  // A server whose entries go with the WAL must not come back without them.
+  const std::vector<std::string> deleted(deleting_.begin(), deleting_.end());
   std::vector<SegmentJob> jobs;
   for (const auto& [uid, range] : flushes_.front().ranges) {
     MemberLog* member = find(uid);
@@ -408,11 +431,15 @@ void LogSystem::run_next_flush() {
   }
   run_on(
       background(),
-      [&disk = disk_, directory = directory_, jobs = std::move(jobs),
-       wal_paths = flushes_.front().wal_paths, segment = options_.segment] {
-        return flush_to_segments(disk, directory, jobs, wal_paths, segment);
+      [&disk = disk_, directory = directory_, jobs = std::move(jobs), deleted,
+       wal_paths = flushes_.front().wal_paths, segment = options_.segment,
+       files = segment_files_]() -> Result<std::vector<FlushedSegment>> {
+        for (const auto& uid : deleted) {
+          if (auto done = mark_deleted(disk, directory, uid); !done) return done.error();
+        }
+        return flush_to_segments(disk, directory, jobs, wal_paths, segment, files);
       },
-      [this](const Result<std::vector<FlushedSegment>>& flushed) {
+      [this, deleted](const Result<std::vector<FlushedSegment>>& flushed) {
         flushing_ = false;
         if (!flushed) {
           report(flushed.error());  // kept; flush_metadata() or the next closed file tries again
@@ -420,9 +447,13 @@ void LogSystem::run_next_flush() {
         }
         for (const auto& part : *flushed) {
           if (MemberLog* member = find(part.uid)) {
-            member->add_segments({part.segment});
-            member->remove_dead_segments();
+            member->add_segment(part.segment);
           }
+        }
+        for (const auto& uid : deleted) {
+          finish_deletion(uid, [this](const Result<void>& done) {
+            if (!done) report(done.error());
+          });
         }
         flushes_.pop_front();
         run_next_flush();

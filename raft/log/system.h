@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ namespace rakv::log {
 struct LogSystemOptions {
   WalOptions wal;
   SegmentOptions segment;
+  /// Segment files that are held open, over all members.
+  std::size_t max_open_segments = SegmentFiles::kMaxOpen;
   /// False: no WAL thread; the simulator or test drives wal_writer().run_one_batch().
   bool wal_thread = true;
   /// Size of the file that is given up when the disk is full and a vote must be stored (see
@@ -125,6 +128,7 @@ class LogSystem {
  private:
   friend class MemberLog;
   friend class MemberRecovery;
+  friend class MemberSegments;
   friend class SystemRecovery;
   class Sink;
   LogSystem(std::string directory, Disk& disk, Executor& owner, Executor& worker,
@@ -145,7 +149,7 @@ class LogSystem {
   void handle_wal_events(std::vector<WalEvent> events);
   void handle_wal_closed(const WalClosed& closed);
   void run_next_flush();
-  void finish_flush();
+  void finish_deletion(const std::string& uid, DoneCallback done);
   void report(const Error& error);
   void write_metadata_soon();
   std::function<Result<void>()> meta_write_job();
@@ -179,8 +183,10 @@ class LogSystem {
   std::map<std::string, Error> broken_;
 
   std::unique_ptr<FileLock> lock_;
+  std::shared_ptr<SegmentFiles> segment_files_;
   std::map<std::string, std::unique_ptr<MemberLog>> members_;  // by UId
   std::map<WriterId, MemberLog*> by_writer_;
+  std::set<std::string> deleting_;            // UIds whose directories may still have their names
   std::map<std::string, std::string> names_;  // name to UId, as it shall be
   std::map<std::string, MetaRow> meta_;       // as it shall be
   bool metadata_dirty_ = false;               // last_applied noted and not written

@@ -133,6 +133,7 @@ Result<std::unique_ptr<Member>> Member::start(MemberServices& services, log::Mem
                                               MemberOptions options) {
   Result<raft::CoreState> state = make_core_state(log, options);
   if (!state) return state.error();
+  log.set_major_compaction_after(options.major_compaction_after);
   std::unique_ptr<Member> member(new Member(services, log, std::move(machine), std::move(counters),
                                             std::move(options), std::move(*state)));
   if (const Result<void> recovered = member->recover_machine(); !recovered)

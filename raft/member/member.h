@@ -62,6 +62,8 @@ struct MemberOptions {
   std::uint64_t tick_timeout_ms = 1000;
   std::uint64_t broadcast_time_ms = 100;
   std::uint64_t min_snapshot_interval = 4096;
+  /// Minor compactions before a major one; nothing = only when asked for.
+  std::optional<std::uint64_t> major_compaction_after = 8;
   raft::CoreOptions core;
   std::string cluster_name;  ///< encoded term
   std::string metrics_key;   ///< encoded term

@@ -48,6 +48,11 @@ void Member::refresh_counters() const {
   set(Counter::last_written_index, log_.last_written().index);
   set(Counter::term, core_.current_term().value());
   set(Counter::num_segments, log_.segment_count());
+  const log::CompactionCounts& compactions = log_.compaction_counts();
+  set(Counter::minor_compactions, compactions.minor);
+  set(Counter::major_compactions, compactions.major);
+  set(Counter::major_compaction_segments_compacted, compactions.segments_compacted);
+  set(Counter::major_compaction_segments_written, compactions.segments_written);
   counters.set(Counter::snapshot_index,
                log_.snapshot() ? static_cast<std::int64_t>(log_.snapshot()->meta.index) : -1);
 }

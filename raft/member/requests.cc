@@ -152,6 +152,10 @@ void Member::handle_cast(std::string_view request) {
     counters_->add(Counter::aux_commands);
     return;  // ra_kv has no aux command that acts without a caller
   }
+  if (tagged.is("ra_log_event", 2)) {  // ra:trigger_compaction/1
+    if (Tagged(tagged.next()).is("major_compaction", 0)) log_.trigger_major_compaction();
+    return;
+  }
   if (handle_peer_cast(request)) return;
   spdlog::debug("{}: unknown cast {}", log_id_, etf::print_text(request));
 }
@@ -472,7 +476,6 @@ void Member::take_snapshot_when_durable() {
         counters_->add(Counter::snapshots_written);
         counters_->add(Counter::snapshot_bytes_written, static_cast<std::int64_t>(size));
         snapshot_size_bytes_ = size;
-        counters_->add(Counter::minor_compactions);
         step(raft::event::SnapshotTaken{raft::Index{index}, raft::Term{term}});
         take_snapshot_when_durable();
       });

@@ -145,4 +145,23 @@ std::optional<std::uint64_t> map_integer(std::string_view map_term, std::string_
   return std::nullopt;
 }
 
+std::optional<std::uint64_t> minors_before_major(std::string_view log_init_args,
+                                                 std::optional<std::uint64_t> otherwise) {
+  etf::Cursor cursor(log_init_args);
+  const std::uint32_t count = cursor.kind() == etf::TermKind::map ? cursor.map().value_or(0) : 0;
+  for (std::uint32_t i = 0; i < count && cursor.ok(); ++i) {
+    if (!cursor.is_atom("major_compaction_strategy")) {
+      cursor.skip();
+      cursor.skip();
+      continue;
+    }
+    if (cursor.is_atom("manual")) return std::nullopt;
+    if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 2U) return otherwise;
+    if (!cursor.is_atom("num_minors") || cursor.kind() != etf::TermKind::integer) return otherwise;
+    const std::optional<std::uint64_t> minors = cursor.u64();
+    return minors ? minors : otherwise;
+  }
+  return otherwise;
+}
+
 }  // namespace rakv::member

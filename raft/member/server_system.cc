@@ -130,6 +130,8 @@ Result<MemberOptions> ServerSystem::member_options(const log::ServerConfig& conf
   options.min_snapshot_interval =
       map_integer(without_version(config.log_init_args), "min_snapshot_interval")
           .value_or(options.min_snapshot_interval);
+  options.major_compaction_after =
+      minors_before_major(without_version(config.log_init_args), options.major_compaction_after);
   options.cluster_name = without_version(config.cluster_name);
   const std::string_view metrics_key = config_value(config, "metrics_key");
   options.metrics_key =

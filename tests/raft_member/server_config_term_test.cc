@@ -130,5 +130,19 @@ TEST(ServerConfigTermTest, IntegerInAMap) {
   EXPECT_EQ(map_integer(map_of({{"a", Writer().integer(-5).take()}}), "a"), std::nullopt);
 }
 
+TEST(ServerConfigTermTest, MinorCompactionsBeforeAMajorOne) {
+  const auto strategy = [](const std::string& term) {
+    return minors_before_major(
+        map_of({{"a", Writer().integer(5).take()}, {"major_compaction_strategy", term}}), 8);
+  };
+  EXPECT_EQ(strategy(Writer().tuple(2).atom("num_minors").integer(2).take()), 2u);
+  EXPECT_EQ(strategy(Writer().atom("manual").take()), std::nullopt);
+  EXPECT_EQ(strategy(Writer().tuple(2).atom("num_minors").integer(-2).take()), 8u);
+  EXPECT_EQ(strategy(Writer().tuple(2).atom("other").integer(2).take()), 8u);
+  EXPECT_EQ(strategy(Writer().integer(2).take()), 8u);
+  EXPECT_EQ(minors_before_major(Writer().map(0).view(), 8), 8u);
+  EXPECT_EQ(minors_before_major(Writer().nil().view(), 8), 8u);
+}
+
 }  // namespace
 }  // namespace rakv::member

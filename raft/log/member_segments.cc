@@ -1,0 +1,189 @@
+#include "raft/log/member_segments.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "raft/log/system.h"
+
+namespace rakv::log {
+namespace {
+
+/// Segments that a major compaction looks at before others get their turn on the owner's thread.
+constexpr int kLookedAtPerTurn = 16;
+
+}  // namespace
+
+std::optional<IndexRange> MemberSegments::range() const {
+  std::optional<IndexRange> all;
+  for (const auto& segment : segments_) {
+    const auto own = segment->range();
+    if (!own) continue;
+    all = all ? IndexRange{std::min(all->first, own->first), std::max(all->last, own->last)} : own;
+  }
+  return all;
+}
+
+std::optional<MemberSegments::Place> MemberSegments::find(Index index) const {
+  // The newest file that has an index has its newest entry.
+  for (auto segment = segments_.rbegin(); segment != segments_.rend(); ++segment) {
+    if (const SegmentSlot* slot = (*segment)->find(index)) return Place{*segment, *slot};
+  }
+  return std::nullopt;
+}
+
+std::vector<std::shared_ptr<const Segment>>::iterator MemberSegments::place_of(
+    std::uint64_t number) {
+  return std::lower_bound(
+      segments_.begin(), segments_.end(), number,
+      [](const auto& segment, std::uint64_t wanted) { return segment->number() < wanted; });
+}
+
+void MemberSegments::add(std::shared_ptr<const Segment> segment) {
+  const auto place = place_of(segment->number());
+  segments_.insert(place, std::move(segment));
+}
+
+bool MemberSegments::is_dead(const Segment& segment) const {
+  const auto& slots = segment.slots();
+  return std::none_of(slots.begin(), slots.end(),
+                      [this](const SegmentSlot& slot) { return live_.needed(slot.index); });
+}
+
+void MemberSegments::remove_dead() {
+  if (segments_.size() < 2 || compaction_) return;
+  std::vector<std::shared_ptr<const Segment>> dead;
+  const auto newest = segments_.back();
+  std::erase_if(segments_, [&](const std::shared_ptr<const Segment>& segment) {
+    if (segment == newest || !is_dead(*segment)) return false;
+    dead.push_back(segment);
+    return true;
+  });
+  if (dead.empty()) return;
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, dead = std::move(dead), directory = directory_] {
+        return remove_segments(disk, directory, dead);
+      },
+      [this, alive = std::weak_ptr<bool>(alive_)](const Result<void>& outcome) {
+        if (!outcome && !alive.expired()) system_.report(outcome.error());
+      });
+}
+
+// ---- when to compact (ra_log_segments:schedule_compaction/4)
+
+/// ra's compactable_segrefs/2. Its ranges are cut where newer segments begin; here a segment that
+/// still has overwritten entries above the snapshot waits until the snapshot has passed them.
+bool MemberSegments::is_candidate(std::size_t position, Index snapshot_index) const {
+  if (position + 1 == segments_.size()) return false;  // the newest
+  const auto range = segments_[position]->range();
+  return !range || range->last <= snapshot_index;
+}
+
+void MemberSegments::schedule(bool major) {
+  const auto snapshot_index = live_.snapshot_index();
+  if (!snapshot_index || compaction_) return;
+  if (major_after_ && minors_ >= *major_after_) major = true;
+  bool any = false;
+  for (std::size_t i = 0; i < segments_.size() && !any; ++i) any = is_candidate(i, *snapshot_index);
+  if (!any) return;
+  if (!major || !live_.any_live()) {
+    ++counts_.minor;
+    ++minors_;
+    return remove_dead();
+  }
+  ++counts_.major;
+  minors_ = 0;
+  compaction_.emplace(Major{*snapshot_index, 0, CompactionGroups(system_.options_.segment), {}});
+  continue_major();
+}
+
+// ---- a major compaction
+
+LiveSegment MemberSegments::live_part(std::size_t position) const {
+  LiveSegment part{segments_[position], {}, 0};
+  const auto range = part.segment->range();
+  if (!range) return part;
+  std::vector<const Segment*> newer;  // that may have the same indexes
+  for (std::size_t i = position + 1; i < segments_.size(); ++i) {
+    const auto other = segments_[i]->range();
+    if (other && other->first <= range->last && range->first <= other->last) {
+      newer.push_back(segments_[i].get());
+    }
+  }
+  for (const auto& slot : part.segment->slots()) {
+    if (!live_.needed(slot.index)) continue;
+    const bool overwritten = std::any_of(newer.begin(), newer.end(), [&](const Segment* other) {
+      return other->find(slot.index) != nullptr;
+    });
+    if (overwritten) continue;
+    part.live.push_back(slot);
+    part.live_bytes += slot.size;
+  }
+  return part;
+}
+
+/// Puts the segment where it belongs; true when that completes a group.
+bool MemberSegments::look_at(std::size_t position) {
+  Major& major = *compaction_;
+  major.next_number = segments_[position]->number() + 1;
+  if (!is_candidate(position, major.snapshot_index)) {
+    major.step.group = major.groups.finish();
+  } else if (LiveSegment part = live_part(position); part.live.empty()) {
+    major.step.dead.push_back(std::move(part.segment));
+  } else {
+    major.step.group = major.groups.add(std::move(part));
+  }
+  return !major.step.group.empty();
+}
+
+void MemberSegments::continue_major() {
+  for (int looked_at = 0; looked_at < kLookedAtPerTurn; ++looked_at) {
+    const auto next = place_of(compaction_->next_number);
+    if (next != segments_.end()) {
+      if (look_at(static_cast<std::size_t>(next - segments_.begin()))) return run_step();
+      continue;
+    }
+    compaction_->step.group = compaction_->groups.finish();
+    if (!compaction_->step.empty()) return run_step();
+    const bool moved = live_.snapshot_index() > compaction_->snapshot_index;
+    compaction_.reset();
+    if (moved) return schedule(false);
+    return remove_dead();
+  }
+  system_.owner_.post([this, alive = std::weak_ptr<bool>(alive_)] {
+    if (!alive.expired()) continue_major();
+  });
+}
+
+void MemberSegments::run_step() {
+  const std::size_t merged_count = compaction_->step.group.size();
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, directory = directory_, files = system_.segment_files_,
+       step = std::exchange(compaction_->step, {})] {
+        return compact(disk, directory, step, files);
+      },
+      [this, merged_count, alive = std::weak_ptr<bool>(alive_)](CompactionOutcome outcome) {
+        if (!alive.expired()) finish_step(std::move(outcome), merged_count);
+      });
+}
+
+void MemberSegments::finish_step(CompactionOutcome outcome, std::size_t merged_count) {
+  std::erase_if(segments_, [&](const std::shared_ptr<const Segment>& segment) {
+    return std::find(outcome.removed.begin(), outcome.removed.end(), segment->number()) !=
+           outcome.removed.end();
+  });
+  if (outcome.merged) {
+    *place_of(outcome.merged->number()) = outcome.merged;
+    ++counts_.segments_written;
+    counts_.segments_compacted += merged_count;
+  }
+  if (outcome.error) {  // the next compaction tries again
+    compaction_.reset();
+    system_.report(*outcome.error);
+    return;
+  }
+  continue_major();
+}
+
+}  // namespace rakv::log

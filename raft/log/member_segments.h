@@ -1,0 +1,95 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "raft/log/compaction.h"
+#include "raft/log/segment.h"
+
+namespace rakv::log {
+
+class LogSystem;
+
+/// What compactions have done since the log was opened (ra's counters of the same names).
+struct CompactionCounts {
+  std::uint64_t minor = 0;               ///< minor compactions
+  std::uint64_t major = 0;               ///< major compactions
+  std::uint64_t segments_compacted = 0;  ///< segments that were merged
+  std::uint64_t segments_written = 0;    ///< segments that they were merged into
+};
+
+/// The segments of one member and their compaction. Owner thread only; what waits for the disk is
+/// done in the background, one group of segments per job, so that flushes are not held up for long.
+/// Readers need no protection: a segment that is merged or removed stays readable for those who
+/// hold it (Segment::read).
+class MemberSegments {
+ public:
+  /// The member's live entries, as they are at each moment.
+  struct LiveView {
+    std::function<std::optional<Index>()> snapshot_index;
+    std::function<bool()> any_live;     ///< any entry at or below the snapshot
+    std::function<bool(Index)> needed;  ///< live, or above the snapshot
+  };
+  MemberSegments(LogSystem& system, std::string directory, LiveView live)
+      : system_(system), directory_(std::move(directory)), live_(std::move(live)) {}
+
+  std::size_t size() const { return segments_.size(); }
+  /// From the lowest to the highest index; nothing when there is no entry.
+  std::optional<IndexRange> range() const;
+  struct Place {
+    std::shared_ptr<const Segment> segment;
+    SegmentSlot slot;
+  };
+  /// Where an index's newest entry is.
+  std::optional<Place> find(Index index) const;
+
+  /// Takes over a segment that is on disk.
+  void add(std::shared_ptr<const Segment> segment);
+  /// Removes segments that hold nothing that is needed, except the newest; waits until a major
+  /// compaction is done.
+  void remove_dead();
+
+  /// After so many minor compactions the next one is a major one; nothing = only when asked for
+  /// (ra's major_compaction_strategy).
+  void set_major_after(std::optional<std::uint64_t> minors) { major_after_ = minors; }
+  /// A minor compaction; to be called after each snapshot.
+  void compact_minor() { schedule(false); }
+  /// A major compaction; nothing happens when one is under way, or without a snapshot.
+  void compact_major() { schedule(true); }
+  bool compacting() const { return compaction_.has_value(); }
+  const CompactionCounts& counts() const { return counts_; }
+
+ private:
+  /// A major compaction under way.
+  struct Major {
+    Index snapshot_index;
+    std::uint64_t next_number = 0;  // of the segment to look at
+    CompactionGroups groups;
+    CompactionStep step;
+  };
+  void schedule(bool major);
+  void continue_major();
+  bool look_at(std::size_t position);
+  void run_step();
+  void finish_step(CompactionOutcome outcome, std::size_t merged_count);
+  bool is_candidate(std::size_t position, Index snapshot_index) const;
+  bool is_dead(const Segment& segment) const;
+  LiveSegment live_part(std::size_t position) const;
+  std::vector<std::shared_ptr<const Segment>>::iterator place_of(std::uint64_t number);
+
+  LogSystem& system_;
+  std::string directory_;
+  LiveView live_;
+  std::vector<std::shared_ptr<const Segment>> segments_;  // ascending by number
+  std::optional<std::uint64_t> major_after_ = 8;
+  std::uint64_t minors_ = 0;  // since the last major one
+  std::optional<Major> compaction_;
+  CompactionCounts counts_;
+  // A job in flight holds a weak pointer to it, to see whether the member is still there.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace rakv::log
