@@ -186,12 +186,14 @@ class Program {
   }
 
   const StartOptions& options_;
+  std::unique_ptr<log::Disk> disk_;
   boost::asio::io_context io_{1};
   IoExecutor owner_;
+  std::unique_ptr<log::LogSystem> log_system_;
+  // They end before the log system, which holds the directory's lock, and before the disk that
+  // their jobs write to; what those post to the owner then is dropped with the io_context.
   log::WorkerThread worker_;
   log::WorkerThread background_;  ///< segment flushes: a vote must not wait behind them
-  std::unique_ptr<log::Disk> disk_;
-  std::unique_ptr<log::LogSystem> log_system_;
   std::unique_ptr<node::Node> node_;
   MachineFactory machines_;
   std::unique_ptr<member::ServerSystem> servers_;

@@ -255,10 +255,14 @@ start_again(Cluster, Name) ->
 
 -spec start_server(cluster(), atom()) -> ok.
 start_server(Cluster, Name) ->
-    case call(Cluster, ra, restart_server, [default, server(Cluster, Name)]) of
-        ok -> ok;
-        {error, {already_started, _}} -> ok
-    end.
+    rakv_ct:wait_until(fun() ->
+        case call(Cluster, ra, restart_server, [default, server(Cluster, Name)]) of
+            ok -> true;
+            {error, {already_started, _}} -> true;
+            %% the client has just noticed that the connection is that of the node before
+            {error, nodedown} = Error -> Error
+        end
+    end).
 
 %% Starts a node that is not running as the other kind, with its data; its servers are not started on a BEAM.
 -spec become(cluster(), atom(), kind()) -> ok.

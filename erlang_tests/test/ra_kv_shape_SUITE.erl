@@ -244,6 +244,8 @@ safer_than_a_beam(Config) ->
     {ok, Overview, _} = rakv_ct:call(Client, ra, member_overview, [Ours, 10000]),
     {ok, Inside, Ours} = All(Ours),
     ?assertEqual(lists:sort(maps:keys(Overview)), lists:sort(maps:keys(Inside))),
+    %% a leader takes no change of its members before an entry of its term is applied
+    {ok, _} = rakv_ct:call(Client, ra_kv, put, [Ours, <<"key">>, value, 10000]),
     ?assertEqual({error, missing_uid},
                  rakv_ct:call(Client, ra, add_member, [Ours, #{id => {safer, 'nobody@127.0.0.1'}, membership => promotable}, 10000])),
     ?assertEqual({pong, leader}, rakv_ct:call(Client, ra, ping, [Ours, 10000])).

@@ -6,7 +6,11 @@
 
 -compile([export_all, nowarn_export_all]).
 
-all() -> [sigterm_stops_in_order, same_data_twice, name_taken, data_dir_is_no_folder].
+%% The largest size of a WAL file, and a value of which a few fill it.
+-define(WAL_BYTES, 256_000_000).
+-define(VALUE_BYTES, 50_000_000).
+
+all() -> [sigterm_stops_in_order, sigterm_while_segments_are_written, same_data_twice, name_taken, data_dir_is_no_folder].
 
 suite() -> [{timetrap, {minutes, 2}}].
 
@@ -21,6 +25,24 @@ sigterm_stops_in_order(Config) ->
     "" = os:cmd("kill -TERM " ++ integer_to_list(OsPid)),
     {0, Lines} = ended(Port, []),
     ?assertMatch([_], [Line || Line <- Lines, re:run(Line, "has stopped") =/= nomatch]),
+    ?assertEqual([], [Line || Line <- Lines, re:run(Line, "\\[(error|critical)\\]") =/= nomatch]).
+
+%% What runs in the background ends before what it works with: the WAL has rolled over, its values go to segments.
+sigterm_while_segments_are_written(Config) ->
+    Port = start(Config, r, rakv_ct:data_dir(Config, r), ["--bootstrap", "kv"]),
+    {os_pid, OsPid} = erlang:port_info(Port, os_pid),
+    ok = ready(Port),
+    {ok, Program} = rakv:program(),
+    File = filename:join(?config(rakv_dir, Config), "value"),
+    ok = file:write_file(File, binary:copy(<<"v">>, ?VALUE_BYTES)),
+    Put = lists:join(" ", [Program, "put", "--server", atom_to_list(rakv_ct:node_name(Config, r)),
+                           "--cookie", rakv_ct:cookie(Config), "--timeout", "60", "--value-file", File, "key"]),
+    {Putter, Monitor} = spawn_monitor(fun() -> [os:cmd(lists:flatten(Put)) || _ <- lists:seq(-2, ?WAL_BYTES div ?VALUE_BYTES)] end),
+    Segments = filename:join([rakv_ct:data_dir(Config, r), "*", "*", "*.segment"]),
+    rakv_ct:wait_until(fun() -> filelib:wildcard(Segments) =/= [] end),
+    "" = os:cmd("kill -TERM " ++ integer_to_list(OsPid)),
+    {0, Lines} = ended(Port, []),
+    receive {'DOWN', Monitor, process, Putter, normal} -> ok end,
     ?assertEqual([], [Line || Line <- Lines, re:run(Line, "\\[(error|critical)\\]") =/= nomatch]).
 
 same_data_twice(Config) ->
@@ -40,11 +62,14 @@ data_dir_is_no_folder(Config) ->
 %% ---------------------------------------------------------------------------------------------------------------
 
 start(Config, Name, DataDir) ->
+    start(Config, Name, DataDir, []).
+
+start(Config, Name, DataDir, More) ->
     {ok, Program} = rakv:program(),
     [Alive, _] = string:split(atom_to_list(rakv_ct:node_name(Config, Name)), "@"),
     open_port({spawn_executable, Program},
               [{args, ["start", "--sname", Alive, "--cookie", rakv_ct:cookie(Config), "--data-dir", DataDir,
-                       "--exit-with-parent"]},
+                       "--exit-with-parent" | More]},
                {line, 16384}, binary, exit_status, stderr_to_stdout]).
 
 ready(Port) ->
