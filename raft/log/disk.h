@@ -45,8 +45,8 @@ class File {
   /// (the kernel has dropped the dirty pages): write everything anew to another file.
   virtual Result<void> fdatasync() = 0;
   virtual Result<std::uint64_t> size() const = 0;
-  /// Reserves blocks without changing the file's size (fallocate KEEP_SIZE). Not supported =
-  /// success.
+  /// Makes room for these bytes, so that writing them needs no new blocks and no new length
+  /// (fallocate): a file that ends before grows and reads as zeros there. Not supported = success.
   virtual Result<void> reserve(std::uint64_t offset, std::uint64_t size) = 0;
 };
 

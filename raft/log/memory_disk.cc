@@ -40,7 +40,8 @@ struct MemoryDisk::Node {
 
 class MemoryDisk::OpenFile final : public File {
  public:
-  explicit OpenFile(NodePtr node) : node_(std::move(node)) {}
+  OpenFile(NodePtr node, std::uint64_t reserve_at_most)
+      : node_(std::move(node)), reserve_at_most_(reserve_at_most) {}
   Result<void> pwritev(std::uint64_t offset, std::span<const IoSlice> slices) override {
     for (const auto& slice : slices) {
       if (node_->bytes.size() < offset + slice.size) node_->bytes.resize(offset + slice.size);
@@ -60,10 +61,15 @@ class MemoryDisk::OpenFile final : public File {
     return {};
   }
   Result<std::uint64_t> size() const override { return std::uint64_t{node_->bytes.size()}; }
-  Result<void> reserve(std::uint64_t, std::uint64_t) override { return {}; }
+  Result<void> reserve(std::uint64_t offset, std::uint64_t size) override {
+    const std::uint64_t end = offset + std::min(size, reserve_at_most_);
+    if (reserve_at_most_ != 0 && node_->bytes.size() < end) node_->bytes.resize(end);
+    return {};
+  }
 
  private:
   NodePtr node_;
+  std::uint64_t reserve_at_most_;
 };
 
 class MemoryDisk::HeldLock final : public FileLock {
@@ -116,7 +122,7 @@ Result<MemoryDisk::NodePtr> MemoryDisk::find_directory(const std::string& path) 
 Result<std::unique_ptr<File>> MemoryDisk::open_read(const std::string& path) {
   auto node = find_file(path);
   if (!node) return node.error();
-  return std::unique_ptr<File>(std::make_unique<OpenFile>(*node));
+  return std::unique_ptr<File>(std::make_unique<OpenFile>(*node, reserve_at_most_));
 }
 
 Result<std::unique_ptr<File>> MemoryDisk::open_write(const std::string& path) {
@@ -133,7 +139,7 @@ Result<std::unique_ptr<File>> MemoryDisk::create(const std::string& path) {
   }
   if (place->node->is_directory) return make_error(ErrorCode::io, path + ": is a directory");
   place->node->bytes.clear();
-  return std::unique_ptr<File>(std::make_unique<OpenFile>(place->node));
+  return std::unique_ptr<File>(std::make_unique<OpenFile>(place->node, reserve_at_most_));
 }
 
 Result<void> MemoryDisk::rename(const std::string& from, const std::string& to) {
@@ -230,6 +236,7 @@ std::unique_ptr<MemoryDisk> MemoryDisk::clone() const {
   };
   auto disk = std::make_unique<MemoryDisk>();
   disk->root_ = copy(root_);
+  disk->reserve_at_most_ = reserve_at_most_;
   return disk;
 }
 

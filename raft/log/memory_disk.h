@@ -36,6 +36,9 @@ class MemoryDisk final : public Disk {
   /// Forgets what `mode` says; open files and locks made before must not be used any more.
   void crash(CrashMode mode, std::uint64_t seed = 0);
 
+  /// File::reserve lengthens a file by so many bytes at most; 0, as at first: it is not supported.
+  void reserve_at_most(std::uint64_t bytes) { reserve_at_most_ = bytes; }
+
   Result<std::unique_ptr<File>> open_read(const std::string& path) override;
   Result<std::unique_ptr<File>> open_write(const std::string& path) override;
   Result<std::unique_ptr<File>> create(const std::string& path) override;
@@ -66,6 +69,7 @@ class MemoryDisk final : public Disk {
   void crash_node(Node& node, CrashMode mode, std::mt19937_64& random);
 
   NodePtr root_;
+  std::uint64_t reserve_at_most_ = 0;
   std::shared_ptr<std::set<std::string>> locked_ = std::make_shared<std::set<std::string>>();
 };
 

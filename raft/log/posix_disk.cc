@@ -109,8 +109,8 @@ class PosixFile final : public File {
   }
 
   Result<void> reserve(std::uint64_t offset, std::uint64_t size) override {
-    if (::fallocate(descriptor_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
-                    static_cast<off_t>(size)) == 0 ||
+    if (::fallocate(descriptor_.get(), 0, static_cast<off_t>(offset), static_cast<off_t>(size)) ==
+            0 ||
         errno == EOPNOTSUPP || errno == ENOSYS) {
       return {};
     }

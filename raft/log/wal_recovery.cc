@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <utility>
 
 #include "raft/log/checksum.h"
@@ -23,7 +24,8 @@ Error damaged(const std::string& path, std::uint64_t offset, const std::string& 
 }
 
 bool all_zero(std::string_view bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](char c) { return c == 0; });
+  return bytes.empty() ||
+         (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 /// One file's records. `path` is for messages.
@@ -120,7 +122,8 @@ class WalParser {
   std::optional<Error> judge_tail(std::size_t bad, bool finished) const {
     if (all_zero(bytes().substr(trusted_))) return std::nullopt;
     if (finished) return damaged(path_, trusted_, "there are bytes behind the final mark");
-    if (const auto mark = find_mark(trusted_, true)) {
+    const auto mark = find_mark(trusted_, true);
+    if (mark) {
       const auto record = view_record(bytes(), *mark);
       const bool last_batch =
           mark_of(*record)->sequence == sequence_ + 1 && !find_mark(*mark + record->size, true);
@@ -129,36 +132,66 @@ class WalParser {
         return damaged(path_, bad, "a good batch mark follows at byte " + std::to_string(*mark));
       }
     }
-    if (missing_bytes_explain(bad)) return std::nullopt;
+    if (missing_bytes_explain(bad, mark)) return std::nullopt;
     return damaged(path_, bad, "the last batch is all there but does not fit its checksum");
   }
 
   /// A write that was cut off leaves sectors of zeros or the end of the file in its place; anything
-  /// else in the last batch is damage to what may have been acknowledged.
-  bool missing_bytes_explain(std::size_t bad) const {
-    const std::size_t mark_at = bytes_.size() - kWalMarkSize;  // the file begins with a mark
-    const bool spoilt_mark = mark_at >= trusted_ && looks_like_mark(mark_at);
-    if (bad == bytes_.size()) return !spoilt_mark;
-    for (std::size_t at = trusted_; at < bytes_.size();) {
-      const std::size_t end = std::min((at / kSectorSize + 1) * kSectorSize, bytes_.size());
-      // Also the piece of a sector behind the last durable byte, and the last piece of the file.
-      if (all_zero(bytes().substr(at, end - at))) return true;
-      at = end;
+  /// else in the last batch is damage to what may have been acknowledged. `mark` is its own.
+  bool missing_bytes_explain(std::size_t bad, std::optional<std::size_t> mark) const {
+    // Nothing was written here: a record has no such head.
+    if (!mark && all_zero(bytes().substr(trusted_, kEndZeros))) return true;
+    if (!mark) mark = spoilt_mark(bad);
+    const std::size_t end = end_of_batch(bad, mark);
+    for (std::size_t at = trusted_; at < end;) {
+      const std::size_t sector_end = std::min((at / kSectorSize + 1) * kSectorSize, end);
+      // Also the piece of a sector behind the last durable byte, and the last piece of the batch.
+      if (all_zero(bytes().substr(at, sector_end - at))) return true;
+      at = sector_end;
     }
-    if (spoilt_mark || find_mark(bad, true)) return false;
-    return !view_record(bytes(), bad);
+    if (mark) return false;
+    const bool ends_in_zeros =
+        end >= kEndZeros && all_zero(bytes().substr(end - kEndZeros, kEndZeros));
+    return ends_in_zeros || bad == bytes_.size() || !view_record(bytes(), bad);
   }
 
-  /// Whether what is at `at` differs from the mark that belongs there in a few bytes only.
+  /// Where the last batch was to end, as far as that can be told: the room behind it is only
+  /// reserved.
+  std::size_t end_of_batch(std::size_t bad, std::optional<std::size_t> mark) const {
+    if (mark) return *mark + kWalMarkSize;
+    const auto record = view_record(bytes(), bad);
+    return record ? std::min(bad + record->size + kWalMarkSize, bytes_.size()) : bytes_.size();
+  }
+
+  /// Where a mark is that can't be read: behind the last good record, or that record itself when
+  /// the damage is in its UId.
+  std::optional<std::size_t> spoilt_mark(std::size_t bad) const {
+    if (looks_like_mark(bad)) return bad;
+    if (bad >= trusted_ + kWalMarkSize && looks_like_mark(bad - kWalMarkSize))
+      return bad - kWalMarkSize;
+    return std::nullopt;
+  }
+
+  /// Whether what is at `at` differs from a mark that belongs there in a few bytes only, and not
+  /// because its end was never written.
   bool looks_like_mark(std::size_t at) const {
-    const std::uint32_t crc = crc32c(0, bytes().substr(trusted_, at - trusted_));
+    if (bytes_.size() - at < kWalMarkSize) return false;
+    const std::string_view found = bytes().substr(at, kWalMarkSize);
     const std::uint64_t sequence = sequence_ + 1;
-    std::string expected;
-    append_mark(expected, {MarkKind::batch, sequence, trusted_,
-                           finish_mark_crc(crc, sequence, trusted_, salt_), salt_});
-    std::size_t different = 0;
-    for (std::size_t i = 0; i < kWalMarkSize; ++i) different += expected[i] != bytes_[at + i];
-    return different <= kWalMarkSize / 2;
+    const std::uint32_t crc = finish_mark_crc(crc32c(0, bytes().substr(trusted_, at - trusted_)),
+                                              sequence, trusted_, salt_);
+    std::size_t fewest = kWalMarkSize;
+    for (const MarkKind kind : {MarkKind::batch, MarkKind::final}) {
+      std::string expected;
+      append_mark(expected, {kind, sequence, trusted_, crc, salt_});
+      std::size_t same_until = 0;
+      while (same_until < kWalMarkSize && expected[same_until] == found[same_until]) ++same_until;
+      if (same_until + 1 < kWalMarkSize && all_zero(found.substr(same_until))) return false;
+      std::size_t different = 0;
+      for (std::size_t i = 0; i < kWalMarkSize; ++i) different += expected[i] != found[i];
+      fewest = std::min(fewest, different);
+    }
+    return fewest <= kWalMarkSize / 2;
   }
 
   /// Files of a BEAM: ra's rules (ra_log_wal.erl recover_records), but a hole before further bytes

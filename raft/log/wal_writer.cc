@@ -209,8 +209,8 @@ Result<void> WalWriter::write_batch(std::size_t count) {
   std::uint64_t size = 0;
   for (const auto& slice : slices_) size += slice.size;
   if (options_.preallocate_bytes != 0 && offset_ + size > reserved_) {
-    // Blocks that are there already make fdatasync cheaper. Failing is no harm: the write itself
-    // tells.
+    // Blocks and a length that are there already make fdatasync cheaper. Failing is no harm: the
+    // write itself tells.
     const std::uint64_t from = std::max(reserved_, offset_);
     const std::uint64_t step = std::max(options_.preallocate_bytes, size);
     reserved_ = file_->reserve(from, step) ? from + step : UINT64_MAX;

@@ -336,6 +336,7 @@ TEST(Crash, AtEveryDiskOperation) {
   std::uint64_t recoveries = 0;
   for (; !HasFailure(); ++points) {
     MemoryDisk memory;
+    memory.reserve_at_most(3000);  // some WALs end in reserved room, some have outgrown it
     std::map<std::string, Promised> promised;
     if (!run_until(memory, points + 1, promised)) break;
     for (const Order& order : all_orders(seed + points * kRandomOrders, kRandomOrders)) {

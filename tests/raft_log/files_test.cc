@@ -455,8 +455,11 @@ TEST(PosixDisk, DoesWhatItSays) {
     ASSERT_TRUE(file->reserve(0, 1 << 20));
     ASSERT_TRUE(file->pwritev(2, slices));
     ASSERT_TRUE(file->fdatasync());
-    EXPECT_EQ(*file->size(), expected.size());
-    EXPECT_EQ(*read_file(*disk, directory + "/a"), expected);
+    // What was reserved reads as zeros, where the file system can do that.
+    const std::string bytes = *read_file(*disk, directory + "/a");
+    EXPECT_EQ(bytes.substr(0, expected.size()), expected);
+    EXPECT_EQ(bytes.find_first_not_of('\0', expected.size()), std::string::npos);
+    EXPECT_TRUE(bytes.size() == expected.size() || bytes.size() == 1 << 20) << bytes.size();
     EXPECT_EQ(read_file(*disk, directory + "/a", 10).error().code, ErrorCode::limit_exceeded);
   }
   EXPECT_EQ(disk->open_read(directory + "/none").error().code, ErrorCode::not_found);

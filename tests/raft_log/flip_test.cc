@@ -40,6 +40,7 @@ void collect(Disk& disk, const std::string& directory, Files& files) {
 /// Segments, a snapshot with live entries, two batches in the WAL, a term with a vote.
 Files files_of_a_member() {
   MemoryDisk disk;
+  disk.reserve_at_most(1000);  // the WAL ends in reserved room
   {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");

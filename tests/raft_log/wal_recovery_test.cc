@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <random>
 #include <set>
 
 #include "raft/log/memory_disk.h"
@@ -131,6 +132,27 @@ TEST(WalRecovery, TornTailFollowedByZeros) {
   EXPECT_THAT(*indexes_in(first + std::string(5000, '\0')), ::testing::ElementsAre(1, 2, 3));
 }
 
+TEST(WalRecovery, TornTailInReservedRoom) {
+  const std::string first = wal_of({entries(1, 3, 1)});
+  std::string random_bytes(1800, '\0');
+  std::mt19937_64 random(4);
+  for (char& byte : random_bytes) byte = static_cast<char>(random() % 255 + 1);
+  const std::string whole = wal_of({entries(1, 3, 1), {entry(4, 1, random_bytes), entry(5, 1)}});
+  const std::size_t begin = first.size() / 512;
+  const std::size_t sectors = (whole.size() - 1) / 512 - begin + 1;
+  // Each set of the last batch's sectors but all of them may have reached the disk.
+  for (std::size_t there = 0; there + 1 < std::size_t{1} << sectors; ++there) {
+    std::string bytes = whole + std::string(4096, '\0');
+    for (std::size_t at = first.size(); at < whole.size(); ++at) {
+      if ((there >> (at / 512 - begin) & 1) == 0) bytes[at] = '\0';
+    }
+    const auto got = indexes_in(bytes);
+    ASSERT_TRUE(got) << there << ": " << got.error().message;
+    EXPECT_THAT(*got, ::testing::ElementsAre(1, 2, 3)) << there;
+  }
+  EXPECT_THAT(*indexes_in(whole + std::string(4096, '\0')), ::testing::ElementsAre(1, 2, 3, 4, 5));
+}
+
 /// Flips every byte of a file of acknowledged batches: either an error tells of it, or all entries
 /// come out as they were.
 void flip_every_byte(const std::string& whole, std::size_t* harmless) {
@@ -168,6 +190,14 @@ TEST(WalRecovery, FlipOfEveryByteOfAClosedFileIsDetected) {
 TEST(WalRecovery, FlipOfEveryByteOfAnOpenFileIsDetected) {
   std::size_t harmless = 0;
   flip_every_byte(wal_of({entries(1, 3, 1), entries(4, 5, 2)}), &harmless);
+  std::printf("flips without effect: %zu\n", harmless);
+}
+
+TEST(WalRecovery, FlipOfEveryByteWithReservedRoomBehindIsDetected) {
+  std::size_t harmless = 0;
+  flip_every_byte(wal_of({entries(1, 3, 1), entries(4, 5, 2)}) + std::string(1500, '\0'),
+                  &harmless);
+  flip_every_byte(wal_of({entries(1, 3, 1)}, true) + std::string(1500, '\0'), &harmless);
   std::printf("flips without effect: %zu\n", harmless);
 }
 
