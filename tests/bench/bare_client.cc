@@ -28,8 +28,6 @@ const std::string& value() {
   return bytes;
 }
 
-std::string key(std::size_t number) { return "key_" + std::to_string(number % kKeys); }
-
 [[noreturn]] void give_up(const std::string& why, std::string_view term = {}) {
   etf::Limits limits;
   limits.max_output_bytes = 400;
@@ -95,17 +93,18 @@ void BareClient::connect(const std::string& node) {
 }
 
 void BareClient::turn_until(const std::function<bool()>& done) {
-  auto ended = ended_;
-  Clock::time_point progress = Clock::now();
-  while (!done()) {
-    if (io_.run_one_for(kPatience) == 0) break;
-    if (ended == ended_ && Clock::now() - progress > kPatience) break;
-    if (ended != ended_) {
-      ended = ended_;
-      progress = Clock::now();
-    }
-  }
-  if (!done()) give_up("no progress for " + std::to_string(kPatience.count()) + " s");
+  watch_progress();
+  while (!done()) io_.run_one();
+}
+
+/// Ends the program when nothing has ended for as long as nothing takes.
+void BareClient::watch_progress() {
+  progress_timer_.expires_after(kPatience);
+  progress_timer_.async_wait([this, ended = ended_](boost::system::error_code error) {
+    if (error) return;
+    if (ended == ended_) give_up("no progress for " + std::to_string(kPatience.count()) + " s");
+    watch_progress();
+  });
 }
 
 bool BareClient::run_puts(const raft::ServerId& leader, std::size_t callers, std::size_t count) {
@@ -130,6 +129,7 @@ void BareClient::start_run(const raft::ServerId& leader, std::size_t callers, st
   connection_ = endpoint_->connection(leader.node());
   if (!connection_) give_up("not connected to " + leader.node());
   callers_.resize(std::max(callers_.size(), callers));
+  for (std::size_t caller = 0; caller < callers; ++caller) prepare(caller);
   times_us_.clear();
   times_us_.reserve(count);
   begun_ = ended_ = 0;
@@ -163,25 +163,45 @@ void BareClient::ask_to_lead(const raft::ServerId& member) {
   etf::Writer request;
   request.tuple(2).atom("transfer_leadership");
   wire::write_server_id(request, member);
-  call(0, request.view());
+  const Numbers numbers{++callers_[0].call};
+  call(0, encode_call(0, numbers, request.view()));
   static_cast<void>(end_run());
 }
 
 void BareClient::begin(std::size_t caller) {
-  const std::string name = key(begun_++);
-  callers_[caller].began = Clock::now();
-  etf::Writer request;
-  request.tuple(2).atom("leader_call");
-  if (kind_ == Kind::put) {
-    callers_[caller].awaits = Awaits::put;
+  Caller& self = callers_[caller];
+  const Numbers numbers{++self.call, static_cast<std::uint32_t>(begun_++ % kKeys), 0};
+  self.began = Clock::now();
+  self.awaits = kind_ == Kind::put ? Awaits::put : Awaits::place;
+  call(caller, (kind_ == Kind::put ? self.put : self.get).with(numbers));
+}
+
+/// Encodes what this process is going to send to the leader.
+void BareClient::prepare(std::size_t caller) {
+  Caller& self = callers_[caller];
+  const std::string_view to = leader_.name();
+  const etf::Pid from = pid(caller);
+  self.monitor = RepeatedMessage::of([&](const Numbers& numbers) {
+    return dist::encode_monitor(from, to, reference(caller, numbers.call));
+  });
+  self.demonitor = RepeatedMessage::of([&](const Numbers& numbers) {
+    return dist::encode_demonitor(from, to, reference(caller, numbers.call));
+  });
+  self.put = RepeatedMessage::of([&](const Numbers& numbers) {
+    etf::Writer request;
+    request.tuple(2).atom("leader_call");
     request.tuple(3).atom("command").atom("normal").tuple(3).atom("$usr");
-    request.tuple(4).atom("put").binary(name).binary(value()).raw(put_meta_);
+    request.tuple(4).atom("put").binary(key_of(numbers.key)).binary(value()).raw(put_meta_);
     request.atom("await_consensus");
-  } else {
-    callers_[caller].awaits = Awaits::place;
-    request.tuple(2).atom("consistent_aux").tuple(2).atom("get").binary(name);
-  }
-  call(caller, request.view());
+    return encode_call(caller, numbers, request.view());
+  });
+  self.get = RepeatedMessage::of([&](const Numbers& numbers) {
+    etf::Writer request;
+    request.tuple(2).atom("leader_call");
+    request.tuple(2).atom("consistent_aux").tuple(2).atom("get").binary(key_of(numbers.key));
+    return encode_call(caller, numbers, request.view());
+  });
+  self.members.clear();
 }
 
 void BareClient::finish(std::size_t caller) {
@@ -192,31 +212,44 @@ void BareClient::finish(std::size_t caller) {
   if (begun_ < wanted_) begin(caller);
 }
 
-void BareClient::call(std::size_t caller, std::string_view request) {
-  ++callers_[caller].call;
+dist::OutMessage BareClient::encode_call(std::size_t caller, const Numbers& numbers,
+                                         std::string_view request) const {
   const etf::Pid self = pid(caller);
-  const etf::Reference tag = reference(caller);
-  send(caller, dist::encode_monitor(self, std::string_view(leader_.name()), tag));
   dist::OutMessage message = dist::encode_send_to_name(self, leader_.name());
   etf::Writer writer(message.text);
-  writer.tuple(3).atom("$gen_call").tuple(2).pid(self).list(1).atom("alias").reference(tag);
-  writer.raw(request);
+  writer.tuple(3).atom("$gen_call").tuple(2).pid(self);
+  writer.list(1).atom("alias").reference(reference(caller, numbers.call)).raw(request);
+  return message;
+}
+
+void BareClient::call(std::size_t caller, dist::OutMessage message) {
+  send(caller, callers_[caller].monitor.with({callers_[caller].call}));
   send(caller, std::move(message));
 }
 
 /// erpc:call(Node, ra_kv, read_entry, [Leader, Index, Members, Timeout]).
-void BareClient::read_value(std::size_t caller, std::uint64_t index, std::string_view members) {
-  callers_[caller].awaits = Awaits::value;
-  ++callers_[caller].call;
+dist::OutMessage BareClient::encode_read_value(std::size_t caller, const Numbers& numbers,
+                                               std::string_view members) const {
   const etf::Pid self = pid(caller);
-  const etf::Reference request = reference(caller);
+  const etf::Reference request = reference(caller, numbers.call);
   dist::OutMessage message =
       dist::encode_spawn_request(request, self, self, "erpc", "execute_call", 4, true);
   etf::Writer writer(message.text);
   writer.list(4).reference(request).atom("ra_kv").atom("read_entry").list(4);
   wire::write_server_id(writer, leader_);
-  writer.u64(index).raw(members).u64(kReadTimeoutMs).nil().nil();
-  send(caller, std::move(message));
+  writer.u64(numbers.index).raw(members).u64(kReadTimeoutMs).nil().nil();
+  return message;
+}
+
+void BareClient::read_value(std::size_t caller, std::uint32_t index, std::string_view members) {
+  Caller& self = callers_[caller];
+  if (self.members != members) {
+    self.members = members;
+    self.read_value = RepeatedMessage::of(
+        [&](const Numbers& numbers) { return encode_read_value(caller, numbers, members); });
+  }
+  self.awaits = Awaits::value;
+  send(caller, self.read_value.with({++self.call, 0, index}));
 }
 
 bool BareClient::run_pipelined(const raft::ServerId& leader, std::size_t window,
@@ -235,13 +268,15 @@ void BareClient::pipeline_one() {
   dist::OutMessage message = dist::encode_send_to_name(self, leader_.name());
   etf::Writer writer(message.text);
   writer.tuple(2).atom("$gen_cast").tuple(3).atom("command").atom("normal").tuple(3).atom("$usr");
-  writer.tuple(4).atom("put").binary(key(number)).binary(value()).raw(put_meta_);
+  writer.tuple(4).atom("put").binary(key_of(static_cast<std::uint32_t>(number % kKeys)));
+  writer.binary(value()).raw(put_meta_);
   writer.tuple(3).atom("notify").u64(first_correlation_ + number).pid(self);
   send(0, std::move(message));
 }
 
 void BareClient::send(std::size_t caller, dist::OutMessage message) {
-  if (connection_->send(pid(caller).id, std::move(message)) == dist::Outbox::Admission::overflow)
+  if (connection_->send(kFirstPid + caller, std::move(message)) ==
+      dist::Outbox::Admission::overflow)
     give_up("the connection to " + leader_.node() + " can't take more");
 }
 
@@ -267,14 +302,13 @@ void BareClient::on_reply(std::string_view message) {
   const std::optional<etf::ReferenceView> tag = cursor.reference_view();
   Caller* caller = tag ? caller_of(*tag, number) : nullptr;
   if (caller == nullptr) return;
-  send(number,
-       dist::encode_demonitor(pid(number), std::string_view(leader_.name()), reference(number)));
+  send(number, caller->demonitor.with({caller->call}));
   const std::string_view reply = cursor.rest();
   if (caller->awaits == Awaits::transfer) return finish(number);
   if (!tagged(cursor, "wrap_reply", 2)) return on_other_reply(reply);
   if (caller->awaits == Awaits::put && tagged(cursor, "ok", 2)) return finish(number);
   if (caller->awaits == Awaits::place && tagged(cursor, "ok", 3)) {
-    const std::optional<std::uint64_t> index = cursor.u64();
+    const std::optional<std::uint32_t> index = cursor.u32();
     const std::optional<std::string_view> members = index ? cursor.skip() : std::nullopt;
     if (members) return read_value(number, *index, *members);
   }
@@ -328,10 +362,10 @@ etf::Pid BareClient::pid(std::size_t caller) const {
   return etf::Pid(name_, kFirstPid + static_cast<std::uint32_t>(caller), 0, creation_);
 }
 
-etf::Reference BareClient::reference(std::size_t caller) const {
+etf::Reference BareClient::reference(std::size_t caller, std::uint32_t call) const {
   etf::ReferenceWords words;
   words.count = 3;
-  words.word = {static_cast<std::uint32_t>(caller), callers_[caller].call, 0, 0, 0};
+  words.word = {static_cast<std::uint32_t>(caller), call, 0, 0, 0};
   return etf::Reference(name_, creation_, words);
 }
 

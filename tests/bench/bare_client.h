@@ -1,6 +1,7 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -12,6 +13,7 @@
 
 #include "cnode/dist/endpoint.h"
 #include "raft/core/types.h"
+#include "tests/bench/repeated_message.h"
 
 // The client side of a benchmark, as light as it can be: what processes of a BEAM send to a member
 // of ra_kv and get back, without the BEAM.
@@ -55,6 +57,8 @@ class BareClient {
     Awaits awaits = Awaits::nothing;
     std::uint32_t call = 0;  ///< number of the call that is under way, in its reference
     Clock::time_point began;
+    std::string members;  ///< as they are in `read_value`, encoded
+    RepeatedMessage monitor, demonitor, put, get, read_value;
   };
 
   bool run(Kind kind, const raft::ServerId& leader, std::size_t callers, std::size_t count);
@@ -62,8 +66,13 @@ class BareClient {
   bool end_run();
   void ask_to_lead(const raft::ServerId& member);
   void begin(std::size_t caller);
-  void call(std::size_t caller, std::string_view request);
-  void read_value(std::size_t caller, std::uint64_t index, std::string_view members);
+  void prepare(std::size_t caller);
+  dist::OutMessage encode_call(std::size_t caller, const Numbers& numbers,
+                               std::string_view request) const;
+  dist::OutMessage encode_read_value(std::size_t caller, const Numbers& numbers,
+                                     std::string_view members) const;
+  void call(std::size_t caller, dist::OutMessage message);
+  void read_value(std::size_t caller, std::uint32_t index, std::string_view members);
   void pipeline_one();
   void finish(std::size_t caller);
   void on_message(const dist::ControlMessage& control, std::string_view payload);
@@ -72,14 +81,16 @@ class BareClient {
   void on_value(const dist::MonitorExitSignal& signal);
   void send(std::size_t caller, dist::OutMessage message);
   void turn_until(const std::function<bool()>& done);
+  void watch_progress();
   void on_other_reply(std::string_view reply);
 
   etf::Pid pid(std::size_t caller) const;
-  etf::Reference reference(std::size_t caller) const;
+  etf::Reference reference(std::size_t caller, std::uint32_t call) const;
   /// The caller whose call under way has this reference, if there is one.
   Caller* caller_of(const etf::ReferenceView& reference, std::size_t& number);
 
   boost::asio::io_context io_{1};
+  boost::asio::steady_timer progress_timer_{io_};
   std::string name_;
   std::uint32_t creation_ = 0;
   std::unique_ptr<dist::Endpoint> endpoint_;
