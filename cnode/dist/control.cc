@@ -353,11 +353,15 @@ void write(etf::Writer& writer, const PidOrName& value) {
   }
 }
 
+/// Enough for most messages with their payload, values below OutMessage's limit for shared bytes
+/// included: to grow later would copy them.
+constexpr std::size_t kUsualBytes = 640;
+
 /// A message whose control tuple is `op` and what `elements` writes behind it.
 template <class Elements>
 OutMessage encode(std::size_t arity, std::uint64_t op, Elements elements) {
   OutMessage message;
-  message.text.reserve(160);
+  message.text.reserve(kUsualBytes);
   etf::Writer writer(message.text);
   writer.tuple(arity).u64(op);
   elements(writer);

@@ -84,7 +84,8 @@ class Node::Impl : private Process {
   void handle(const dist::SpawnReplySignal& signal);
   void run_spawned(std::uint64_t worker, const std::string& caller_node, std::string_view module,
                    std::string_view function, std::string_view arguments);
-  void run_erpc(std::uint64_t worker, const std::string& caller_node, std::string_view arguments);
+  void run_erpc(std::uint64_t worker, const std::string& caller_node,
+                const std::vector<std::string_view>& elements);
 
   // calls.cc
   void call(std::string_view node, std::string_view name, PayloadWriter request,

@@ -43,21 +43,22 @@ void RpcCall::raise_badarg() { raise(etf::Writer().atom("badarg").view()); }
 void RpcCall::throw_term(std::string_view term) { finish(RpcOutcome::thrown, term); }
 void RpcCall::exit(std::string_view reason) { finish(RpcOutcome::exited, reason); }
 
-std::string RpcTable::key(std::string_view module, std::string_view function, std::size_t arity) {
-  std::string made;
-  made.reserve(module.size() + function.size() + 8);
-  made.append(module).append(1, ':').append(function).append(1, '/').append(std::to_string(arity));
-  return made;
+void RpcTable::write_key(std::string& key, std::string_view module, std::string_view function,
+                         std::size_t arity) {
+  key.assign(module).append(1, ':').append(function).append(1, '/').append(std::to_string(arity));
 }
 
 void RpcTable::add(std::string_view module, std::string_view function, std::size_t arity,
                    RpcFunction implementation) {
-  functions_[key(module, function, arity)] = std::move(implementation);
+  std::string key;
+  write_key(key, module, function, arity);
+  functions_[key] = std::move(implementation);
 }
 
 const RpcFunction* RpcTable::find(std::string_view module, std::string_view function,
                                   std::size_t arity) const {
-  const auto found = functions_.find(key(module, function, arity));
+  write_key(sought_, module, function, arity);
+  const auto found = functions_.find(sought_);
   return found == functions_.end() ? nullptr : &found->second;
 }
 
@@ -85,6 +86,7 @@ std::optional<std::vector<std::string_view>> list_elements(std::string_view list
   etf::Cursor own(storage);
   const std::optional<std::uint32_t> count = own.list();
   if (!count) return std::nullopt;
+  elements.reserve(*count);  // at most a byte of the list each
   for (std::uint32_t i = 0; i < *count; ++i) {
     const std::optional<std::string_view> element = own.skip();
     if (!element) return std::nullopt;

@@ -103,8 +103,10 @@ class RpcTable {
                           std::size_t arity) const;
 
  private:
-  static std::string key(std::string_view module, std::string_view function, std::size_t arity);
+  static void write_key(std::string& key, std::string_view module, std::string_view function,
+                        std::size_t arity);
   std::unordered_map<std::string, RpcFunction> functions_;
+  mutable std::string sought_;  ///< of find(), to reuse its memory
 };
 
 /// Takes an encoded proper list apart into its elements (validated); the STRING form gives

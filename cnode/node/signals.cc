@@ -148,28 +148,31 @@ void Node::Impl::handle(const dist::MonitorExitSignal& signal) {
 
 void Node::Impl::handle(dist::Connection& peer, const dist::SpawnRequestSignal& signal,
                         std::string_view arguments) {
-  etf::Cursor whole(arguments);
-  if (!whole.skip() || !whole.at_end()) {
-    peer.close(make_error(ErrorCode::malformed, "spawn request with undecodable arguments"));
-    return;
+  std::string storage;
+  const auto elements = list_elements(arguments, storage);
+  if (!elements) {
+    etf::Cursor whole(arguments);
+    if (!whole.skip() || !whole.at_end()) {
+      peer.close(make_error(ErrorCode::malformed, "spawn request with undecodable arguments"));
+      return;
+    }
   }
   const etf::Pid pid = spawn(static_cast<Process*>(nullptr));
   const std::uint64_t entity = entity_of(pid);
   Entity& worker = entities_[entity];
-  worker.spawn_reference = etf::Reference(signal.reference);
-  worker.spawned_by = etf::Pid(signal.from);
+  worker.spawn_reference.emplace(signal.reference);
+  worker.spawned_by.emplace(signal.from);
   worker.spawned_with_monitor = signal.monitor;
   if (signal.link) worker.links.emplace_back(signal.from);
   const std::uint32_t flags =
       (signal.link ? dist::kSpawnReplyLink : 0) | (signal.monitor ? dist::kSpawnReplyMonitor : 0);
   peer.send(entity, dist::encode_spawn_reply(signal.reference, signal.from, flags, pid.view()));
 
-  const std::string caller = peer.peer().name;
+  const std::string& caller = peer.peer().name;
   if (signal.module == "erpc" && signal.function == "execute_call" && signal.arity == 4) {
-    run_erpc(entity, caller, arguments);
+    if (!elements || elements->size() != 4) return terminate(entity, noproc());
+    run_erpc(entity, caller, *elements);
   } else if (signal.module == "erpc" && signal.function == "execute_cast" && signal.arity == 3) {
-    std::string storage;
-    const auto elements = list_elements(arguments, storage);
     if (!elements || elements->size() != 3) return terminate(entity, noproc());
     etf::Cursor module((*elements)[0]);
     etf::Cursor function((*elements)[1]);
@@ -243,18 +246,15 @@ void Node::Impl::run_spawned(std::uint64_t worker, const std::string& caller_nod
 // erpc wraps the call: the result travels as the exit reason {ResRef, return|throw|exit|error,
 // ...}.
 void Node::Impl::run_erpc(std::uint64_t worker, const std::string& caller_node,
-                          std::string_view arguments) {
-  std::string storage;
-  const auto elements = list_elements(arguments, storage);
-  if (!elements || elements->size() != 4) return terminate(worker, noproc());
-  const std::string result_reference((*elements)[0]);
-  etf::Cursor module((*elements)[1]);
-  etf::Cursor function((*elements)[2]);
+                          const std::vector<std::string_view>& elements) {
+  const std::string result_reference(elements[0]);
+  etf::Cursor module(elements[1]);
+  etf::Cursor function(elements[2]);
   const std::string_view module_name =
       module.kind() == etf::TermKind::atom ? *module.atom() : std::string_view{};
   const std::string_view function_name =
       function.kind() == etf::TermKind::atom ? *function.atom() : std::string_view{};
-  apply_locally(caller_node, module_name, function_name, (*elements)[3],
+  apply_locally(caller_node, module_name, function_name, elements[3],
                 [this, worker, result_reference, alive = alive_](
                     RpcOutcome outcome, const RpcTerm& term, std::string_view stack) {
                   if (!*alive) return;
