@@ -33,6 +33,8 @@
                      links => boolean(),
                      %% Seconds of silence after which a node counts as gone. Default: 60.
                      ticktime => pos_integer(),
+                     %% Parameters of ra's application on BEAM members.
+                     ra => [{atom(), term()}],
                      %% Modules beside cluster_client for the client's node.
                      modules => [module()]}.
 
@@ -106,7 +108,7 @@ start_node(#{config := Config, options := Options} = Cluster, Name, beam) ->
                _ -> []
            end,
     Beam = rakv_ct:start_beam(Config, Name, #{env => epmd(Cluster, Name), args => epmd_args(Cluster) ++ Args}),
-    ok = rakv_ct:start_ra(Config, Beam),
+    ok = rakv_ct:start_ra(Config, Beam, maps:get(ra, Options, [])),
     true = ets:insert(table(Cluster), {{beam, Name}, Beam}),
     ok;
 start_node(#{config := Config, options := Options} = Cluster, Name, rakv) ->

@@ -16,12 +16,13 @@
 %% Read from the environment:
 %%   RAKV_BINARY   the program (the rebar3 package `rakv` finds it)
 %%   RAKV_OTP25    an OTP 25's erl; default: /usr/bin/erl
+%%   RAKV_SLOWNESS how many times longer conditions are waited for (default 1), for programs that sanitizers slow down
 -module(rakv_ct).
 
 -include_lib("common_test/include/ct.hrl").
 
 -export([init/1, finish/1]).
--export([start_beam/2, start_beam/3, start_ra/2, stop_beam/2, kill_beam/2, sync_names/1, call/4, call/5, node_of/1]).
+-export([start_beam/2, start_beam/3, start_ra/2, start_ra/3, stop_beam/2, kill_beam/2, sync_names/1, call/4, call/5, node_of/1]).
 -export([start_rakv/2, start_rakv/3, node_name/2, data_dir/2, system_dir/2, cookie/1]).
 -export([run/2, run/3]).
 -export([wait_until/1, wait_until/2, wait_for/2]).
@@ -102,10 +103,15 @@ start_beam(Config, Name, Options) ->
 
 %% Starts ra's default system on an OTP 29 node, with its data in the test case's folder.
 -spec start_ra(config(), beam()) -> ok.
-start_ra(Config, #{node := Node} = Beam) ->
+start_ra(Config, Beam) ->
+    start_ra(Config, Beam, []).
+
+%% Parameters are those of ra's application environment.
+-spec start_ra(config(), beam(), [{atom(), term()}]) -> ok.
+start_ra(Config, #{node := Node} = Beam, Parameters) ->
     Dir = data_dir(Config, Node),
     ok = filelib:ensure_path(Dir),
-    {ok, _} = call(Beam, ra, start, [[{data_dir, Dir}]]),
+    {ok, _} = call(Beam, ra, start, [[{data_dir, Dir} | Parameters]]),
     ok.
 
 %% Stops a node in order.
@@ -178,7 +184,9 @@ start_rakv(Config, Name) ->
 start_rakv(Config, Name, Options) ->
     Node = node_name(Config, Name),
     [Alive, _] = string:split(atom_to_list(Node), "@"),
-    case rakv:start_node(Options#{name => Alive, cookie => cookie(Config), data_dir => data_dir(Config, Name)}) of
+    Times = #{ready_timeout_ms => 30000 * slowness(), stop_timeout_ms => 15000 * slowness()},
+    case rakv:start_node(maps:merge(Times, Options#{name => Alive, cookie => cookie(Config),
+                                                    data_dir => data_dir(Config, Name)})) of
         {ok, Node} ->
             {ok, OsPid} = rakv:os_pid(Node),
             ct:log("~ts: rakv as process ~b", [Node, OsPid]),
@@ -252,7 +260,9 @@ wait_until(Fun, TimeoutMs) ->
 %% Waits until Fun gives {ok, Value}, and gives Value.
 -spec wait_for(fun(() -> {ok, Value} | term()), pos_integer()) -> Value.
 wait_for(Fun, TimeoutMs) ->
-    poll(Fun, TimeoutMs, erlang:monotonic_time(millisecond) + TimeoutMs).
+    poll(Fun, TimeoutMs, erlang:monotonic_time(millisecond) + TimeoutMs * slowness()).
+
+slowness() -> list_to_integer(os:getenv("RAKV_SLOWNESS", "1")).
 
 poll(Fun, TimeoutMs, Deadline) ->
     Result = try Fun()

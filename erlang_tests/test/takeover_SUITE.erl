@@ -13,8 +13,9 @@
 -define(WAIT_MS, 60000).
 
 all() ->
-    [rakvs_directory_under_ra, ras_directory_under_rakv, back_and_forth_under_traffic, a_name_that_ra_forgot,
-     no_beam_on_rakvs_directory, not_every_server_is_taken].
+    [rakvs_directory_under_ra, ras_directory_under_rakv, rakvs_compacted_directory_under_ra,
+     ras_compacted_directory_under_rakv, back_and_forth_under_traffic, a_name_that_ra_forgot, no_beam_on_rakvs_directory,
+     not_every_server_is_taken].
 
 suite() -> [{timetrap, {minutes, 5}}].
 
@@ -53,10 +54,7 @@ ras_directory_under_rakv(Config) ->
 %% Overwritten entries, an installed snapshot with sparse live entries, compactions; then the other nodes are stopped.
 %% Gives the member's contents.
 alone_after_history(Cluster, Name) ->
-    Others = cluster_ct:members(Cluster) -- [Name],
-    ok = cluster_ct:fill(Cluster, "k", 150),
-    ok = overwritten_entries(Cluster, Name, Others),
-    ok = installed_snapshot(Cluster, Name, Others),
+    ok = overwrites_and_installation(Cluster, Name),
     [begin
          ok = cluster_ct:fill(Cluster, "k", 40 * Round),
          ok = roll_over(Cluster, Name),
@@ -64,6 +62,17 @@ alone_after_history(Cluster, Name) ->
          ok = cluster_ct:take_snapshot(Cluster, Name)
      end || Round <- [3, 2, 1]],
     ok = roll_over(Cluster, Name),
+    alone(Cluster, Name).
+
+overwrites_and_installation(Cluster, Name) ->
+    Others = cluster_ct:members(Cluster) -- [Name],
+    ok = cluster_ct:fill(Cluster, "k", 150),
+    ok = overwritten_entries(Cluster, Name, Others),
+    installed_snapshot(Cluster, Name, Others).
+
+%% The member's contents, its peers being stopped.
+alone(Cluster, Name) ->
+    Others = cluster_ct:members(Cluster) -- [Name],
     ok = cluster_ct:fill(Cluster, "last", 30),
     ok = cluster_ct:same_everywhere(Cluster),
     %% a member that starts alone knows as committed what it had stored as applied
@@ -131,6 +140,142 @@ has_kept(Cluster, Name, #{keys := Keys, last_applied := Applied, snapshot_index 
     cluster_ct:say("~b keys with equal values, terms and indexes, ~b live indexes, snapshot at ~b",
                    [map_size(Keys), length(maps:get(live_indexes, Now)), Snapshot]).
 
+%% ---------------------------------------------------------------------------------------------------------------
+%% What compactions of either kind leave on disk, and that the other kind compacts it further.
+
+rakvs_compacted_directory_under_ra(Config) ->
+    Cluster = cluster_ct:start(Config, [rakv, beam, beam]),
+    ok = overwrites_and_installation(Cluster, n1),
+    ok = compacted(Cluster, n1),
+    ?assertMatch(#{links := 0}, segments(Cluster, n1)),
+    Before = alone(Cluster, n1),
+    ok = cluster_ct:stop(Cluster, n1),
+    ras_readers_accept(Cluster, n1),
+    ok = cluster_ct:become(Cluster, n1, beam),
+    ras_readers_read_all(Cluster, n1),
+    ok = cluster_ct:start_server(Cluster, n1),
+    has_kept(Cluster, n1, Before),
+    together_again(Cluster, [n2, n3]),
+    ok = compacted_further(Cluster, n1).
+
+%% With the symbolic links that ra leaves for a minute, and with what a kill -9 in the middle of the next compaction would
+%% leave: the names of the segments that are being merged, and a part of the merged segment.
+ras_compacted_directory_under_rakv(Config) ->
+    %% ra fills up the newest segment before it begins another one
+    Cluster = cluster_ct:start(Config, [beam, beam, rakv], #{ra => [{segment_max_entries, 64}]}),
+    ok = overwrites_and_installation(Cluster, n1),
+    ok = compacted(Cluster, n1),
+    #{links := Links} = segments(Cluster, n1),
+    ?assert(Links > 0),
+    ok = sparse_segments(Cluster, n1, 3),
+    Before = alone(Cluster, n1),
+    ok = cluster_ct:stop(Cluster, n1),
+    ok = interrupted_compaction(Cluster, n1),
+    ok = cluster_ct:become(Cluster, n1, rakv),
+    has_kept(Cluster, n1, Before),
+    ?assertEqual([], files_of(Cluster, n1, "*.compact*")),
+    together_again(Cluster, [n2, n3]),
+    ok = compacted_further(Cluster, n1),
+    %% and it can go back, with all that
+    Again = alone(Cluster, n1),
+    ok = cluster_ct:stop(Cluster, n1),
+    ok = cluster_ct:become(Cluster, n1, beam),
+    ras_readers_read_all(Cluster, n1),
+    ok = cluster_ct:start_server(Cluster, n1),
+    has_kept(Cluster, n1, Again),
+    together_again(Cluster, [n2, n3]).
+
+%% A minor compaction by a snapshot, and a major one that is asked for. Each is seen in the files.
+compacted(Cluster, Name) ->
+    ok = rolled_over(Cluster, Name),
+    [begin
+         ok = cluster_ct:fill(Cluster, "gone", 200),
+         ok = rolled_over(Cluster, Name)
+     end || _ <- [1, 2]],
+    ok = sparse_segments(Cluster, Name, 5),
+    Sparse = segments(Cluster, Name),
+    ok = cluster_ct:take_snapshot(Cluster, Name),
+    #{files := MinorFiles} = Minor = fewer_segments(Cluster, Name, Sparse),
+    Counted = major_compactions(Cluster, Name),
+    ok = cluster_ct:call(Cluster, ra, trigger_compaction, [cluster_ct:server(Cluster, Name)]),
+    rakv_ct:wait_until(fun() -> major_compactions(Cluster, Name) > Counted end, ?WAIT_MS),
+    Major = #{files := MajorFiles} = fewer_segments(Cluster, Name, Minor),
+    cluster_ct:say("~ts, a ~p: segments before compaction ~0p, after a minor one ~0p, after a major one ~0p",
+                   [cluster_ct:node_of(Cluster, Name), cluster_ct:kind(Cluster, Name), Sparse, Minor, Major]),
+    ?assert(MajorFiles < MinorFiles),
+    ok.
+
+%% The other kind of member merges what this one has left.
+compacted_further(Cluster, Name) ->
+    [ok = cluster_ct:fill(Cluster, Prefix, Count) || {Prefix, Count} <- [{"sparse", 100}, {"gone", 150}]],
+    ok = sparse_segments(Cluster, Name, 5),
+    Before = segments(Cluster, Name),
+    ok = cluster_ct:take_snapshot(Cluster, Name),
+    Counted = major_compactions(Cluster, Name),
+    ok = cluster_ct:call(Cluster, ra, trigger_compaction, [cluster_ct:server(Cluster, Name)]),
+    rakv_ct:wait_until(fun() -> major_compactions(Cluster, Name) > Counted end, ?WAIT_MS),
+    After = fewer_segments(Cluster, Name, Before),
+    cluster_ct:say("~ts, now a ~p: segments ~0p, after a major compaction ~0p",
+                   [cluster_ct:node_of(Cluster, Name), cluster_ct:kind(Cluster, Name), Before, After]),
+    cluster_ct:same_everywhere(Cluster).
+
+%% Segments of which less than half stays live: each round overwrites most of the one before.
+sparse_segments(Cluster, Name, Rounds) ->
+    [begin
+         ok = cluster_ct:fill(Cluster, "k", 20 * Round),
+         ok = cluster_ct:fill(Cluster, "more", 60),
+         ok = rolled_over(Cluster, Name)
+     end || Round <- lists:seq(Rounds, 1, -1)],
+    ok.
+
+%% Everything is in segments.
+rolled_over(Cluster, Name) ->
+    ok = cluster_ct:wait_caught_up(Cluster, Name),
+    Before = lists:max(wals(Cluster, Name)),
+    ok = roll_over(Cluster, Name),
+    rakv_ct:wait_until(fun() ->
+        case wals(Cluster, Name) of
+            [Wal] when Wal > Before -> true;
+            Wals -> {Before, Wals}
+        end
+    end, ?WAIT_MS).
+
+wals(#{config := Config}, Name) -> filelib:wildcard(filename:join(rakv_ct:system_dir(Config, Name), "*.wal")).
+
+fewer_segments(Cluster, Name, #{files := Files, bytes := Bytes}) ->
+    rakv_ct:wait_for(fun() ->
+        case segments(Cluster, Name) of
+            #{files := FilesNow, bytes := BytesNow} = Now when FilesNow < Files, BytesNow < Bytes -> {ok, Now};
+            Now -> Now
+        end
+    end, ?WAIT_MS).
+
+%% How many, their bytes, and the symbolic links among them.
+segments(Cluster, Name) ->
+    {Links, Files} = lists:partition(fun(File) -> element(1, file:read_link(File)) =:= ok end,
+                                     files_of(Cluster, Name, "*.segment")),
+    #{files => length(Files), bytes => lists:sum([filelib:file_size(File) || File <- Files]), links => length(Links)}.
+
+%% Of the only server.
+files_of(#{config := Config}, Name, Pattern) ->
+    lists:sort(filelib:wildcard(filename:join([rakv_ct:system_dir(Config, Name), "*", Pattern]))).
+
+major_compactions(Cluster, Name) ->
+    Server = cluster_ct:server(Cluster, Name),
+    #{Server := #{major_compactions := Count}} = cluster_ct:rpc(Cluster, Name, ra_counters, overview, []),
+    Count.
+
+%% As ra writes them: the list of names is complete, the merged file is not.
+interrupted_compaction(Cluster, Name) ->
+    Regular = [File || File <- files_of(Cluster, Name, "*.segment"), element(1, file:read_link(File)) =:= error],
+    [First | _] = Group = lists:droplast(Regular),
+    ?assert(length(Group) > 1),
+    Base = filename:rootname(First),
+    {ok, Content} = file:read_file(First),
+    ok = file:write_file(Base ++ ".compaction_group",
+                         term_to_binary([list_to_binary(filename:basename(File)) || File <- Group])),
+    file:write_file(Base ++ ".compacting", binary:part(Content, 0, byte_size(Content) div 2)).
+
 together_again(Cluster, Stopped) ->
     [ok = cluster_ct:restart(Cluster, Name) || Name <- Stopped],
     ok = cluster_ct:fill(Cluster, "again", 10),
@@ -169,6 +314,31 @@ ras_readers_accept(#{config := Config} = Cluster, Name) ->
     cluster_ct:say("~ts: ra has read ~b WAL files with ~b records, ~b segments with ~b entries, a snapshot at ~b with ~b "
                    "live indexes", [cluster_ct:node_of(Cluster, Name), length(Wals), length(Records), length(Segments),
                                     length(Entries), Index, length(ra_seq:expand(Live))]).
+
+%% Every entry of every segment, of which ra verifies the checksums, and every live index among them.
+ras_readers_read_all(Cluster, Name) ->
+    Read = [{Index, read_by_ra(File, Index)} || File <- files_of(Cluster, Name, "*.segment"), Index <- indexes(File)],
+    [Snapshot] = files_of(Cluster, Name, "snapshots/*"),
+    {ok, Live} = ra_snapshot:indexes(Snapshot),
+    ?assertEqual([], ra_seq:expand(Live) -- [Index || {Index, _} <- Read]),
+    [?assertMatch({'$usr', _, {put, _, _, _}, _}, binary_to_term(Entry))
+     || {Index, Entry} <- Read, lists:member(Index, ra_seq:expand(Live))],
+    cluster_ct:say("~ts: ra has read ~b entries of ~b segments, among them ~b live ones",
+                   [cluster_ct:node_of(Cluster, Name), length(Read), length(files_of(Cluster, Name, "*.segment")),
+                    length(ra_seq:expand(Live))]).
+
+%% Of a segment that ra may have written: an index that goes back has replaced those from there on.
+indexes(File) ->
+    lists:foldl(fun({Index, _, Offset}, Before) when Offset > 0 -> [Other || Other <- Before, Other < Index] ++ [Index];
+                   (_Unused, Before) -> Before
+                end, [], ra_log_segment:dump_index(File)).
+
+read_by_ra(File, Index) ->
+    {ok, Segment} = ra_log_segment:open(File, #{mode => read}),
+    [Entry] = ra_log_segment:fold(Segment, Index, Index, fun(Bytes) -> Bytes end,
+                                  fun({_, _, Bytes}, Read) -> [Bytes | Read] end, []),
+    ok = ra_log_segment:close(Segment),
+    Entry.
 
 %% The index and term of every entry; info and index agree.
 segment(File) ->
