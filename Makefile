@@ -12,6 +12,8 @@ RUN_ARGS ?=
 FUZZ_SECONDS ?= 600
 # `make bench`: arguments of the benchmark programs, e.g. --benchmark_filter=append
 BENCH_ARGS ?=
+# `make asan-suites SUITE=mixed_SUITE`: only that one.
+SUITE ?=
 # `make lint LINT=raft/core`: only below that folder.
 LINT ?=
 
@@ -20,7 +22,8 @@ OPS ?= 100
 RAKV ?= all
 SEED ?=
 
-.PHONY: help setup otp29 build run test asan tsan bench bench-kv bench-mixed bench-large fuzz harness format lint clean
+.PHONY: help setup otp29 build run test asan tsan asan-suites tsan-suites bench bench-kv bench-mixed bench-large fuzz \
+	harness format lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +52,14 @@ asan: setup ## the unit tests under the address and undefined-behaviour sanitize
 tsan: setup ## the unit tests under the thread sanitizer
 	@scripts/build.sh tsan
 	@ctest --preset tsan -j $(JOBS) --no-tests=error
+
+asan-suites: otp29 ## the suites with real ra members, every rakv node under the sanitizers of asan (SUITE)
+	@scripts/build.sh asan rakv
+	@scripts/sanitized_suites.sh asan $(if $(SUITE),--suite=test/$(SUITE))
+
+tsan-suites: otp29 ## the same under the thread sanitizer
+	@scripts/build.sh tsan rakv
+	@scripts/sanitized_suites.sh tsan $(if $(SUITE),--suite=test/$(SUITE))
 
 bench: setup ## the benchmarks (BENCH_ARGS)
 	@scripts/build.sh bench

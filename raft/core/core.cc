@@ -26,7 +26,7 @@ Core::Core(CoreState state)
   if (state.amnesia) {
     RAKV_CHECK_MSG(last_applied_ == log_.snapshot().index,
                    "a member that may have forgotten something trusts its snapshot only");
-    amnesia_.emplace();
+    amnesia_ = CatchUp{};
     amnesia_->term_lost = state.amnesia->term_lost;
     if (!amnesia_->term_lost) amnesia_->above = current_term_;
   }
