@@ -38,6 +38,15 @@ void Core::note_validated(Term leader_term, bool is_all) {
   end_amnesia_if_caught_up();
 }
 
+/// A leader that has nothing to send says nothing: what it sent last may have held entries and the
+/// commit index at once, and then nobody knows that this was its log's end. To a pre-vote of its
+/// own term it answers with an empty message (ra's make_all_rpcs), and it changes nothing.
+void Core::ask_where_log_ends() {
+  const bool follows = role() == Role::follower && leader_ && validated_ > Index(0);
+  if (!follows || amnesia_->until || amnesia_->term_lost) return;
+  emit(effect::CallPreVote{*leader_, last_round_, pre_vote_rpc()});
+}
+
 void Core::end_amnesia_if_caught_up() {
   if (amnesia_ && amnesia_->until && log_.last_written().index >= *amnesia_->until) end_amnesia();
 }

@@ -101,6 +101,7 @@ void Core::finish_step() {
 
 void Core::on(event::Tick&) {
   if (leads()) leader_tick();
+  if (amnesia_) ask_where_log_ends();
 }
 
 // --- own log

@@ -285,6 +285,7 @@ class Core {
   void call_pre_vote();
   void call_election();
   void election_wanted();
+  PreVoteRpc pre_vote_rpc() const;
   bool wins(Ballot& ballot, const ServerId& voter);
   void become_leader();
   bool is_up_to_date(Index last_index, Term last_term) const;
@@ -301,6 +302,7 @@ class Core {
     std::optional<Index> until;
   };
   void note_validated(Term leader_term, bool is_all);
+  void ask_where_log_ends();
   void end_amnesia_if_caught_up();
   void end_amnesia();
 

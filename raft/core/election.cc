@@ -30,6 +30,11 @@ bool Core::wins(Ballot& ballot, const ServerId& voter) {
   return ballot.granted.size() >= required_quorum();
 }
 
+PreVoteRpc Core::pre_vote_rpc() const {
+  const IndexTerm last = log_.last();
+  return {kProtocolVersion, machine_version_, current_term_, id_, last.index, last.term};
+}
+
 void Core::call_pre_vote() {
   // As ra: the vote of the *present* term goes to oneself, so that nobody else gets it meanwhile.
   // Not waiting for the disk as ra does: nobody is asked for a vote in this term, so nothing rests
@@ -39,8 +44,7 @@ void Core::call_pre_vote() {
   drop_monitor();
   set_role(PreVote{{++last_round_, {}}});
   arm_election_timer(effect::ElectionTimer::long_);
-  const PreVoteRpc rpc{kProtocolVersion,  machine_version_, current_term_, id_,
-                       log_.last().index, log_.last().term};
+  const PreVoteRpc rpc = pre_vote_rpc();
   for (const auto& [id, config] : *cluster_.members) {
     if (id != id_) emit(effect::CallPreVote{id, last_round_, rpc});
   }

@@ -126,6 +126,48 @@ TEST(CoreTest, TheLastMemberMayLeave) {
   EXPECT_EQ(std::get<effect::Stop>(effects.back()).reason, effect::StopReason::removed);
 }
 
+template <class Effect>
+const Effect* find_effect(const Effects& effects) {
+  for (const auto& any : effects) {
+    if (const auto* found = std::get_if<Effect>(&any)) return found;
+  }
+  return nullptr;
+}
+
+/// The last thing that the leader had to say carried the last entry and that it is committed.
+TEST(AmnesiaTest, EndsThoughTheLeaderHasNothingMoreToSend) {
+  CoreState state = state_of("a", {"a", "b", "c"});
+  state.current_term = Term(2);
+  state.log = LogShape({}, {{Index(1), Term(2)}}, Index(1));
+  state.amnesia = Amnesia{false};
+  Core core(std::move(state));
+  Effects effects;
+  core.start(effects);
+  core.step(event::Tick{}, effects);
+  EXPECT_EQ(find_effect<effect::CallPreVote>(effects), nullptr) << "no leader is known";
+  AppendEntriesRpc rpc{Term(2), server("b"), Index(2), Index(1), Term(2), {}};
+  rpc.entries.emplace_back();
+  rpc.entries.back().index = Index(2);
+  rpc.entries.back().term = Term(2);
+  core.step(event::AppendEntries{rpc}, effects);
+  core.step(event::Written{Term(2), Index(2)}, effects);
+  EXPECT_EQ(core.commit_index(), Index(2));
+  EXPECT_TRUE(core.has_amnesia());
+  effects.clear();
+  core.step(event::Tick{}, effects);
+  const auto* asked = find_effect<effect::CallPreVote>(effects);
+  ASSERT_NE(asked, nullptr);
+  EXPECT_EQ(asked->to, server("b"));
+  EXPECT_EQ(asked->rpc.term, Term(2));
+  EXPECT_EQ(core.role(), Role::follower);
+  core.step(event::AppendEntries{{Term(2), server("b"), Index(2), Index(2), Term(2), {}}}, effects);
+  EXPECT_FALSE(core.has_amnesia());
+  EXPECT_NE(find_effect<effect::AmnesiaEnded>(effects), nullptr);
+  effects.clear();
+  core.step(event::Tick{}, effects);
+  EXPECT_EQ(find_effect<effect::CallPreVote>(effects), nullptr);
+}
+
 TEST(InvariantsTest, NoticeWhatMustNotHappen) {
   CoreState state = state_of("a", {"a", "b"});
   state.current_term = Term(5);
