@@ -21,7 +21,7 @@ class OverlayDisk::MemoryFile final : public File {
   Result<void> pwritev(std::uint64_t offset, std::span<const IoSlice> slices) override {
     for (const IoSlice& slice : slices) {
       if (bytes_->size() < offset + slice.size) bytes_->resize(offset + slice.size);
-      std::memcpy(bytes_->data() + offset, slice.data, slice.size);
+      if (slice.size != 0) std::memcpy(bytes_->data() + offset, slice.data, slice.size);
       offset += slice.size;
     }
     return {};

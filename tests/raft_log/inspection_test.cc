@@ -130,6 +130,9 @@ TEST(OverlayDisk, TellsWhatWouldHaveHappenedToWhatIsThere) {
   ASSERT_TRUE(replace_file(overlay, "/three", "new"));
   ASSERT_TRUE(replace_file(overlay, "/four", "new"));
   ASSERT_TRUE(overlay.unlink("/four"));
+  ASSERT_TRUE(replace_file(overlay, "/empty", {}));  // nothing at all, from nowhere
+  EXPECT_EQ(read_file(overlay, "/empty").value(), "");
+  ASSERT_TRUE(overlay.unlink("/empty"));
   EXPECT_THAT(overlay.changes(),
               ElementsAre("remove /one", "rename /two to /two.bad", "replace /three"));
 }
