@@ -208,7 +208,7 @@ class Session {
     // A look-up of a host can't be interrupted, and the io_context would wait for its thread. It
     // stays as it is until the process ends; leak detectors see that it can be reached (volatile:
     // nobody reads it, and it must be stored all the same).
-    static boost::asio::io_context* volatile left_behind = nullptr;
+    [[maybe_unused]] static boost::asio::io_context* volatile left_behind = nullptr;
     if (Clock::now() >= arguments_.deadline) left_behind = io_.release();
   }
 
