@@ -157,6 +157,18 @@ class MemberLog {
   void trigger_major_compaction() { segments_.compact_major(); }
   const CompactionCounts& compaction_counts() const { return segments_.counts(); }
 
+  // ---- damaged entries (see MemberSegments)
+
+  /// What can't be read of the segment that `index` is in.
+  void find_damage(Index index, std::function<void(Result<SegmentDamage>)> callback) {
+    segments_.find_damage(index, std::move(callback));
+  }
+  /// Puts entries that other members have in the place of those that can't be read.
+  void replace_damaged(SegmentDamage damage, std::map<Index, Entry> replacements,
+                       DoneCallback done) {
+    segments_.replace_damaged(std::move(damage), std::move(replacements), std::move(done));
+  }
+
  private:
   friend class LogSystem;
   friend class MemberRecovery;

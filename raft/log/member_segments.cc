@@ -50,7 +50,7 @@ bool MemberSegments::is_dead(const Segment& segment) const {
 }
 
 void MemberSegments::remove_dead() {
-  if (segments_.size() < 2 || compaction_) return;
+  if (segments_.size() < 2 || compaction_ || replacing_) return;
   std::vector<std::shared_ptr<const Segment>> dead;
   const auto newest = segments_.back();
   std::erase_if(segments_, [&](const std::shared_ptr<const Segment>& segment) {
@@ -81,7 +81,7 @@ bool MemberSegments::is_candidate(std::size_t position, Index snapshot_index) co
 
 void MemberSegments::schedule(bool major) {
   const auto snapshot_index = live_.snapshot_index();
-  if (!snapshot_index || compaction_) return;
+  if (!snapshot_index || compaction_ || replacing_) return;
   if (major_after_ && minors_ >= *major_after_) major = true;
   bool any = false;
   for (std::size_t i = 0; i < segments_.size() && !any; ++i) any = is_candidate(i, *snapshot_index);
@@ -184,6 +184,64 @@ void MemberSegments::finish_step(CompactionOutcome outcome, std::size_t merged_c
     return;
   }
   continue_major();
+}
+
+// ---- damaged entries
+
+void MemberSegments::find_damage(Index index, std::function<void(Result<SegmentDamage>)> callback) {
+  auto place = find(index);
+  if (!place) {
+    system_.owner_.post([callback = std::move(callback), index, directory = directory_] {
+      callback(make_error(ErrorCode::not_found,
+                          directory + ": no segment has entry " + std::to_string(index)));
+    });
+    return;
+  }
+  system_.run_on(
+      system_.background(), [segment = place->segment] { return unreadable_slots(*segment); },
+      [this, segment = place->segment, callback = std::move(callback),
+       alive = std::weak_ptr<bool>(alive_)](Result<std::vector<SegmentSlot>> unreadable) {
+        if (alive.expired()) return;
+        if (!unreadable) return callback(unreadable.error());
+        SegmentDamage damage{segment, {}, {}};
+        for (const auto& slot : *unreadable) {
+          const auto newest = find(slot.index);
+          if (live_.needed(slot.index) && newest && newest->segment == segment) {
+            damage.needed.push_back(slot);
+          } else {
+            damage.dropped.insert(slot.index);
+          }
+        }
+        callback(std::move(damage));
+      });
+}
+
+void MemberSegments::replace_damaged(SegmentDamage damage, std::map<Index, Entry> replacements,
+                                     DoneCallback done) {
+  const auto place = place_of(damage.segment->number());
+  if (compaction_ || replacing_ || place == segments_.end() || *place != damage.segment) {
+    system_.owner_.post([done = std::move(done), path = damage.segment->path()] {
+      done(make_error(ErrorCode::unavailable, path + ": is being compacted, or was"));
+    });
+    return;
+  }
+  replacing_ = true;
+  auto shared = std::make_shared<const SegmentDamage>(std::move(damage));
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, directory = directory_, files = system_.segment_files_, shared,
+       replacements = std::move(replacements)] {
+        return replace_entries(disk, directory, *shared, replacements, files);
+      },
+      [this, shared, done = std::move(done),
+       alive = std::weak_ptr<bool>(alive_)](Result<std::shared_ptr<const Segment>> written) {
+        if (alive.expired()) return;
+        replacing_ = false;
+        if (!written) return done(written.error());
+        *place_of(shared->segment->number()) = std::move(*written);
+        remove_dead();
+        done({});
+      });
 }
 
 }  // namespace rakv::log

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,6 +9,8 @@
 
 #include "raft/log/compaction.h"
 #include "raft/log/segment.h"
+#include "raft/log/segment_repair.h"
+#include "raft/log/types.h"
 
 namespace rakv::log {
 
@@ -60,6 +63,14 @@ class MemberSegments {
   /// A major compaction; nothing happens when one is under way, or without a snapshot.
   void compact_major() { schedule(true); }
   bool compacting() const { return compaction_.has_value(); }
+
+  /// Reads the whole segment that has the index's newest entry: what can't be read of it, which may
+  /// be nothing. Errors: not_found when no segment has the index; io.
+  void find_damage(Index index, std::function<void(Result<SegmentDamage>)> callback);
+  /// replace_entries() in the background; the segment stays as it was on an error. `replacements`
+  /// has all that is needed. `unavailable` while there is a compaction or another replacement.
+  void replace_damaged(SegmentDamage damage, std::map<Index, Entry> replacements,
+                       DoneCallback done);
   const CompactionCounts& counts() const { return counts_; }
 
  private:
@@ -87,6 +98,7 @@ class MemberSegments {
   std::optional<std::uint64_t> major_after_ = 8;
   std::uint64_t minors_ = 0;  // since the last major one
   std::optional<Major> compaction_;
+  bool replacing_ = false;
   CompactionCounts counts_;
   // A job in flight holds a weak pointer to it, to see whether the member is still there.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
