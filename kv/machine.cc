@@ -6,6 +6,7 @@
 
 #include "cnode/etf/canonical.h"
 #include "cnode/etf/cursor.h"
+#include "cnode/etf/hash.h"
 
 namespace rakv::kv {
 
@@ -132,6 +133,30 @@ std::vector<std::uint64_t> Machine::live_indexes() const {
   indexes.reserve(keys_.size());
   keys_.for_each_index([&](std::uint64_t index) { indexes.push_back(index); });
   return indexes;
+}
+
+Result<std::string> Machine::command_at(std::uint64_t index, std::string_view value) const {
+  const KeyTable::Slot* found = nullptr;
+  keys_.for_each([&](const KeyTable::Slot& slot) {
+    if (slot.index == index) found = &slot;
+  });
+  if (found == nullptr) {
+    return make_error(ErrorCode::not_found, "no key has index " + std::to_string(index));
+  }
+  const Result<std::uint32_t> hash = etf::phash2(value, kAnyDepth);
+  const Result<std::size_t> size = etf::external_size(value, kAnyDepth);
+  if (!hash) return hash.error();
+  if (!size) return size.error();
+  // A hash of another kind is nobody's but a raw command's: with it nothing can be verified.
+  if (found->value_hash != *hash) {
+    return make_error(
+        ErrorCode::corrupt,
+        "the hash of the value at index " + std::to_string(index) + " is not the one that was put");
+  }
+  etf::Writer writer;
+  writer.tuple(4).atom("put").raw(found->key()).raw(value).map(2);
+  writer.atom("size").u64(*size).atom("hash").u64(*hash);
+  return writer.take();
 }
 
 void Machine::write_state(etf::Writer& writer) const {

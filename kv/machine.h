@@ -55,6 +55,11 @@ class Machine {
   /// The indexes that must stay readable in the log, unordered: ra_kv:live_indexes/1.
   std::vector<std::uint64_t> live_indexes() const;
 
+  /// `{put, Key, Value, #{size, hash}}`, without version byte, of the put whose entry is at a live
+  /// index. not_found when no key has the index; corrupt when the value's hash is not the one that
+  /// was put. Looks at every key.
+  Result<std::string> command_at(std::uint64_t index, std::string_view value) const;
+
   /// `{ra_kv, #{Key => [Index|Hash]}}`, without the version byte; what ra's snapshots and `machine`
   /// queries hold.
   void write_state(etf::Writer& writer) const;

@@ -25,6 +25,10 @@ class ReplicatedMachine : public member::Machine {
   std::vector<std::uint64_t> live_indexes() const override { return machine_.live_indexes(); }
   void write_overview(etf::Writer& writer) const override { machine_.write_overview(writer); }
 
+  Result<std::string> command_at(std::uint64_t index, std::string_view value) const override {
+    return machine_.command_at(index, value);
+  }
+
   const kv::Machine& state() const { return machine_; }
 
  private:

@@ -1,5 +1,6 @@
 %% A rakv member between two BEAM members whose files are lost or damaged while it is down: it comes back, gets
-%% everything again, and votes when it has it.
+%% everything again, and votes when it has it. And values that are damaged while it runs: it fetches them when they are
+%% needed.
 -module(damage_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -8,7 +9,7 @@
 
 -define(WAIT_MS, 90000).
 
-all() -> [lost_wal, damaged_wal, lost_meta, damaged_snapshot].
+all() -> [lost_wal, damaged_wal, lost_meta, damaged_snapshot, damaged_values, damaged_value_for_a_snapshot].
 
 suite() -> [{timetrap, {minutes, 4}}].
 
@@ -51,7 +52,58 @@ damaged_snapshot(Config) ->
     end),
     ?assertMatch([_], filelib:wildcard(Server ++ "/snapshots/*.bad")).
 
+%% Values in a segment are fetched from another member when they are read, through a follower and through a leader; the
+%% damaged file is kept as .bad.
+damaged_values(Config) ->
+    Cluster = started(Config),
+    {_, Server} = dirs(Config, Cluster),
+    ok = in_segments(Config, Cluster),
+    [Segment] = filelib:wildcard(Server ++ "/*.segment"),
+    [flip(Segment, at(Key)) || Key <- [<<"key-50">>, <<"key-61">>, <<"more-72">>]],
+    ok = cluster_ct:same_everywhere(Cluster),
+    ?assertMatch([_], filelib:wildcard(Server ++ "/*.segment.bad")),
+    ok = cluster_ct:lead(Cluster, n3),
+    flip(Segment, at(<<"key-83">>)),
+    ?assertMatch({ok, _, {83, _}}, cluster_ct:get(Cluster, n3, <<"key-83">>)),
+    %% they are on its disk now
+    ok = cluster_ct:kill(Cluster, n3),
+    {0, Checked, <<>>} = rakv_ct:run(Config, ["check", rakv_ct:system_dir(Config, n3)]),
+    ?assertMatch({match, _}, re:run(Checked, "\nsound\n$")),
+    ok = cluster_ct:restart(Cluster, n3),
+    ok = cluster_ct:same_everywhere(Cluster),
+    ?assertNot(filelib:is_regular(Server ++ "/amnesia")).
+
+%% The member that needs it gets it all the same.
+damaged_value_for_a_snapshot(Config) ->
+    Cluster = started(Config),
+    ok = cluster_ct:lead(Cluster, n3),
+    ok = cluster_ct:kill(Cluster, n1),
+    Rest = Cluster#{members := [n2, n3]},
+    ok = cluster_ct:fill(Rest, "late-", 100),
+    ok = in_segments(Config, Rest),
+    [ok = cluster_ct:take_snapshot(Rest, Name) || Name <- [n2, n3]],
+    {_, Server} = dirs(Config, Cluster),
+    [Damaged] = [Segment || Segment <- filelib:wildcard(Server ++ "/*.segment"), has(Segment, <<"late-44">>)],
+    flip(Damaged, at(<<"late-44">>)),
+    ok = cluster_ct:restart(Cluster, n1),
+    ok = cluster_ct:wait_caught_up(Cluster, n1),
+    ?assertMatch([_], filelib:wildcard(Server ++ "/*.segment.bad")),
+    ok = cluster_ct:same_everywhere(Cluster).
+
 %% ---------------------------------------------------------------------------------------------------------------
+
+in_segments(Config, Cluster) ->
+    ok = cluster_ct:wait_caught_up(Cluster, n3),
+    Wals = fun() -> filelib:wildcard(rakv_ct:system_dir(Config, n3) ++ "/*.wal") end,
+    Before = lists:max(Wals()),
+    ok = cluster_ct:rpc(Cluster, n3, ra_log_wal, force_roll_over, [ra_log_wal]),
+    rakv_ct:wait_until(fun() -> case Wals() of [Wal] when Wal > Before -> true; Other -> Other end end, ?WAIT_MS).
+
+at(Key) -> fun(Bytes) -> element(1, binary:match(Bytes, Key)) end.
+
+has(File, Key) ->
+    {ok, Bytes} = file:read_file(File),
+    binary:match(Bytes, Key) =/= nomatch.
 
 started(Config) ->
     Cluster = cluster_ct:start(Config, [beam, beam, rakv]),

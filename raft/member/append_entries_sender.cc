@@ -96,8 +96,8 @@ void AppendEntriesSender::read_from_disk() {
   }
   context_.counters.add(Counter::read_segment, static_cast<std::int64_t>(wanted.size()));
   reading_ = true;
-  context_.log.read(std::move(wanted), [this, first = next.first, term = next.term,
-                                        alive = alive_](Result<std::vector<log::Entry>> entries) {
+  context_.read(std::move(wanted), [this, first = next.first, term = next.term,
+                                    alive = alive_](Result<std::vector<log::Entry>> entries) {
     if (!*alive) return;
     reading_ = false;
     if (!entries) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -66,6 +67,11 @@ class Machine {
   virtual Result<void> read_state(std::string_view state) = 0;
   virtual std::vector<std::uint64_t> live_indexes() const = 0;
   virtual void write_overview(etf::Writer& writer) const = 0;
+
+  /// The command that must have been applied at a live index, made from the value that another
+  /// member has there: not byte by byte the one that was, but with the same effect. An error when
+  /// the index is not live, or the value is not the one that was applied.
+  virtual Result<std::string> command_at(std::uint64_t index, std::string_view value) const = 0;
 };
 
 /// Makes the machine that a server's configuration names, or says why it can't.

@@ -111,7 +111,11 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::unique_ptr<Ma
                     *counters_,
                     pid_,
                     log_id_,
-                    [this](raft::Event event) { step(std::move(event)); }},
+                    [this](raft::Event event) { step(std::move(event)); },
+                    [this](std::vector<log::Index> indexes, log::MemberLog::ReadCallback callback) {
+                      entry_repair_.read(std::move(indexes), std::move(callback));
+                    }},
+      entry_repair_(peer_context_, [this]() -> const Machine& { return *machine_; }),
       snapshot_receiver_(log, [this] { return machine_->fresh(); }),
       election_timer_(services.io),
       condition_timer_(services.io),
@@ -248,10 +252,7 @@ void Member::trigger_election() { step(raft::event::TriggerElection{}); }
 
 void Member::read_entry(std::uint64_t index, log::MemberLog::ReadCallback callback) {
   counters_->add(Counter::read_ops);
-  log_.read({index}, [callback = std::move(callback),
-                      alive = alive_](Result<std::vector<log::Entry>> entries) {
-    if (*alive) callback(std::move(entries));
-  });
+  entry_repair_.read({index}, std::move(callback));
 }
 
 // --- events and effects

@@ -20,6 +20,7 @@
 #include "raft/log/system.h"
 #include "raft/member/append_entries_sender.h"
 #include "raft/member/counters.h"
+#include "raft/member/entry_repair.h"
 #include "raft/member/machine.h"
 #include "raft/member/peer_context.h"
 #include "raft/member/pending_calls.h"
@@ -106,8 +107,8 @@ class Member : public node::Process,
   void log_down() { step(raft::event::LogDown{}); }
   void log_up() { step(raft::event::LogUp{}); }
 
-  /// Reads entries that are in memory or on disk. The callback comes later, or never if the member
-  /// ends first.
+  /// Reads entries that are in memory or on disk, or on other members' if they are damaged here.
+  /// The callback comes later, or never if the member ends first.
   void read_entry(std::uint64_t index, log::MemberLog::ReadCallback callback);
 
   /// ra:key_metrics/1 of a running member.
@@ -304,6 +305,7 @@ class Member : public node::Process,
   std::deque<std::pair<std::string, std::string>> undelivered_;  ///< pid, body
 
   PeerContext peer_context_;
+  EntryRepair entry_repair_;
   std::map<raft::ServerId, std::unique_ptr<AppendEntriesSender>> append_entries_senders_;
   std::map<raft::ServerId, std::unique_ptr<SnapshotSender>> snapshot_senders_;
   std::map<raft::ServerId, std::unique_ptr<boost::asio::steady_timer>> snapshot_retry_timers_;

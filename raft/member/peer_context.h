@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "cnode/node/node.h"
 #include "raft/core/core.h"
@@ -22,6 +23,8 @@ struct PeerContext {
   /// Hands an event to the core. The caller may be destroyed by what follows: it must not touch
   /// itself afterwards.
   std::function<void(raft::Event)> step;
+  /// Reads entries of the log; what is damaged is fetched from other members (EntryRepair::read).
+  std::function<void(std::vector<log::Index>, log::MemberLog::ReadCallback)> read;
 };
 
 }  // namespace rakv::member

@@ -295,8 +295,8 @@ void Member::serve_read_entries(std::string_view from, std::string_view indexes)
         cursor.kind() == etf::TermKind::integer ? cursor.u64().value_or(0) : 0;
     if (index != 0 && log_.has(index)) wanted.push_back(index);
   }
-  log_.read(std::move(wanted), [this, from = std::string(from),
-                                alive = alive_](Result<std::vector<log::Entry>> entries) {
+  entry_repair_.read(std::move(wanted), [this, from = std::string(from),
+                                         alive = alive_](Result<std::vector<log::Entry>> entries) {
     if (!*alive || !entries) return;
     etf::Writer reply;
     reply.tuple(2).atom("ok").tuple(4).atom("read_plan").byte_list(log_.uid()).map(entries->size());

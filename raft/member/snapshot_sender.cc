@@ -88,12 +88,12 @@ void SnapshotSender::read_live_entries() {
     wanted.push_back(live_[next_live_++]);
   }
   live_bytes_sent_ += bytes;
-  context_.log.read(std::move(wanted),
-                    [this, alive = alive_](const Result<std::vector<log::Entry>>& entries) {
-                      if (!*alive) return;
-                      if (!entries) return fail(entries.error().message);
-                      send_live_entries(*entries);
-                    });
+  context_.read(std::move(wanted),
+                [this, alive = alive_](const Result<std::vector<log::Entry>>& entries) {
+                  if (!*alive) return;
+                  if (!entries) return fail(entries.error().message);
+                  send_live_entries(*entries);
+                });
 }
 
 void SnapshotSender::send_live_entries(const std::vector<log::Entry>& entries) {

@@ -10,6 +10,7 @@
 #include <map>
 #include <random>
 
+#include "cnode/etf/hash.h"
 #include "cnode/etf/text.h"
 #include "tests/support/beam_eval.h"
 
@@ -203,6 +204,30 @@ TEST(Machine, HashesThatPhash2NeverMakes) {
   EXPECT_EQ(apply(machine, 201, "{delete, 2}"), ApplyResult::ok);
   EXPECT_EQ(apply(machine, 202, "{put, 2, v, #{hash => 8}}"), ApplyResult::ok);
   EXPECT_NE(state_text(machine).find("2 => [202|8]"), std::string::npos) << state_text(machine);
+}
+
+TEST(Machine, MakesTheCommandOfALiveIndexFromItsValue) {
+  Machine machine;
+  const std::string value = term("{some, [value], #{1 => 2.5}}");
+  const std::string hash = std::to_string(*etf::phash2(value));
+  const std::string put =
+      "{put, {user, <<\"k\">>}, {some, [value], #{1 => 2.5}}, #{size => 1, hash => " + hash + "}}";
+  apply(machine, 7, put);
+  apply(machine, 8, "{put, other, 1, #{hash => [odd]}}");
+  const Result<std::string> made = machine.command_at(7, value);
+  ASSERT_TRUE(made) << made.error().message;
+  const Result<Command> command = parse_command(*made);
+  ASSERT_TRUE(command);
+  EXPECT_EQ(command->key, term("{user, <<\"k\">>}"));
+  EXPECT_EQ(command->value, value);
+  EXPECT_EQ(command->hash, term(hash));
+  const std::string before = state_of(machine);
+  machine.apply(7, *command);
+  EXPECT_EQ(state_of(machine), before);
+  EXPECT_EQ(machine.command_at(7, term("another")).error().code, ErrorCode::corrupt);
+  EXPECT_EQ(machine.command_at(7, value.substr(1)).error().code, ErrorCode::malformed);
+  EXPECT_EQ(machine.command_at(8, term("1")).error().code, ErrorCode::corrupt);  // who knows
+  EXPECT_EQ(machine.command_at(6, value).error().code, ErrorCode::not_found);
 }
 
 TEST(Machine, StateAsTheBeamHasIt) {
