@@ -178,7 +178,7 @@ struct Ignore final : CompletionSink {
 TEST_F(Erlang, RaReadsOurWal) {
   WalQueue queue;
   Ignore sink;
-  auto writer = std::move(WalWriter::open(*disk_, directory_, 1, {}, queue, sink).value());
+  auto writer = WalWriter::open(*disk_, directory_, 1, {}, queue, sink).value();
   const WriterId a = queue.add_writer("KVAAAA");
   const WriterId b = queue.add_writer("KVBBBB");
   queue.append(a, 1, entries(1, 2, 1));

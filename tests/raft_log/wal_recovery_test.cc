@@ -30,7 +30,7 @@ std::string wal_of(const std::vector<std::vector<Entry>>& batches, bool closed =
   Ignore sink;
   WalOptions options;
   options.salt_seed = 3;
-  auto writer = std::move(WalWriter::open(disk, "/w", 1, options, queue, sink).value());
+  auto writer = WalWriter::open(disk, "/w", 1, options, queue, sink).value();
   const WriterId a = queue.add_writer("UIDA");
   std::uint64_t sequence = 1;
   for (const auto& batch : batches) {

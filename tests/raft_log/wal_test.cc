@@ -49,7 +49,7 @@ struct Wal {
     options.salt_seed = 1;
     EXPECT_TRUE(memory.make_directory("/w"));
     EXPECT_TRUE(memory.sync_directory("/"));
-    writer = std::move(WalWriter::open(disk, "/w", 1, options, queue, events).value());
+    writer = WalWriter::open(disk, "/w", 1, options, queue, events).value();
   }
   std::string file(std::uint64_t number = 1) {
     return read_file(memory, "/w/" + numbered_name(number, ".wal")).value();

@@ -67,7 +67,8 @@ TEST(VoterStatus, AbsenceIsKept) {
     ASSERT_TRUE(read.has_value()) << text;
     EXPECT_EQ(*read, status) << text;
     claims.push_back(
-        {written([&](etf::Writer& writer) { write_voter_status(writer, status); }), text});
+        {written([&, shown = status](etf::Writer& writer) { write_voter_status(writer, shown); }),
+         text});
   }
   test::expect_same_in_beam(claims);
 }
