@@ -25,7 +25,7 @@
 -export([start_beam/2, start_beam/3, start_ra/2, start_ra/3, stop_beam/2, kill_beam/2, sync_names/1, call/4, call/5, node_of/1]).
 -export([start_rakv/2, start_rakv/3, node_name/2, data_dir/2, system_dir/2, cookie/1]).
 -export([run/2, run/3]).
--export([wait_until/1, wait_until/2, wait_for/2, slowness/0]).
+-export([wait_until/1, wait_until/2, wait_for/2]).
 -export([beam_log/2, complaints/1]).
 -export_type([beam/0]).
 
@@ -263,7 +263,6 @@ wait_for(Fun, TimeoutMs) ->
     poll(Fun, TimeoutMs, erlang:monotonic_time(millisecond) + TimeoutMs * slowness()).
 
 %% How many times longer things may take than with a release build.
--spec slowness() -> pos_integer().
 slowness() -> list_to_integer(os:getenv("RAKV_SLOWNESS", "1")).
 
 poll(Fun, TimeoutMs, Deadline) ->
