@@ -196,9 +196,9 @@ compacted(Cluster, Name) ->
     Sparse = segments(Cluster, Name),
     ok = cluster_ct:take_snapshot(Cluster, Name),
     #{files := MinorFiles} = Minor = fewer_segments(Cluster, Name, Sparse),
-    Counted = major_compactions(Cluster, Name),
+    Counted = merged(Cluster, Name),
     ok = cluster_ct:call(Cluster, ra, trigger_compaction, [cluster_ct:server(Cluster, Name)]),
-    rakv_ct:wait_until(fun() -> major_compactions(Cluster, Name) > Counted end, ?WAIT_MS),
+    rakv_ct:wait_until(fun() -> merged(Cluster, Name) > Counted end, ?WAIT_MS),
     Major = #{files := MajorFiles} = fewer_segments(Cluster, Name, Minor),
     cluster_ct:say("~ts, a ~p: segments before compaction ~0p, after a minor one ~0p, after a major one ~0p",
                    [cluster_ct:node_of(Cluster, Name), cluster_ct:kind(Cluster, Name), Sparse, Minor, Major]),
@@ -211,9 +211,9 @@ compacted_further(Cluster, Name) ->
     ok = sparse_segments(Cluster, Name, 5),
     Before = segments(Cluster, Name),
     ok = cluster_ct:take_snapshot(Cluster, Name),
-    Counted = major_compactions(Cluster, Name),
+    Counted = merged(Cluster, Name),
     ok = cluster_ct:call(Cluster, ra, trigger_compaction, [cluster_ct:server(Cluster, Name)]),
-    rakv_ct:wait_until(fun() -> major_compactions(Cluster, Name) > Counted end, ?WAIT_MS),
+    rakv_ct:wait_until(fun() -> merged(Cluster, Name) > Counted end, ?WAIT_MS),
     After = fewer_segments(Cluster, Name, Before),
     cluster_ct:say("~ts, now a ~p: segments ~0p, after a major compaction ~0p",
                    [cluster_ct:node_of(Cluster, Name), cluster_ct:kind(Cluster, Name), Before, After]),
@@ -260,9 +260,10 @@ segments(Cluster, Name) ->
 files_of(#{config := Config}, Name, Pattern) ->
     lists:sort(filelib:wildcard(filename:join([rakv_ct:system_dir(Config, Name), "*", Pattern]))).
 
-major_compactions(Cluster, Name) ->
+%% Segments that major compactions have merged others into; counted when they are on disk.
+merged(Cluster, Name) ->
     Server = cluster_ct:server(Cluster, Name),
-    #{Server := #{major_compactions := Count}} = cluster_ct:rpc(Cluster, Name, ra_counters, overview, []),
+    #{Server := #{major_compaction_segments_written := Count}} = cluster_ct:rpc(Cluster, Name, ra_counters, overview, []),
     Count.
 
 %% As ra writes them: the list of names is complete, the merged file is not.
