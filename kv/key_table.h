@@ -48,6 +48,11 @@ class KeyTable {
 
   std::size_t size() const { return size_; }
 
+  /// Keys are spread over so many shards.
+  static constexpr std::size_t kShards = 256;
+  static std::size_t shard_of(std::string_view key) { return Probe(key).shard(); }
+  std::size_t shard_size(std::size_t shard) const { return shards_[shard].size(); }
+
   /// Calls `visit(index)` for every entry, in no particular order.
   template <class Visit>
   void for_each_index(Visit visit) const {
@@ -60,25 +65,26 @@ class KeyTable {
   /// so they are fetched some entries ahead.
   template <class Visit>
   void for_each(Visit visit) const {
+    for (std::size_t shard = 0; shard < kShards; ++shard) for_each_in(shard, visit);
+  }
+  /// The same for the entries of one shard.
+  template <class Visit>
+  void for_each_in(std::size_t shard, Visit&& visit) const {
     std::array<const Slot*, 16> ahead;
-    for (const Shard& shard : shards_) {
-      std::size_t count = 0;
-      const auto visit_fetched = [&] {
-        for (std::size_t i = 0; i < count; ++i) visit(*ahead[i]);
-        count = 0;
-      };
-      for (const Slot& slot : shard) {
-        __builtin_prefetch(slot.bytes_.get());
-        ahead[count++] = &slot;
-        if (count == ahead.size()) visit_fetched();
-      }
-      visit_fetched();
+    std::size_t count = 0;
+    const auto visit_fetched = [&] {
+      for (std::size_t i = 0; i < count; ++i) visit(*ahead[i]);
+      count = 0;
+    };
+    for (const Slot& slot : shards_[shard]) {
+      __builtin_prefetch(slot.bytes_.get());
+      ahead[count++] = &slot;
+      if (count == ahead.size()) visit_fetched();
     }
+    visit_fetched();
   }
 
  private:
-  static constexpr std::size_t kShards = 256;
-
   /// What is looked for: a key with its hash already made.
   struct Probe {
     std::string_view key;

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "cnode/base/check.h"
 #include "cnode/etf/canonical.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/hash.h"
@@ -161,14 +162,21 @@ Result<std::string> Machine::command_at(std::uint64_t index, std::string_view va
 
 void Machine::write_state(etf::Writer& writer) const {
   writer.tuple(2).atom("ra_kv").map(keys_.size());
-  keys_.for_each([&](const KeyTable::Slot& slot) {
-    writer.raw(slot.key()).list(1).u64(slot.index);
-    if (slot.value_hash == kOddHash) {
-      writer.raw(odd_hashes_.find(slot.key())->second);
-    } else {
-      writer.u64(slot.value_hash);
-    }
-  });
+  keys_.for_each([&](const KeyTable::Slot& slot) { write_slot(writer, slot); });
+}
+
+void Machine::write_slot(etf::Writer& writer, const KeyTable::Slot& slot) const {
+  writer.raw(slot.key()).list(1).u64(slot.index);
+  if (slot.value_hash == kOddHash) {
+    writer.raw(odd_hashes_.find(slot.key())->second);
+  } else {
+    writer.u64(slot.value_hash);
+  }
+}
+
+std::unique_ptr<StateCapture> Machine::capture() {
+  RAKV_CHECK(capture_ == nullptr);
+  return std::make_unique<StateCapture>(*this);
 }
 
 Result<void> Machine::read_state(std::string_view state) {
@@ -193,6 +201,7 @@ Result<void> Machine::read_state(std::string_view state) {
                       "the state of ra_kv has a key twice: take the snapshot again from a healthy "
                       "member");
   }
+  RAKV_CHECK(capture_ == nullptr);
   *this = std::move(fresh);
   return {};
 }
@@ -204,6 +213,7 @@ void Machine::write_overview(etf::Writer& writer) const {
 }
 
 void Machine::put(std::string_view key, std::uint64_t index, std::string_view hash) {
+  if (capture_ != nullptr) capture_->before_change(key);
   const KeyTable::Slot& slot = keys_.find_or_insert(key);
   slot.index = index;
   etf::Cursor cursor(hash);
@@ -215,6 +225,7 @@ void Machine::put(std::string_view key, std::uint64_t index, std::string_view ha
 }
 
 bool Machine::remove(std::string_view key) {
+  if (capture_ != nullptr) capture_->before_change(key);
   if (!odd_hashes_.empty()) {
     if (const auto odd = odd_hashes_.find(key); odd != odd_hashes_.end()) odd_hashes_.erase(odd);
   }

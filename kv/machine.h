@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "cnode/base/result.h"
 #include "cnode/etf/writer.h"
 #include "kv/key_table.h"
+#include "kv/state_capture.h"
 
 // The ra_kv machine (ra_kv.erl; ra-wire section 8): a map from key to the log index of its latest
 // put and the hash of its value. The values themselves stay in the log: what the machine holds
@@ -64,6 +66,10 @@ class Machine {
   /// queries hold.
   void write_state(etf::Writer& writer) const;
 
+  /// Begins a copy of the state as it is now. One at a time; it ends before the machine does, and
+  /// before read_state().
+  std::unique_ptr<StateCapture> capture();
+
   /// Replaces the state by an encoded one (without version byte). On an error the state is left as
   /// it was: malformed when it is not a state of ra_kv, or has a key twice.
   Result<void> read_state(std::string_view state);
@@ -72,10 +78,14 @@ class Machine {
   void write_overview(etf::Writer& writer) const;
 
  private:
+  friend class StateCapture;
   void put(std::string_view key, std::uint64_t index, std::string_view hash);
   bool remove(std::string_view key);
 
+  void write_slot(etf::Writer& writer, const KeyTable::Slot& slot) const;
+
   KeyTable keys_;
+  StateCapture* capture_ = nullptr;  ///< under way
   /// Hashes that are not integers of 32 bits, encoded, by key: erlang:phash2/1 never makes one, but
   /// a raw ra command may.
   std::map<std::string, std::string, std::less<>> odd_hashes_;

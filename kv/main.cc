@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 
 #include "kv/client_commands.h"
@@ -42,6 +43,17 @@ void add_start(CLI::App& app, StartOptions& options, Names& names, int& exit_cod
                     "The cluster's cookie; without it the user's Erlang cookie file is read");
   start->add_option("--data-dir", options.data_dir, "Data go to DIR/NAME@HOST/")
       ->capture_default_str();
+  start
+      ->add_option("--memory-budget", options.memory_budget_bytes,
+                   "Memory for values on their way to disk, whatever the size of the data: SIZE is "
+                   "a number with MB or GB, at least 64MB. Keys come on top, about 150 bytes each")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false))
+      ->check([](const std::string& bytes) {
+        const auto budget = rakv::log::MemoryBudget::of(std::strtoull(bytes.c_str(), nullptr, 10));
+        return budget ? std::string() : budget.error().message;
+      })
+      ->default_str("2GB");
   start->add_option(
       "--bootstrap", options.bootstrap,
       "Make a cluster of this name with this node as its only member, unless it is there");

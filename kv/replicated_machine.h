@@ -20,6 +20,7 @@ class ReplicatedMachine : public member::Machine {
   void apply(const member::CommandMeta& meta, std::string_view data, etf::Writer* reply) override;
   member::AuxResult handle_aux(std::string_view command, const member::AuxContext& context,
                                etf::Writer& reply) override;
+  std::unique_ptr<member::StateCapture> capture() override { return machine_.capture(); }
   void write_state(etf::Writer& writer) const override { machine_.write_state(writer); }
   Result<void> read_state(std::string_view state) override { return machine_.read_state(state); }
   std::vector<std::uint64_t> live_indexes() const override { return machine_.live_indexes(); }

@@ -1,5 +1,6 @@
 #include "kv/start_command.h"
 
+#include <malloc.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -11,6 +12,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "cnode/dist/cookie.h"
@@ -30,6 +32,21 @@ namespace rakv::kv {
 namespace {
 
 constexpr std::chrono::milliseconds kStopPatience{2000};
+/// How often a start that takes long says how far it has come.
+constexpr std::chrono::seconds kProgressInterval{1};
+
+/// Gives back to the operating system what the allocator holds beyond what is in use, when that is
+/// more than an eighth of the budget: entries come and go in runs of many megabytes, and free pages
+/// between what stays would else remain resident.
+void release_free_memory(std::uint64_t memory_budget_bytes) {
+  std::ifstream statm("/proc/self/statm");
+  std::size_t size = 0;
+  std::size_t resident_pages = 0;
+  if (!(statm >> size >> resident_pages)) return;
+  const std::size_t resident = resident_pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const struct mallinfo2 info = ::mallinfo2();
+  if (resident > info.uordblks + info.hblkhd + memory_budget_bytes / 8) ::malloc_trim(0);
+}
 
 /// The log's way back to the owner thread: each job is a turn of its own. What the owner itself
 /// posts in a turn is done at its end, unless that would overtake something posted before.
@@ -94,7 +111,19 @@ class Program {
     }
     disk_ = log::make_posix_disk();
     log::LogSystemOptions log_options;
+    log_options.memory_budget_bytes = options_.memory_budget_bytes;
     log_options.background = &background_;
+    log_options.release_memory = [budget = options_.memory_budget_bytes] {
+      release_free_memory(budget);
+    };
+    log_options.on_progress = [said = std::chrono::steady_clock::now()](const std::string& what,
+                                                                        std::uint64_t done,
+                                                                        std::uint64_t all) mutable {
+      const auto now = std::chrono::steady_clock::now();
+      if (now - said < kProgressInterval) return;
+      said = now;
+      spdlog::info("{}: {} of {}", what, done, all);
+    };
     log_options.admit = [this](const log::ServerConfig& config) {
       return can_take_over(config, options_.node_name);
     };

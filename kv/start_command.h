@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "raft/log/memory_budget.h"
+
 namespace rakv::kv {
 
 /// What `rakv start` is told.
@@ -11,6 +13,7 @@ struct StartOptions {
   std::string node_name;  ///< name@host
   std::string cookie;     ///< empty: the user's cookie file
   std::string data_dir = "data";
+  std::uint64_t memory_budget_bytes = log::MemoryBudget::kDefaultBytes;
   std::string bootstrap;  ///< cluster to make if it is not there; may be empty
   std::vector<std::string> connect;
   std::string listen_address = "0.0.0.0";

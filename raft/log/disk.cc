@@ -30,6 +30,18 @@ Result<std::string> read_file(Disk& disk, const std::string& path, std::uint64_t
   return bytes;
 }
 
+Result<SharedBytes> read_shared(Disk& disk, const std::string& path) {
+  const auto file = disk.open_read(path);
+  if (!file) return file.error();
+  const auto size = (*file)->size();
+  if (!size) return size.error();
+  SharedBytes bytes = SharedBytes::uninitialized(*size);
+  const auto got = (*file)->pread(0, bytes.mutable_data(), *size);
+  if (!got) return got.error();
+  bytes.narrow(0, *got);
+  return bytes;
+}
+
 Result<void> replace_file(Disk& disk, const std::string& path, std::string_view bytes) {
   const std::string temporary = path + ".tmp";
   Result<void> done;

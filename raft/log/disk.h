@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cnode/base/result.h"
+#include "cnode/base/shared_bytes.h"
 
 // The seam between the log and the operating system's files. Three makers: PosixDisk (real files),
 // MemoryDisk (a tree in memory that knows which bytes and which directory entries are durable),
@@ -106,6 +107,8 @@ std::unique_ptr<Disk> make_posix_disk();
 /// The whole file. Bound: `max_size` (limit_exceeded beyond).
 Result<std::string> read_file(Disk& disk, const std::string& path,
                               std::uint64_t max_size = std::uint64_t{1} << 32);
+/// The same as shared bytes; the caller is their only owner.
+Result<SharedBytes> read_shared(Disk& disk, const std::string& path);
 /// Writes PATH.tmp, syncs it, renames it to PATH, syncs the parent directory: PATH has the old
 /// bytes or the new ones. After an error before the rename PATH.tmp is gone again.
 Result<void> replace_file(Disk& disk, const std::string& path, std::string_view bytes);

@@ -18,7 +18,8 @@ MemberLog::MemberLog(LogSystem& system, ServerConfig config, WriterId writer)
                    return snapshot_ &&
                           !(snapshot_->live_indexes_known && snapshot_->live_indexes.empty());
                  },
-                 [this](Index index) { return needed(index); }}) {
+                 [this](Index index) { return needed(index); },
+                 [this](IndexRange range) { return any_needed(range); }}) {
   meta_.uid = config_.uid;
 }
 
@@ -48,6 +49,11 @@ Result<void> MemberLog::forget_from(Index index, const std::string& reason) {
 bool MemberLog::needed(Index index) const {
   if (!snapshot_ || index > snapshot_->meta.index) return true;
   return !snapshot_->live_indexes_known || snapshot_->live_indexes.contains(index);
+}
+
+bool MemberLog::any_needed(IndexRange range) const {
+  if (!snapshot_ || range.last > snapshot_->meta.index) return true;
+  return !snapshot_->live_indexes_known || snapshot_->live_indexes.intersects(range);
 }
 
 bool MemberLog::has(Index index) const {
@@ -126,9 +132,9 @@ Result<void> MemberLog::load_snapshot_state() {
   const std::string path = directory() + "/snapshots/" +
                            snapshot_directory_name({snapshot_->meta.index, snapshot_->meta.term}) +
                            "/snapshot.dat";
-  const auto bytes = read_file(system_.disk_, path);
+  auto bytes = read_shared(system_.disk_, path);
   if (!bytes) return bytes.error();
-  auto read = decode_snapshot_file(path, *bytes);
+  auto read = decode_snapshot_file(path, std::move(*bytes));
   if (!read) return read.error();
   snapshot_->state = std::move(read->state);
   return {};
@@ -147,12 +153,11 @@ void MemberLog::read_snapshot_file(std::function<void(Result<SnapshotFile>)> cal
       [&disk = system_.disk_, path = std::move(path), live = std::move(live),
        where = directory()]() mutable -> Result<SnapshotFile> {
         if (path.empty()) return make_error(ErrorCode::not_found, where + ": has no snapshot");
-        const auto bytes = read_file(disk, path);
+        auto bytes = read_shared(disk, path);
         if (!bytes) return bytes.error();
-        auto snapshot = decode_snapshot_file(path, *bytes);
-        if (!snapshot) return snapshot.error();
-        return SnapshotFile{std::move(snapshot->meta), SharedBytes::copy_of(*bytes),
-                            std::move(live)};
+        auto meta = verify_snapshot_file(path, bytes->view());
+        if (!meta) return meta.error();
+        return SnapshotFile{std::move(*meta), std::move(*bytes), std::move(live)};
       },
       std::move(callback));
 }
@@ -234,6 +239,7 @@ void MemberLog::truncate_after(Index index) {
   if (last_written_.index > last_.index || empty_) last_written_ = last_;
   durable_behind_mark_ = std::min(durable_behind_mark_, last_.index);
   memory_.truncate_after(index);
+  changed_from_ = std::min(changed_from_, index + 1);
   if (empty_) {
     memory_.clear();
     first_index_ = 1;
@@ -360,17 +366,25 @@ void MemberLog::handle_written(const Written& event) {
 void MemberLog::write_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
                                DoneCallback done) {
   RAKV_CHECK_MSG(meta.index <= last_written_.index, "a snapshot covers durable entries only");
-  begin_snapshot({std::move(meta), std::move(state), std::move(live_indexes), true}, false,
+  begin_snapshot({std::move(meta), std::move(state), std::move(live_indexes), true}, std::nullopt,
+                 false, std::move(done));
+}
+
+void MemberLog::write_snapshot(SnapshotMeta meta, SharedBytes state,
+                               std::vector<Index> live_indexes, DoneCallback done) {
+  RAKV_CHECK_MSG(meta.index <= last_written_.index, "a snapshot covers durable entries only");
+  begin_snapshot({std::move(meta), std::move(state), {}, true}, std::move(live_indexes), false,
                  std::move(done));
 }
 
 void MemberLog::install_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
                                  DoneCallback done) {
-  begin_snapshot({std::move(meta), std::move(state), std::move(live_indexes), true}, true,
-                 std::move(done));
+  begin_snapshot({std::move(meta), std::move(state), std::move(live_indexes), true}, std::nullopt,
+                 true, std::move(done));
 }
 
-void MemberLog::begin_snapshot(Snapshot snapshot, bool installed, DoneCallback done) {
+void MemberLog::begin_snapshot(Snapshot snapshot, std::optional<std::vector<Index>> unsorted_live,
+                               bool installed, DoneCallback done) {
   std::optional<Error> refused;
   const std::string where = directory() + ": snapshot at " + std::to_string(snapshot.meta.index);
   if (snapshot_in_progress_) {
@@ -392,7 +406,9 @@ void MemberLog::begin_snapshot(Snapshot snapshot, bool installed, DoneCallback d
   auto shared = std::make_shared<Snapshot>(std::move(snapshot));
   system_.run_on(
       system_.background(),
-      [&disk = system_.disk_, path = directory() + "/snapshots", shared] {
+      [&disk = system_.disk_, path = directory() + "/snapshots", shared,
+       unsorted = std::move(unsorted_live)]() mutable {
+        if (unsorted) shared->live_indexes = IndexSet::of(std::move(*unsorted));
         return log::write_snapshot(disk, path, *shared);
       },
       [this, alive = std::weak_ptr<bool>(alive_), shared, installed,
@@ -404,6 +420,7 @@ void MemberLog::begin_snapshot(Snapshot snapshot, bool installed, DoneCallback d
         snapshot_in_progress_ = installing_ = false;
         if (outcome) set_snapshot(std::move(*shared), installed);
         done(std::move(outcome));
+        if (!alive.expired()) system_.release_memory_soon();
       });
 }
 
@@ -415,6 +432,7 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
   const auto is_live = [this](Index index) { return needed(index); };
   if (installed && !agrees) {
     memory_.truncate_after(position.index);
+    changed_from_ = std::min(changed_from_, position.index + 1);
     pending_.clear();
     durable_behind_mark_ = 0;
     last_ = last_written_ = position;
@@ -466,19 +484,36 @@ void MemberLog::set_live_indexes(IndexSet live_indexes, DoneCallback done) {
 
 // ---- segments
 
-std::vector<Entry> MemberLog::entries_to_flush(IndexRange range) const {
-  std::map<Index, Entry> entries;
-  memory_.for_each(range, [&](const Entry& entry) {
-    if (needed(entry.index)) entries.emplace(entry.index, entry);
-  });
-  for (auto at = incoming_.lower_bound(range.first);
-       at != incoming_.end() && at->first <= range.last; ++at) {
-    entries.insert_or_assign(at->first, at->second);
+std::vector<Entry> MemberLog::entries_to_flush(Index& next, Index last,
+                                               const SegmentOptions& limits) const {
+  std::vector<Entry> part;
+  std::uint64_t bytes = 0;
+  const auto full = [&] {
+    return part.size() == limits.max_entries || bytes > limits.max_size_bytes;
+  };
+  const auto take = [&](const Entry& entry) {
+    bytes += entry.payload.size();
+    part.push_back(entry);
+  };
+  auto incoming = incoming_.lower_bound(next);
+  const auto incoming_end = incoming_.upper_bound(last);
+  const auto take_incoming_below = [&](Index end) {
+    for (; !full() && incoming != incoming_end && incoming->first < end; ++incoming) {
+      take(incoming->second);
+    }
+  };
+  if (next <= last) {
+    memory_.for_each({next, last}, [&](const Entry& entry) {
+      take_incoming_below(entry.index);
+      if (full()) return false;
+      const bool replaced = incoming != incoming_end && incoming->first == entry.index;
+      if (!replaced && needed(entry.index)) take(entry);
+      return true;
+    });
+    take_incoming_below(UINT64_MAX);
   }
-  std::vector<Entry> ordered;
-  ordered.reserve(entries.size());
-  for (auto& [index, entry] : entries) ordered.push_back(std::move(entry));
-  return ordered;
+  next = full() ? part.back().index + 1 : last + 1;
+  return part;
 }
 
 void MemberLog::add_segment(std::shared_ptr<const Segment> segment) {
@@ -495,7 +530,6 @@ void MemberLog::add_segment(std::shared_ptr<const Segment> segment) {
     incoming_on_disk_.push_back(slot.index);
   }
   segments_.add(std::move(segment));
-  segments_.remove_dead();
 }
 
 }  // namespace rakv::log

@@ -128,6 +128,9 @@ class MemberLog {
   /// removed. One at a time: `unavailable` otherwise.
   void write_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
                       DoneCallback done);
+  /// The same with the live indexes in any order: they are sorted in the background.
+  void write_snapshot(SnapshotMeta meta, SharedBytes state, std::vector<Index> live_indexes,
+                      DoneCallback done);
   /// Makes a snapshot received from the leader this member's beginning: call it when
   /// pending_writes() is 0 after write_sparse. What the log has above it stays if it agrees with
   /// the snapshot at its index; everything else that the log held is dropped. Nothing may be
@@ -172,6 +175,7 @@ class MemberLog {
  private:
   friend class LogSystem;
   friend class MemberRecovery;
+  friend class SegmentFlusher;
   MemberLog(LogSystem& system, ServerConfig config, WriterId writer);
 
   struct PendingWrite {
@@ -185,13 +189,17 @@ class MemberLog {
   void remove_install_mark();
   void handle_written(const Written& event);
   void note_durable(Index last);
-  void begin_snapshot(Snapshot snapshot, bool installed, DoneCallback done);
+  void begin_snapshot(Snapshot snapshot, std::optional<std::vector<Index>> unsorted_live,
+                      bool installed, DoneCallback done);
   void set_snapshot(Snapshot snapshot, bool installed);
   bool needed(Index index) const;
-  /// What of `range` is in memory and still needed, ascending.
-  std::vector<Entry> entries_to_flush(IndexRange range) const;
-  /// Takes over segments that were flushed: they are on disk, so their entries leave memory.
+  bool any_needed(IndexRange range) const;
+  /// What from `next` to `last` is in memory and still needed, ascending, as much as one segment
+  /// may hold; `next` becomes the index behind it.
+  std::vector<Entry> entries_to_flush(Index& next, Index last, const SegmentOptions& limits) const;
+  /// Takes over a segment that was flushed: it is on disk, so its entries leave memory.
   void add_segment(std::shared_ptr<const Segment> segment);
+  void remove_dead_segments() { segments_.remove_dead(); }
   std::string directory() const;
 
   LogSystem& system_;
@@ -223,6 +231,8 @@ class MemberLog {
   bool installing_ = false;
   MemberSegments segments_;
   std::uint64_t next_segment_ = 1;
+  /// The lowest index that was truncated since the flusher looked last.
+  Index changed_from_ = UINT64_MAX;
   // A job in flight holds a weak pointer to it, to see whether the member is still there.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -9,24 +9,35 @@ namespace rakv::log {
 namespace {
 
 /// Segments that a major compaction looks at before others get their turn on the owner's thread.
-constexpr int kLookedAtPerTurn = 16;
+constexpr int kLookedAtPerTurn = 2;
 
 }  // namespace
 
 std::optional<IndexRange> MemberSegments::range() const {
-  std::optional<IndexRange> all;
-  for (const auto& segment : segments_) {
-    const auto own = segment->range();
-    if (!own) continue;
-    all = all ? IndexRange{std::min(all->first, own->first), std::max(all->last, own->last)} : own;
+  if (segments_.empty() || lowest_from_.front() == UINT64_MAX) return std::nullopt;
+  return IndexRange{lowest_from_.front(), highest_up_to_.back()};
+}
+
+void MemberSegments::note_bounds() {
+  highest_up_to_.assign(segments_.size(), 0);
+  lowest_from_.assign(segments_.size(), UINT64_MAX);
+  for (std::size_t i = 0; i < segments_.size(); ++i) {
+    const auto range = segments_[i]->range();
+    highest_up_to_[i] = std::max(range ? range->last : 0, i == 0 ? 0 : highest_up_to_[i - 1]);
   }
-  return all;
+  for (std::size_t i = segments_.size(); i-- > 0;) {
+    const auto range = segments_[i]->range();
+    lowest_from_[i] = std::min(range ? range->first : UINT64_MAX,
+                               i + 1 == segments_.size() ? UINT64_MAX : lowest_from_[i + 1]);
+  }
 }
 
 std::optional<MemberSegments::Place> MemberSegments::find(Index index) const {
   // The newest file that has an index has its newest entry.
-  for (auto segment = segments_.rbegin(); segment != segments_.rend(); ++segment) {
-    if (const SegmentSlot* slot = (*segment)->find(index)) return Place{*segment, *slot};
+  const auto beyond = std::upper_bound(lowest_from_.begin(), lowest_from_.end(), index);
+  for (auto i = static_cast<std::size_t>(beyond - lowest_from_.begin());
+       i-- > 0 && highest_up_to_[i] >= index;) {
+    if (const SegmentSlot* slot = segments_[i]->find(index)) return Place{segments_[i], *slot};
   }
   return std::nullopt;
 }
@@ -41,9 +52,12 @@ std::vector<std::shared_ptr<const Segment>>::iterator MemberSegments::place_of(
 void MemberSegments::add(std::shared_ptr<const Segment> segment) {
   const auto place = place_of(segment->number());
   segments_.insert(place, std::move(segment));
+  note_bounds();
 }
 
 bool MemberSegments::is_dead(const Segment& segment) const {
+  const auto range = segment.range();
+  if (!range || !live_.any_needed(*range)) return true;
   const auto& slots = segment.slots();
   return std::none_of(slots.begin(), slots.end(),
                       [this](const SegmentSlot& slot) { return live_.needed(slot.index); });
@@ -59,6 +73,7 @@ void MemberSegments::remove_dead() {
     return true;
   });
   if (dead.empty()) return;
+  note_bounds();
   system_.run_on(
       system_.background(),
       [&disk = system_.disk_, dead = std::move(dead), directory = directory_] {
@@ -178,6 +193,7 @@ void MemberSegments::finish_step(CompactionOutcome outcome, std::size_t merged_c
     ++counts_.segments_written;
     counts_.segments_compacted += merged_count;
   }
+  note_bounds();
   if (outcome.error) {  // the next compaction tries again
     compaction_.reset();
     system_.report(*outcome.error);

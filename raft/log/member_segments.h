@@ -35,6 +35,7 @@ class MemberSegments {
     std::function<std::optional<Index>()> snapshot_index;
     std::function<bool()> any_live;     ///< any entry at or below the snapshot
     std::function<bool(Index)> needed;  ///< live, or above the snapshot
+    std::function<bool(IndexRange)> any_needed;
   };
   MemberSegments(LogSystem& system, std::string directory, LiveView live)
       : system_(system), directory_(std::move(directory)), live_(std::move(live)) {}
@@ -90,11 +91,16 @@ class MemberSegments {
   bool is_dead(const Segment& segment) const;
   LiveSegment live_part(std::size_t position) const;
   std::vector<std::shared_ptr<const Segment>>::iterator place_of(std::uint64_t number);
+  void note_bounds();
 
   LogSystem& system_;
   std::string directory_;
   LiveView live_;
   std::vector<std::shared_ptr<const Segment>> segments_;  // ascending by number
+  // The highest index in a segment and those before it, and the lowest in it and those behind it:
+  // among thousands of segments find() looks into the few that may have an index.
+  std::vector<Index> highest_up_to_;
+  std::vector<Index> lowest_from_;
   std::optional<std::uint64_t> major_after_ = 8;
   std::uint64_t minors_ = 0;  // since the last major one
   std::optional<Major> compaction_;

@@ -53,18 +53,18 @@ class MemoryTable {
   /// Drops one entry if it is there with that term (it is in a segment now). In the run only from
   /// the front.
   bool drop_flushed(Index index, Term term);
-  /// Calls `visit(const Entry&)` for entries in `range`, in index order.
+  /// Calls `visit(const Entry&)` for entries in `range`, in index order, until it gives false.
   template <class Visit>
   void for_each(IndexRange range, Visit&& visit) const {
     for (auto at = sparse_.lower_bound(range.first); at != sparse_.end() && at->first <= range.last;
          ++at) {
-      visit(at->second);
+      if (!visit(at->second)) return;
     }
     if (tail_.empty()) return;
     const Index base = tail_.front().index;
     for (Index i = range.first > base ? range.first : base;
          i <= range.last && i - base < tail_.size(); ++i) {
-      visit(tail_[i - base]);
+      if (!visit(tail_[i - base])) return;
     }
   }
   /// Drops one entry outside the run, if it is there.

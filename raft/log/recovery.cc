@@ -127,26 +127,36 @@ Result<void> MemberRecovery::open_segments() {
     auto segment = Segment::open(system_.disk_, path, number, system_.segment_files_);
     if (!segment) return segment.error();
     segments_.push_back(std::move(*segment));
+    if (system_.options_.on_progress) {
+      system_.options_.on_progress("reading the segments of " + directory_, segments_.size(),
+                                   files.size());
+    }
   }
   return {};
 }
 
+/// What was written before at or above `first` does not count any more.
+void MemberRecovery::void_from(Index first) {
+  const auto from =
+      std::lower_bound(above_.begin(), above_.end(), first,
+                       [](const auto& entry, Index wanted) { return entry.first < wanted; });
+  above_.erase(from, above_.end());
+}
+
 void MemberRecovery::lay_out_entries() {
-  const auto void_from = [this](Index first) {
-    above_.erase(above_.lower_bound(first), above_.end());
-  };
   for (const auto& segment : segments_) {
     if (segment->slots().empty()) continue;
     void_from(segment->slots().front().index);
     for (const auto& slot : segment->slots()) {
       if (!found_.snapshot || slot.index > snapshot_index())
-        above_[slot.index] = {slot.term, nullptr};
+        above_.push_back({slot.index, {slot.term, nullptr}});
     }
   }
   if (wal_ != nullptr && !wal_->entries.empty()) {
     void_from(*wal_->first_written);
     for (const auto& [index, entry] : wal_->entries) {
-      if (!found_.snapshot || index > snapshot_index()) above_[index] = {entry.term, &entry};
+      if (!found_.snapshot || index > snapshot_index())
+        above_.push_back({index, {entry.term, &entry}});
     }
   }
   if (log_end_) void_from(*log_end_ + 1);
@@ -426,7 +436,12 @@ Result<void> SystemRecovery::give_up_metadata(const Error& damage) {
 /// Reads the WAL. What is damaged in it may be any server's acknowledged end: all are told before
 /// it is set aside, and what was good up to there is kept.
 Result<void> SystemRecovery::recover_wal_files() {
-  auto wal = recover_wal(system_.disk_, system_.directory_);
+  auto wal =
+      recover_wal(system_.disk_, system_.directory_, [this](std::size_t done, std::size_t all) {
+        if (system_.options_.on_progress) {
+          system_.options_.on_progress("reading the WAL files of " + system_.directory_, done, all);
+        }
+      });
   if (!wal) return wal.error();
   wal_ = std::move(*wal);
   for (const auto& notice : wal_.notices) system_.notices_.push_back(notice);
@@ -499,12 +514,13 @@ void SystemRecovery::queue_flush() {
                                " can't be started");
     return;
   }
-  LogSystem::Flush flush{wal_.files, {}};
+  std::map<std::string, IndexRange> ranges;
   for (const auto& [uid, writer] : wal_.writers) {
     if (writer.entries.empty()) continue;
-    flush.ranges[uid] = {writer.entries.begin()->first, writer.entries.rbegin()->first};
+    ranges[uid] = {writer.entries.begin()->first, writer.entries.rbegin()->first};
   }
-  system_.flushes_.push_back(std::move(flush));
+  system_.flusher_.add(wal_.files, wal_.bytes, ranges);
+  unflushed_bytes_ = wal_.bytes;
 }
 
 }  // namespace rakv::log

@@ -36,6 +36,7 @@ class MemberRecovery {
   Result<void> prepare_directory();
   Result<void> open_segments();
   void lay_out_entries();
+  void void_from(Index first);
   void take_tail(MemberLog& log);
   void take_live(MemberLog& log);
   Result<void> judge(MemberLog& log, const MetaRow* meta);
@@ -60,7 +61,7 @@ class MemberRecovery {
   FoundSnapshot found_;
   std::vector<std::shared_ptr<const Segment>> segments_;
   std::uint64_t next_segment_ = 1;
-  std::map<Index, Place> above_;  // the snapshot
+  std::vector<std::pair<Index, Place>> above_;  // the snapshot; ascending
   std::optional<Amnesia> amnesia_;
   std::optional<Index> install_mark_;
   /// What stands behind this index is not known to be the log's.
@@ -74,6 +75,8 @@ class SystemRecovery {
   Result<void> run();
   std::uint64_t next_wal_number() const { return wal_.last_number + 1; }
   bool metadata_changed() const { return metadata_changed_; }
+  /// Bytes of the WAL files that are to go to segments.
+  std::uint64_t unflushed_bytes() const { return unflushed_bytes_; }
 
  private:
   Result<void> open_directory();
@@ -92,6 +95,7 @@ class SystemRecovery {
   LogSystem& system_;
   RecoveredWal wal_;
   std::vector<DirectoryEntry> entries_;
+  std::uint64_t unflushed_bytes_ = 0;
   bool names_changed_ = false;
   bool metadata_changed_ = false;
 };

@@ -40,19 +40,19 @@ Result<std::string_view> unseal(const std::string& name, std::string_view magic,
   return body;
 }
 
-Result<void> write_synced(Disk& disk, const std::string& path, std::string_view bytes) {
+Result<void> write_synced(Disk& disk, const std::string& path, const std::vector<IoSlice>& parts) {
   auto file = disk.create(path);
   if (!file) return file.error();
-  if (auto done = (*file)->pwrite(0, bytes); !done) return done;
+  if (auto done = (*file)->pwritev(0, parts); !done) return done;
   return (*file)->fdatasync();
 }
 
 /// The snapshot in one directory.
 Result<Snapshot> read_snapshot_directory(Disk& disk, const std::string& directory) {
   const std::string path = directory + "/snapshot.dat";
-  const auto bytes = read_file(disk, path);
+  auto bytes = read_shared(disk, path);
   if (!bytes) return bytes.error();
-  auto snapshot = decode_snapshot_file(path, *bytes);
+  auto snapshot = decode_snapshot_file(path, std::move(*bytes));
   if (!snapshot) return snapshot;
   const auto indexes = read_file(disk, directory + "/indexes");
   auto live = indexes ? decode_indexes_file(directory + "/indexes", *indexes)
@@ -123,17 +123,25 @@ Result<SnapshotMeta> decode_snapshot_meta(std::string_view etf) {
   return meta;
 }
 
-std::string encode_snapshot_file(const SnapshotMeta& meta, std::string_view state) {
+namespace {
+
+/// What stands before the state in snapshot.dat.
+std::string snapshot_head(const SnapshotMeta& meta, std::string_view state) {
   const EncodedTerm encoded_meta = encode_snapshot_meta(meta);
-  std::string body;
-  body.reserve(4 + encoded_meta.size() + state.size());
-  put_big_endian(body, static_cast<std::uint32_t>(encoded_meta.size()));
-  body += encoded_meta;
-  body += state;
-  return sealed(kSnapshotMagic, body);
+  std::string sized_meta;
+  put_big_endian(sized_meta, static_cast<std::uint32_t>(encoded_meta.size()));
+  sized_meta += encoded_meta;
+  std::string head(kSnapshotMagic);
+  put_big_endian(head, crc32(crc32(0, sized_meta), state));
+  return head + sized_meta;
 }
 
-Result<Snapshot> decode_snapshot_file(const std::string& name, std::string_view bytes) {
+struct SnapshotParts {
+  SnapshotMeta meta;
+  std::size_t state_at;
+};
+
+Result<SnapshotParts> take_apart(const std::string& name, std::string_view bytes) {
   const auto body = unseal(name, kSnapshotMagic, bytes);
   if (!body) return body.error();
   if (body->size() < 4) return bad_snapshot(ErrorCode::malformed, name, "has no meta");
@@ -147,10 +155,33 @@ Result<Snapshot> decode_snapshot_file(const std::string& name, std::string_view 
   if (!state.starts_with('\x83')) {
     return bad_snapshot(ErrorCode::malformed, name, "its machine state is not a term");
   }
+  return SnapshotParts{std::move(*meta), bytes.size() - state.size()};
+}
+
+}  // namespace
+
+std::string encode_snapshot_file(const SnapshotMeta& meta, std::string_view state) {
+  return snapshot_head(meta, state).append(state);
+}
+
+Result<Snapshot> decode_snapshot_file(const std::string& name, std::string_view bytes) {
+  return decode_snapshot_file(name, SharedBytes::copy_of(bytes));
+}
+
+Result<Snapshot> decode_snapshot_file(const std::string& name, SharedBytes bytes) {
+  auto parts = take_apart(name, bytes.view());
+  if (!parts) return parts.error();
   Snapshot snapshot;
-  snapshot.meta = std::move(*meta);
-  snapshot.state = SharedBytes::copy_of(state);
+  snapshot.meta = std::move(parts->meta);
+  bytes.narrow(parts->state_at, bytes.size() - parts->state_at);
+  snapshot.state = std::move(bytes);
   return snapshot;
+}
+
+Result<SnapshotMeta> verify_snapshot_file(const std::string& name, std::string_view bytes) {
+  auto parts = take_apart(name, bytes);
+  if (!parts) return parts.error();
+  return std::move(parts->meta);
 }
 
 std::string encode_indexes_file(const IndexSet& live_indexes) {
@@ -196,11 +227,13 @@ Result<void> write_snapshot(Disk& disk, const std::string& snapshots_directory,
   // H1).
   if (auto done = remove_tree(disk, directory); !done) return done;
   if (auto done = disk.make_directory(directory); !done) return done;
-  auto done =
-      write_synced(disk, directory + "/indexes", encode_indexes_file(snapshot.live_indexes));
+  const std::string indexes = encode_indexes_file(snapshot.live_indexes);
+  auto done = write_synced(disk, directory + "/indexes", {{indexes.data(), indexes.size()}});
   if (done) {
+    const std::string_view state = snapshot.state.view();
+    const std::string head = snapshot_head(snapshot.meta, state);
     done = write_synced(disk, directory + "/snapshot.dat.tmp",
-                        encode_snapshot_file(snapshot.meta, snapshot.state.view()));
+                        {{head.data(), head.size()}, {state.data(), state.size()}});
   }
   if (done) done = disk.sync_directory(directory);
   if (done) {

@@ -39,6 +39,10 @@ std::string encode_snapshot_file(const SnapshotMeta& meta, std::string_view stat
 /// corrupt when the CRC does not fit, malformed when the form is not a snapshot's. live_indexes is
 /// left empty.
 Result<Snapshot> decode_snapshot_file(const std::string& name, std::string_view bytes);
+/// The same without a copy; `bytes` has no other owner.
+Result<Snapshot> decode_snapshot_file(const std::string& name, SharedBytes bytes);
+/// Its meta, the checksum of the whole verified.
+Result<SnapshotMeta> verify_snapshot_file(const std::string& name, std::string_view bytes);
 /// Bytes of the `indexes` file, and back (a bare ETF ra_seq of old ra is taken as well).
 std::string encode_indexes_file(const IndexSet& live_indexes);
 Result<IndexSet> decode_indexes_file(const std::string& name, std::string_view bytes);

@@ -32,6 +32,7 @@ LogSystem::LogSystem(std::string directory, Disk& disk, Executor& owner, Executo
       owner_(owner),
       worker_(worker),
       options_(std::move(options)),
+      budget_{options_.memory_budget_bytes},
       segment_files_(std::make_shared<SegmentFiles>(disk, options_.max_open_segments)) {}
 
 LogSystem::~LogSystem() { alive_.reset(); }
@@ -39,6 +40,13 @@ LogSystem::~LogSystem() { alive_.reset(); }
 Result<std::unique_ptr<LogSystem>> LogSystem::open(std::string directory, Disk& disk,
                                                    Executor& owner, Executor& worker,
                                                    LogSystemOptions options) {
+  const auto budget = MemoryBudget::of(options.memory_budget_bytes);
+  if (!budget) return budget.error();
+  WalOptions& wal = options.wal;
+  wal.max_size_bytes = std::min(wal.max_size_bytes, budget->wal_file_bytes());
+  wal.max_unflushed_bytes = std::min(wal.max_unflushed_bytes, budget->unflushed_bytes());
+  wal.max_batch_bytes = std::min<std::size_t>(wal.max_batch_bytes, budget->wal_batch_bytes());
+  wal.preallocate_bytes = std::min(wal.preallocate_bytes, wal.max_size_bytes);
   std::unique_ptr<LogSystem> system(
       new LogSystem(std::move(directory), disk, owner, worker, std::move(options)));
   system->sink_ = std::make_unique<Sink>(*system);
@@ -47,12 +55,13 @@ Result<std::unique_ptr<LogSystem>> LogSystem::open(std::string directory, Disk& 
   auto writer = WalWriter::open(disk, system->directory_, recovery.next_wal_number(),
                                 system->options_.wal, system->queue_, *system->sink_);
   if (!writer) return writer.error();
+  (*writer)->add_unflushed(recovery.unflushed_bytes());
   if (system->options_.wal_thread) {
     system->wal_thread_ = std::make_unique<WalThread>(std::move(*writer));
   } else {
     system->wal_writer_ = std::move(*writer);
   }
-  system->run_next_flush();
+  system->flusher_.run();
   if (recovery.metadata_changed()) system->write_metadata_soon();
   return system;
 }
@@ -90,6 +99,10 @@ void LogSystem::report(const Error& error) {
   if (observer_ != nullptr) observer_->trouble(error);
 }
 
+void LogSystem::release_memory_soon() {
+  if (options_.release_memory) background().post(options_.release_memory);
+}
+
 // ---- servers
 
 namespace {
@@ -108,8 +121,8 @@ Result<void> create_server(Disk& disk, const std::string& system_directory,
   return disk.sync_directory(system_directory);
 }
 
-/// From this on the deletion is certain; recovery finishes it if we do not get further. May be
-/// repeated.
+}  // namespace
+
 Result<void> mark_deleted(Disk& disk, const std::string& system_directory, const std::string& uid) {
   const std::string directory = system_directory + "/" + uid;
   const auto there = disk.exists(directory);
@@ -120,8 +133,6 @@ Result<void> mark_deleted(Disk& disk, const std::string& system_directory, const
   }
   return disk.sync_directory(system_directory);
 }
-
-}  // namespace
 
 std::function<Result<void>()> LogSystem::names_write_job() {
   std::vector<NameRow> rows;
@@ -272,7 +283,7 @@ void LogSystem::note_last_applied(const std::string& uid, Index index) {
 }
 
 void LogSystem::flush_metadata(DoneCallback done) {
-  if (!flushing_) run_next_flush();  // one that failed gets another chance
+  flusher_.run();  // one that failed gets another chance
   if (!metadata_dirty_ && !metadata_writing_) {
     owner_.post([done = std::move(done)] { done({}); });
     return;
@@ -340,124 +351,13 @@ void LogSystem::handle_wal_events(std::vector<WalEvent> events) {
 }
 
 void LogSystem::handle_wal_closed(const WalClosed& closed) {
-  Flush flush{{closed.path}, {}};
+  std::map<std::string, IndexRange> ranges;
   for (const auto& [writer, range] : closed.ranges) {
     const auto found = by_writer_.find(writer);
-    if (found != by_writer_.end()) flush.ranges[found->second->uid()] = range;
+    if (found != by_writer_.end()) ranges[found->second->uid()] = range;
   }
-  flushes_.push_back(std::move(flush));
-  run_next_flush();
-}
-
-// ---- segments
-
-namespace {
-
-/// One segment's worth of a member's entries.
-struct SegmentJob {
-  std::string uid;
-  std::string directory;
-  std::uint64_t number;
-  std::vector<Entry> entries;
-};
-
-/// Cuts entries at the segment's bounds.
-std::vector<SegmentJob> cut(const std::string& uid, const std::string& directory,
-                            std::uint64_t& next_number, std::vector<Entry> entries,
-                            const SegmentOptions& options) {
-  std::vector<SegmentJob> jobs;
-  std::uint64_t bytes = 0;
-  for (auto& entry : entries) {
-    if (jobs.empty() || jobs.back().entries.size() == options.max_entries ||
-        bytes > options.max_size_bytes) {
-      jobs.push_back({uid, directory, next_number++, {}});
-      bytes = 0;
-    }
-    bytes += entry.payload.size();
-    jobs.back().entries.push_back(std::move(entry));
-  }
-  return jobs;
-}
-
-struct FlushedSegment {
-  std::string uid;
-  std::shared_ptr<const Segment> segment;
-};
-
-/// Writes every segment, syncs their directories, then removes the WAL files, oldest first.
-Result<std::vector<FlushedSegment>> flush_to_segments(Disk& disk, const std::string& directory,
-                                                      const std::vector<SegmentJob>& jobs,
-                                                      const std::vector<std::string>& wal_paths,
-                                                      const SegmentOptions& options,
-                                                      const std::shared_ptr<SegmentFiles>& files) {
-  std::vector<FlushedSegment> flushed;
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    const SegmentJob& job = jobs[i];
-    // A member that was deleted meanwhile has no directory any more, and needs none.
-    const auto there = disk.exists(job.directory);
-    if (!there) return there.error();
-    if (!*there) continue;
-    auto segment =
-        Segment::create(disk, job.directory + "/" + numbered_name(job.number, ".segment"),
-                        job.number, job.entries, options, files);
-    if (!segment) return segment.error();
-    flushed.push_back({job.uid, std::move(*segment)});
-    if (i + 1 == jobs.size() || jobs[i + 1].uid != job.uid) {
-      if (auto done = disk.sync_directory(job.directory); !done) return done.error();
-    }
-  }
-  for (const auto& path : wal_paths) {
-    auto done = disk.unlink(path);
-    if (!done && done.error().code != ErrorCode::not_found) return done.error();
-    if (done = disk.sync_directory(directory); !done) return done.error();
-  }
-  return flushed;
-}
-
-}  // namespace
-
-void LogSystem::run_next_flush() {
-  if (flushing_ || flushes_.empty()) return;
-  flushing_ = true;
-  // A server whose entries go with the WAL must not come back without them.
-  const std::vector<std::string> deleted(deleting_.begin(), deleting_.end());
-  std::vector<SegmentJob> jobs;
-  for (const auto& [uid, range] : flushes_.front().ranges) {
-    MemberLog* member = find(uid);
-    if (member == nullptr) continue;
-    auto more = cut(uid, member_directory(uid), member->next_segment_,
-                    member->entries_to_flush(range), options_.segment);
-    for (auto& job : more) jobs.push_back(std::move(job));
-  }
-  run_on(
-      background(),
-      [&disk = disk_, directory = directory_, jobs = std::move(jobs), deleted,
-       wal_paths = flushes_.front().wal_paths, segment = options_.segment,
-       files = segment_files_]() -> Result<std::vector<FlushedSegment>> {
-        for (const auto& uid : deleted) {
-          if (auto done = mark_deleted(disk, directory, uid); !done) return done.error();
-        }
-        return flush_to_segments(disk, directory, jobs, wal_paths, segment, files);
-      },
-      [this, deleted](const Result<std::vector<FlushedSegment>>& flushed) {
-        flushing_ = false;
-        if (!flushed) {
-          report(flushed.error());  // kept; flush_metadata() or the next closed file tries again
-          return;
-        }
-        for (const auto& part : *flushed) {
-          if (MemberLog* member = find(part.uid)) {
-            member->add_segment(part.segment);
-          }
-        }
-        for (const auto& uid : deleted) {
-          finish_deletion(uid, [this](const Result<void>& done) {
-            if (!done) report(done.error());
-          });
-        }
-        flushes_.pop_front();
-        run_next_flush();
-      });
+  flusher_.add({closed.path}, closed.bytes, ranges);
+  flusher_.run();
 }
 
 Result<void> LogSystem::stop() {

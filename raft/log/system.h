@@ -1,6 +1,5 @@
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -12,14 +11,22 @@
 #include "raft/log/disk.h"
 #include "raft/log/executor.h"
 #include "raft/log/member_log.h"
+#include "raft/log/memory_budget.h"
 #include "raft/log/metadata.h"
+#include "raft/log/segment_flusher.h"
 #include "raft/log/space_watch.h"
 #include "raft/log/wal.h"
 #include "raft/log/wal_recovery.h"
 
 namespace rakv::log {
 
+/// Renames a server's directory to UID.deleted: from then on the deletion is certain, and recovery
+/// finishes it if we do not get further. May be repeated.
+Result<void> mark_deleted(Disk& disk, const std::string& system_directory, const std::string& uid);
+
 struct LogSystemOptions {
+  /// Lowers what `wal` says (MemoryBudget).
+  std::uint64_t memory_budget_bytes = MemoryBudget::kDefaultBytes;
   WalOptions wal;
   SegmentOptions segment;
   /// Segment files that are held open, over all members.
@@ -32,6 +39,12 @@ struct LogSystemOptions {
   /// Runs the long jobs (segments, snapshots, removals); nullptr = the worker given to open(). With
   /// one of its own, a vote never waits behind a segment.
   Executor* background = nullptr;
+  /// Run in the background when many entries have left memory: gives free memory back to the
+  /// operating system. Empty = nothing.
+  std::function<void()> release_memory;
+  /// Told how far the recovery in open() has come: what it does, how much of it is done, and how
+  /// much there is. May be empty.
+  std::function<void(const std::string& what, std::uint64_t done, std::uint64_t all)> on_progress;
   /// Asked for every server of a directory that was not ours before, before anything is changed: an
   /// error refuses the takeover. Empty = all are taken.
   std::function<Result<void>(const ServerConfig&)> admit;
@@ -71,14 +84,16 @@ class LogSystemObserver {
 class LogSystem {
  public:
   /// Makes the directory if missing, locks it, recovers everything. Waits for the disk. Errors:
-  /// unavailable when another process has the directory; io when it can't be read or made; corrupt
-  /// when acknowledged data are damaged.
+  /// invalid_argument when the memory budget is too small; unavailable when another process has the
+  /// directory; io when it can't be read or made; corrupt when acknowledged data are damaged.
   static Result<std::unique_ptr<LogSystem>> open(std::string directory, Disk& disk, Executor& owner,
                                                  Executor& worker, LogSystemOptions options = {});
   /// Ends the WAL thread (see stop()). Jobs on the executors must have run or never run after this.
   ~LogSystem();
 
   const std::string& directory() const { return directory_; }
+  const MemoryBudget& memory_budget() const { return budget_; }
+  const LogSystemOptions& options() const { return options_; }
   void set_observer(LogSystemObserver* observer) { observer_ = observer; }
   /// What recovery found worth telling the operator.
   const std::vector<std::string>& notices() const { return notices_; }
@@ -129,16 +144,12 @@ class LogSystem {
   friend class MemberLog;
   friend class MemberRecovery;
   friend class MemberSegments;
+  friend class SegmentFlusher;
   friend class SystemRecovery;
   class Sink;
   LogSystem(std::string directory, Disk& disk, Executor& owner, Executor& worker,
             LogSystemOptions options);
 
-  /// Indexes of closed WAL files that are to go to segments; then the files are removed.
-  struct Flush {
-    std::vector<std::string> wal_paths;        // oldest first
-    std::map<std::string, IndexRange> ranges;  // by UId
-  };
   /// Guards meta.dets against an older image being written over a newer one.
   struct MetaFile {
     std::mutex mutex;
@@ -148,9 +159,9 @@ class LogSystem {
   MemberLog& add_member(ServerConfig config);
   void handle_wal_events(std::vector<WalEvent> events);
   void handle_wal_closed(const WalClosed& closed);
-  void run_next_flush();
   void finish_deletion(const std::string& uid, DoneCallback done);
   void report(const Error& error);
+  void release_memory_soon();
   void write_metadata_soon();
   std::function<Result<void>()> meta_write_job();
   std::function<Result<void>()> names_write_job();
@@ -178,6 +189,7 @@ class LogSystem {
   Executor& owner_;
   Executor& worker_;
   LogSystemOptions options_;
+  MemoryBudget budget_;
   LogSystemObserver* observer_ = nullptr;
   std::vector<std::string> notices_;
   std::map<std::string, Error> broken_;
@@ -198,8 +210,7 @@ class LogSystem {
   SpaceWatch space_watch_;
   bool space_checking_ = false;
 
-  std::deque<Flush> flushes_;
-  bool flushing_ = false;
+  SegmentFlusher flusher_{*this};
 
   WalQueue queue_;
   std::unique_ptr<Sink> sink_;

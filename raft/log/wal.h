@@ -37,6 +37,9 @@ struct WalOptions {
       16 * 1024 * 1024;  ///< payload bytes per write and sync (at least one entry)
   std::uint64_t preallocate_bytes =
       16 * 1024 * 1024;  ///< reserve the file in steps of this size; 0 = never
+  /// Bytes of WAL files that are not flushed to segments yet: with more than that, the writer takes
+  /// nothing until the flush of a closed file is done (WalQueue::flushed).
+  std::uint64_t max_unflushed_bytes = UINT64_MAX;
   /// Mixed into each file's salt (wal_format.h); 0 = random. The simulator sets it, to be
   /// repeatable.
   std::uint64_t salt_seed = 0;
@@ -58,6 +61,7 @@ struct Written {
 /// to highest).
 struct WalClosed {
   std::string path;
+  std::uint64_t bytes = 0;  ///< its size; to be given to WalQueue::flushed() when it is
   std::vector<std::pair<WriterId, IndexRange>> ranges;
 };
 
@@ -95,6 +99,8 @@ class WalQueue {
   void roll_over();
   /// Asks for another attempt after WalDown.
   void retry();
+  /// Closed files of so many bytes are in segments: the writer may go on if it has waited for that.
+  void flushed(std::uint64_t bytes);
   /// For tests: the writer goes down where it stands, as after an error of the disk.
   void fail();
   /// Payload bytes appended and not yet durable (for back-pressure).
@@ -115,7 +121,10 @@ class WalQueue {
     bool fail = false;
     bool retry = false;
     bool stop = false;
-    bool empty() const { return items.empty() && !roll_over && !fail && !retry && !stop; }
+    std::uint64_t flushed_bytes = 0;
+    bool empty() const {
+      return items.empty() && !roll_over && !fail && !retry && !stop && flushed_bytes == 0;
+    }
   };
   void wake(std::unique_lock<std::mutex>& lock);
   /// Swaps what is queued into `into` (which must be empty but may have capacity); waits for
@@ -133,6 +142,10 @@ class WalQueue {
 
 /// The WAL's logic without a thread: files, batches, marks, roll-over, what to do on errors.
 ///
+/// When segments are written more slowly than the WAL, the WAL waits for them, so that memory is
+/// bounded (max_unflushed_bytes). It waits only while a closed file is not flushed, and flushing
+/// needs nothing of the WAL: so the wait ends, whatever the sizes.
+///
 /// An fdatasync that fails is never repeated on that file: the kernel may have dropped the pages
 /// and would report success. The batch is written again to a new file; if that fails too the writer
 /// is down (WalDown) and keeps the batch.
@@ -146,11 +159,15 @@ class WalWriter {
   ~WalWriter();
 
   /// Takes what is queued, writes, syncs, reports. False when there was nothing to do (or the
-  /// writer is down).
+  /// writer is down, or waits for a flush).
   bool run_one_batch();
+  /// Counts files of an earlier run that are to be flushed; before the first batch.
+  void add_unflushed(std::uint64_t bytes) { closed_bytes_ += bytes; }
   /// Writes what is queued, then the final mark. The writer is not used any more after this.
   Result<void> close();
   bool down() const { return down_; }
+  /// Waits for closed files to be flushed; when it is closed itself, it does not.
+  bool waits_for_flush() const;
   std::uint64_t file_number() const { return number_; }
   std::uint64_t file_size() const { return offset_; }
 
@@ -198,6 +215,8 @@ class WalWriter {
   bool down_ = false;
   bool roll_requested_ = false;
   bool stopping_ = false;
+  bool closing_ = false;
+  std::uint64_t closed_bytes_ = 0;  // of files that are not flushed
 
   std::unordered_map<WriterId, WriterState> writers_;
   WalQueue::Taken taken_;

@@ -40,6 +40,13 @@ void WalQueue::retry() {
   wake(lock);
 }
 
+void WalQueue::flushed(std::uint64_t bytes) {
+  if (bytes == 0) return;
+  std::unique_lock lock(mutex_);
+  waiting_.flushed_bytes += bytes;
+  wake(lock);
+}
+
 void WalQueue::fail() {
   std::unique_lock lock(mutex_);
   waiting_.fail = true;

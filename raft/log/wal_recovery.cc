@@ -322,7 +322,9 @@ Result<void> set_damage_aside(Disk& disk, const WalDamage& damage) {
   return replace_file(disk, damage.path, bytes->substr(0, damage.good_bytes));
 }
 
-Result<RecoveredWal> recover_wal(Disk& disk, const std::string& directory) {
+Result<RecoveredWal> recover_wal(
+    Disk& disk, const std::string& directory,
+    const std::function<void(std::size_t done, std::size_t all)>& on_file) {
   const auto listed = disk.list(directory);
   if (!listed) return listed.error();
   std::vector<std::pair<std::uint64_t, std::string>> files;
@@ -356,7 +358,10 @@ Result<RecoveredWal> recover_wal(Disk& disk, const std::string& directory) {
       recovered.notices.push_back(content.damage->message + "; what is behind is set aside as " +
                                   path + ".bad");
     }
-    if (!content.damage || content.good_bytes > 0) recovered.files.push_back(path);
+    if (content.damage && content.good_bytes == 0) continue;
+    recovered.files.push_back(path);
+    recovered.bytes += bytes->size();
+    if (on_file) on_file(recovered.files.size(), files.size());
   }
   return recovered;
 }

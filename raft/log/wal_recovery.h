@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -32,6 +33,7 @@ struct WalDamage {
 struct RecoveredWal {
   std::map<std::string, RecoveredWriter> writers;  ///< by UId
   std::vector<std::string> files;                  ///< paths read, oldest first
+  std::uint64_t bytes = 0;                         ///< of these files
   std::optional<WalDamage> damage;                 ///< what is behind it was left out
   std::uint64_t last_number = 0;  ///< highest file number seen; the next file gets last_number + 1
   std::vector<std::string> notices;  ///< what was dropped as unacknowledged, for the log
@@ -67,8 +69,11 @@ WalContent read_wal(const std::string& path, const std::string& bytes);
 Result<void> set_damage_aside(Disk& disk, const WalDamage& damage);
 
 /// Reads all *.wal of a directory, oldest to newest, up to the first damage. Stray *.tmp files of
-/// the WAL are ignored. Also 8-digit names of old ra.
-Result<RecoveredWal> recover_wal(Disk& disk, const std::string& directory);
+/// the WAL are ignored. Also 8-digit names of old ra. `on_file` is told after each file how many of
+/// them are read.
+Result<RecoveredWal> recover_wal(
+    Disk& disk, const std::string& directory,
+    const std::function<void(std::size_t done, std::size_t all)>& on_file = {});
 
 /// NNNNNNNNNNNNNNNN + suffix, e.g. ".wal".
 std::string numbered_name(std::uint64_t number, std::string_view suffix);

@@ -84,16 +84,20 @@ Result<void> WalWriter::open_next_file() {
 
 bool WalWriter::run_one_batch() { return run(false); }
 
+bool WalWriter::waits_for_flush() const {
+  return closed_bytes_ > 0 && !closing_ && closed_bytes_ + offset_ > options_.max_unflushed_bytes;
+}
+
 bool WalWriter::run(bool block) {
-  queue_.take(taken_, block && (pending_.empty() || down_));
-  const bool worked = !taken_.empty() || (!pending_.empty() && !down_);
+  queue_.take(taken_, block && (pending_.empty() || down_ || waits_for_flush()));
+  const bool worked = !taken_.empty() || (!pending_.empty() && !down_ && !waits_for_flush());
   admit();
   if (!down_ && roll_requested_) {
     roll_requested_ = false;
     finish_file();
     if (auto opened = open_next_file(); !opened) go_down(opened.error());
   }
-  if (!down_ && !pending_.empty()) write_pending();
+  if (!down_ && !pending_.empty() && !waits_for_flush()) write_pending();
   if (!events_.empty()) sink_.wal_events(std::exchange(events_, {}));
   return worked;
 }
@@ -103,6 +107,7 @@ void WalWriter::admit() {
   for (auto& item : taken_.items) pending_.push_back(std::move(item));
   roll_requested_ |= taken_.roll_over;
   stopping_ |= taken_.stop;
+  closed_bytes_ -= std::min(closed_bytes_, taken_.flushed_bytes);
   if (taken_.fail && !down_)
     go_down(make_error(ErrorCode::io, directory_ + ": the WAL was killed"));
   if (taken_.retry && down_) {
@@ -114,6 +119,7 @@ void WalWriter::admit() {
   taken_.new_writers.clear();
   taken_.items.clear();
   taken_.roll_over = taken_.fail = taken_.retry = taken_.stop = false;
+  taken_.flushed_bytes = 0;
 }
 
 /// One batch, on a second file if the first fails. False when the writer is down after it.
@@ -261,7 +267,8 @@ void WalWriter::finish_file() {
 
 void WalWriter::abandon_file() {
   if (!file_) return;
-  WalClosed closed{path_of(number_, ".wal"), {}};
+  WalClosed closed{path_of(number_, ".wal"), offset_, {}};
+  closed_bytes_ += offset_;
   for (const auto& [id, writer] : writers_) {
     if (writer.range) closed.ranges.emplace_back(id, *writer.range);
   }
@@ -279,6 +286,7 @@ void WalWriter::go_down(Error error) {
 }
 
 Result<void> WalWriter::close() {
+  closing_ = true;
   do {
     run(false);
   } while (!down_ && !pending_.empty());

@@ -13,8 +13,10 @@
 namespace rakv::member {
 namespace {
 
-/// Entries that are not in memory are read in runs of this many.
+/// Entries that are not in memory are read in runs of this many, or to the one that passes so many
+/// bytes.
 constexpr std::uint64_t kApplyReadMax = 64;
+constexpr std::uint64_t kApplyReadBytes = 4 << 20;
 /// Notifications kept for clients that can't be reached now; beyond it the oldest go.
 constexpr std::size_t kUndeliveredMax = 10'000;
 
@@ -51,9 +53,11 @@ void Member::continue_apply() {
       continue;
     }
     std::vector<log::Index> wanted;
-    for (raft::Index index = range.first; index <= range.last && wanted.size() < kApplyReadMax;
-         ++index) {
+    std::uint64_t bytes = 0;
+    for (raft::Index index = range.first;
+         index <= range.last && wanted.size() < kApplyReadMax && bytes < kApplyReadBytes; ++index) {
       if (log_.fetch(index.value()) != nullptr) break;
+      bytes += log_.payload_bytes(index.value());
       wanted.push_back(index.value());
     }
     ++waiting_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cnode/base/result.h"
+#include "cnode/base/shared_bytes.h"
 #include "cnode/etf/writer.h"
 
 // The seam between a Raft member and the machine it replicates (ra_machine.erl's behaviour, as far
@@ -42,6 +43,19 @@ struct AuxContext {
   virtual ~AuxContext() = default;
 };
 
+/// The machine's state as it was when the capture was begun, copied piece by piece while the
+/// machine goes on applying. It ends before its machine.
+class StateCapture {
+ public:
+  virtual ~StateCapture() = default;
+  /// Copies a piece, in a few milliseconds at most; false when nothing is left.
+  virtual bool copy_more() = 0;
+  /// Once all is copied, and once only: what write_state() would have written, with version byte,
+  /// and live_indexes().
+  virtual SharedBytes take_state() = 0;
+  virtual std::vector<std::uint64_t> take_live_indexes() = 0;
+};
+
 class Machine {
  public:
   virtual ~Machine() = default;
@@ -62,6 +76,9 @@ class Machine {
   /// An aux command that came by call.
   virtual AuxResult handle_aux(std::string_view command, const AuxContext& context,
                                etf::Writer& reply) = 0;
+
+  /// Begins a capture of the state; one at a time.
+  virtual std::unique_ptr<StateCapture> capture() = 0;
 
   virtual void write_state(etf::Writer& writer) const = 0;
   virtual Result<void> read_state(std::string_view state) = 0;

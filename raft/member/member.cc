@@ -25,11 +25,32 @@ std::string make_log_id(const raft::ServerId& id) {
   return etf::print_text(writer.view());
 }
 
+/// Says how far a start has come, once a second.
+class Progress {
+ public:
+  Progress(std::string log_id, std::string what, std::uint64_t last)
+      : log_id_(std::move(log_id)), what_(std::move(what)), last_(last) {}
+  void at(std::uint64_t index) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - reported_ < std::chrono::seconds(1)) return;
+    reported_ = now;
+    spdlog::info("{}: {}, index {} of {}", log_id_, what_, index, last_);
+  }
+
+ private:
+  std::string log_id_;
+  std::string what_;
+  std::uint64_t last_;
+  std::chrono::steady_clock::time_point reported_ = std::chrono::steady_clock::now();
+};
+
 /// What Core needs to know of the entries above the snapshot.
 Result<void> scan_log(log::MemberLog& log, raft::CoreState& state) {
   std::vector<raft::LogShape::Run> runs;
   const std::uint64_t first = std::max<std::uint64_t>(log.first_index(), 1);
+  Progress progress(make_log_id(state.id), "verifying the log", log.last().index);
   for (std::uint64_t index = first; index <= log.last().index; ++index) {
+    progress.at(index);
     const Result<log::Entry> entry = log.read_blocking(index);
     if (!entry) {
       if (const Result<void> cut = log.forget_from(index, entry.error().message); !cut)
@@ -169,7 +190,9 @@ Result<void> Member::recover_machine() {
     log_.release_snapshot_state();
     next = log_.snapshot()->meta.index + 1;
   }
+  Progress progress(log_id_, "applying the log", core_.last_applied().value());
   for (; next <= core_.last_applied().value(); ++next) {
+    progress.at(next);
     const Result<log::Entry> entry = log_.read_blocking(next);
     if (!entry) return entry.error();
     apply_entry(*entry, false, true);
@@ -226,6 +249,7 @@ Result<void> Member::go_live() {
 void Member::stop(std::string_view reason_atom) {
   if (stopped_) return;
   stopped_ = true;
+  own_snapshot_.reset();
   refresh_counters();  // they outlive the member
   services_.log_system.note_last_applied(
       log_.uid(), std::min(core_.last_applied().value(), log_.last_written().index));

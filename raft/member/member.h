@@ -207,17 +207,18 @@ class Member : public node::Process,
   /// What is served here and now, whatever the state; false when it is none of these.
   bool serve(std::string_view from, std::string_view request, bool as_leader);
   void submit_command(std::string_view from, std::string_view request, bool leader_call);
-  /// The disk does not keep up: no more commands may wait for it.
+  /// The disk does not keep up: no more commands may wait for it. A leader refuses them then with
+  /// `wal_down`, as when the log can't be written at all.
   bool overloaded() const;
   void submit_transfer(std::string_view from, std::string_view request);
   void flush_commands();
   static constexpr std::size_t kBatchMax = 4096;  ///< commands of one append
-  /// Payload bytes of all members that may wait for the disk; a leader refuses commands beyond it
-  /// with `wal_down`, as when the log can't be written at all.
-  static constexpr std::uint64_t kWaitingBytesMax = std::uint64_t{512} << 20;
   void serve_aux(std::string_view from, std::string_view command);
   bool run_aux(std::string_view command, etf::Writer& reply);
+  // own_snapshot.cc
   void take_snapshot_when_durable();
+  void copy_own_snapshot();
+  void write_own_snapshot();
   void answer(std::string_view from, std::string_view term);
   void answer_error(std::string_view from, std::string_view reason_atom);
   void unsupported(std::string_view from, std::string_view request);
@@ -295,6 +296,8 @@ class Member : public node::Process,
   std::vector<ConditionalQuery> conditional_queries_;
   std::vector<raft::effect::Apply> apply_queue_;
   bool snapshot_wanted_ = false;
+  struct OwnSnapshot;
+  std::shared_ptr<OwnSnapshot> own_snapshot_;  ///< being copied; jobs in flight look at it
 
   /// Per client pid: the encoded `{Corr, Reply}` pairs of this batch.
   struct Notification {

@@ -1,5 +1,7 @@
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "cnode/base/check.h"
 #include "cnode/etf/text.h"
 #include "raft/member/member.h"
@@ -16,7 +18,10 @@ namespace {
 constexpr std::chrono::seconds kVoteTimeout{1};
 /// Live entries that wait for the disk while a snapshot comes in. Beyond it the leader waits for
 /// its answers.
-constexpr std::uint64_t kIncomingBytesMax = 64 << 20;
+std::uint64_t incoming_bytes_max(const log::LogSystem& log_system) {
+  constexpr std::uint64_t kMost = 64 << 20;
+  return std::min(kMost, log_system.memory_budget().waiting_bytes() / 2);
+}
 
 }  // namespace
 
@@ -176,6 +181,9 @@ bool Member::handle_peer_cast(std::string_view request) {
   if (const auto* append = std::get_if<raft::event::AppendEntries>(&**event)) {
     counters_->add(append->rpc.entries.empty() ? Counter::aer_received_follower_empty
                                                : Counter::aer_received_follower);
+    // More than may wait for the disk: as if lost on the way. The leader sends it again when the
+    // next message shows the gap.
+    if (!append->rpc.entries.empty() && overloaded()) return true;
   }
   step(std::move(**event));
   return true;
@@ -233,6 +241,7 @@ void Member::carry_out(raft::effect::CompleteSnapshot& effect) {
                     installed.error().message);
       return step(raft::event::SnapshotInstalled{meta->index, false});
     }
+    own_snapshot_.reset();
     machine_ = std::move(*installed);
     counters_->add(Counter::snapshot_installed);
     const log::Snapshot& snapshot = *log_.snapshot();
@@ -252,7 +261,7 @@ void Member::carry_out(raft::effect::AbortSnapshot&) {
 
 void Member::carry_out(raft::effect::ReplyInstallSnapshot& effect) {
   if (core_.role() == raft::Role::receive_snapshot &&
-      services_.log_system.queued_bytes() > kIncomingBytesMax) {
+      services_.log_system.queued_bytes() > incoming_bytes_max(services_.log_system)) {
     held_snapshot_replies_.push_back(effect);
     return;
   }
@@ -262,7 +271,9 @@ void Member::carry_out(raft::effect::ReplyInstallSnapshot& effect) {
 }
 
 void Member::send_held_snapshot_replies() {
-  if (held_snapshot_replies_.empty() || services_.log_system.queued_bytes() > kIncomingBytesMax / 2)
+  const log::LogSystem& log_system = services_.log_system;
+  if (held_snapshot_replies_.empty() ||
+      log_system.queued_bytes() > incoming_bytes_max(log_system) / 2)
     return;
   std::vector<raft::effect::ReplyInstallSnapshot> held;
   held.swap(held_snapshot_replies_);

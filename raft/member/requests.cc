@@ -290,7 +290,8 @@ void Member::submit_command(std::string_view from, std::string_view request, boo
 }
 
 bool Member::overloaded() const {
-  return persist_fails_ || services_.log_system.queued_bytes() > kWaitingBytesMax;
+  const log::LogSystem& log_system = services_.log_system;
+  return persist_fails_ || log_system.queued_bytes() > log_system.memory_budget().waiting_bytes();
 }
 
 // Commands that arrive in one turn of the event loop become one append.
@@ -415,8 +416,8 @@ void Member::submit_transfer(std::string_view from, std::string_view request) {
   step(raft::event::TransferLeadership{pending_.add(from, request), *target});
 }
 
-// --- aux commands and snapshots
-// -------------------------------------------------------------------------------------------
+// --- aux commands
+// -----------------------------------------------------------------------------------------------------
 
 bool Member::run_aux(std::string_view command, etf::Writer& reply) {
   Tagged tagged(command);
@@ -435,50 +436,6 @@ void Member::serve_aux(std::string_view from, std::string_view command) {
   counters_->add(Counter::aux_commands);
   etf::Writer reply;
   if (run_aux(command, reply)) answer(from, reply.view());
-}
-
-// A release cursor at last_applied: taken once everything up to there is durable here, no transfer
-// to a peer needs the old snapshot, and none is being written (ra_log:update_release_cursor,
-// conditions {written, _} and no_snapshot_sends).
-void Member::take_snapshot_when_durable() {
-  if (!snapshot_wanted_ || stopped_ || log_.snapshot_in_progress() || core_.sending_snapshots())
-    return;
-  const std::uint64_t index = core_.last_applied().value();
-  if (log_.last_written().index < index || blocked()) return;
-  const std::uint64_t before = log_.snapshot() ? log_.snapshot()->meta.index : 0;
-  snapshot_wanted_ = false;
-  if (index <= before + options_.min_snapshot_interval) return;
-  const std::optional<log::Term> term = log_.term_at(index);
-  if (!term) return;
-
-  log::SnapshotMeta meta;
-  meta.index = index;
-  meta.term = *term;
-  etf::Writer cluster;
-  cluster.version();
-  wire::write_snapshot_cluster(cluster, core_.cluster());
-  meta.cluster = cluster.take();
-  etf::Writer state;
-  state.version();
-  machine_->write_state(state);
-  const std::uint64_t size = snapshot_file_bytes(meta, state.size());
-  log_.write_snapshot(
-      std::move(meta), SharedBytes::copy_of(state.view()),
-      log::IndexSet::of(machine_->live_indexes()),
-      [this, index, term = *term, size, alive = alive_](const Result<void>& written) {
-        if (!*alive) return;
-        if (!written) {
-          spdlog::error("{}: snapshot at index {} failed: {}", log_id_, index,
-                        written.error().message);
-          return;
-        }
-        spdlog::info("{}: wrote snapshot at index {} term {}", log_id_, index, term);
-        counters_->add(Counter::snapshots_written);
-        counters_->add(Counter::snapshot_bytes_written, static_cast<std::int64_t>(size));
-        snapshot_size_bytes_ = size;
-        step(raft::event::SnapshotTaken{raft::Index{index}, raft::Term{term}});
-        take_snapshot_when_durable();
-      });
 }
 
 }  // namespace rakv::member

@@ -44,7 +44,7 @@ void ServerSystem::write_system_config(etf::Writer& writer) const {
   writer.atom("data_dir").byte_list(log_system_.directory());
   writer.atom("wal_data_dir").byte_list(log_system_.directory());
   const auto number = [&](const char* key, std::int64_t value) { writer.atom(key).integer(value); };
-  number("wal_max_size_bytes", 256'000'000);
+  number("wal_max_size_bytes", static_cast<std::int64_t>(log_system_.options().wal.max_size_bytes));
   writer.atom("wal_compute_checksums").boolean(true);
   number("wal_max_batch_size", 8192);
   writer.atom("wal_max_entries").atom("undefined");

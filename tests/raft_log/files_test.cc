@@ -385,14 +385,20 @@ TEST(MemoryTable, AppendTruncateDrop) {
   EXPECT_NE(table.find(6), nullptr);
   EXPECT_EQ(table.find(7), nullptr);
   std::vector<Index> seen;
-  table.for_each({6, 10}, [&](const Entry& one) { seen.push_back(one.index); });
+  table.for_each({6, 10}, [&](const Entry& one) {
+    seen.push_back(one.index);
+    return true;
+  });
   EXPECT_THAT(seen, ElementsAre(6, 9, 10));
   EXPECT_FALSE(table.drop_flushed(9, 2));  // another entry by now
   EXPECT_TRUE(table.drop_flushed(9, 1));
   EXPECT_FALSE(table.drop_flushed(11, 1));  // not at the front
   EXPECT_TRUE(table.drop_flushed(6, 1));
   std::uint64_t bytes = 0;
-  table.for_each({0, 99}, [&](const Entry& one) { bytes += one.payload.size(); });
+  table.for_each({0, 99}, [&](const Entry& one) {
+    bytes += one.payload.size();
+    return true;
+  });
   EXPECT_EQ(table.bytes(), bytes);
   EXPECT_EQ(table.size(), 3U);
   table.clear();

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <bitset>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "cnode/dist/frames.h"
+#include "kv/key_table.h"
+#include "raft/member/machine.h"
+
+namespace rakv::kv {
+
+class Machine;
+
+/// A Machine's state at one moment, copied shard by shard: a snapshot of millions of keys holds
+/// nobody up. A shard that is about to change before its turn is copied first.
+class StateCapture final : public member::StateCapture {
+ public:
+  /// To be made by Machine::capture(), which must outlive it.
+  explicit StateCapture(Machine& machine);
+  ~StateCapture() override;
+  StateCapture(const StateCapture&) = delete;
+  StateCapture& operator=(const StateCapture&) = delete;
+
+  bool copy_more() override;
+  SharedBytes take_state() override;
+  std::vector<std::uint64_t> take_live_indexes() override { return std::move(live_indexes_); }
+
+  /// The key is about to be put or removed.
+  void before_change(std::string_view key) { copy_shard(KeyTable::shard_of(key)); }
+
+ private:
+  void copy_shard(std::size_t shard);
+
+  Machine& machine_;
+  std::bitset<KeyTable::kShards> copied_;
+  std::size_t next_ = 0;  ///< shard; all before it are copied
+  dist::GrowingBuffer state_;
+  etf::Writer piece_;
+  std::vector<std::uint64_t> live_indexes_;
+};
+
+}  // namespace rakv::kv
