@@ -22,11 +22,11 @@ OPS ?= 100
 RAKV ?= all
 SEED ?=
 
-.PHONY: help setup otp29 build run test asan tsan asan-suites tsan-suites bench bench-kv bench-mixed bench-large fuzz \
-	harness format lint clean
+.PHONY: help setup otp29 build run test asan tsan asan-suites tsan-suites bench bench-kv bench-mixed bench-large bench-memory \
+	bench-keys fuzz harness format lint clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install the Debian packages that are missing
 	@scripts/setup.sh
@@ -75,6 +75,14 @@ bench-mixed: otp29 build ## put/s of clusters of three with BEAM and rakv leader
 
 bench-large: otp29 build ## small calls while 100 MB values travel, to a rakv member and to a BEAM member
 	@scripts/bench_large.sh
+
+bench-memory: otp29 build ## peaks of memory with 8 GiB of values in 512MB (BENCH_ARGS: keys, bytes of a value, budget)
+	@scripts/build.sh bench memory_driver
+	@scripts/bench_memory.sh $(BENCH_ARGS)
+
+bench-keys: otp29 build ## 5 million keys on rakv and on a BEAM: memory, start, snapshot (BENCH_ARGS: keys, bytes of a value)
+	@scripts/build.sh bench memory_driver
+	@scripts/bench_keys.sh $(BENCH_ARGS)
 
 fuzz: setup ## every fuzz target for FUZZ_SECONDS
 	@scripts/build.sh fuzz

@@ -3,7 +3,7 @@
 %% for one operation: on a small machine the client is what limits the rates. Run by scripts/bench_kv.sh. Forms the clusters
 %% of scripts/bench_mixed.sh, too.
 -module(kv_bench).
--export([member/1, node/1, form/2, run/2, put_latency/2, put_rate/3, pipelined/3, get_rate/3]).
+-export([member/1, member_again/1, node/1, form/2, run/2, put_latency/2, put_rate/3, pipelined/3, get_rate/3]).
 
 -define(VALUE, <<0:2048>>).
 -define(ROUNDS, 5).
@@ -12,6 +12,14 @@
 member(Dir) ->
     {ok, _} = ra:start_in(Dir),
     {ok, [_], []} = ra_kv:start_cluster(default, kv, #{members => [{kv, node()}]}),
+    io:format("ready~n").
+
+%% The same member again, after an end of its node.
+member_again(Dir) ->
+    {ok, _} = ra:start_in(Dir),
+    ok = ra:restart_server(default, {kv, node()}),
+    {pong, _} = ra:ping({kv, node()}, 600_000), % when it has recovered
+    ok = lead({kv, node()}, erlang:monotonic_time(millisecond) + 60_000),
     io:format("ready~n").
 
 %% On a BEAM node that is to have members.

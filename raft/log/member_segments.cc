@@ -255,6 +255,7 @@ void MemberSegments::replace_damaged(SegmentDamage damage, std::map<Index, Entry
         replacing_ = false;
         if (!written) return done(written.error());
         *place_of(shared->segment->number()) = std::move(*written);
+        note_bounds();
         remove_dead();
         done({});
       });
