@@ -13,12 +13,15 @@ export TMPDIR=$PWD/build
 # shellcheck source=scripts/bench_nodes.sh
 . scripts/bench_nodes.sh
 
+# Without a snapshot all values are read at a start.
+ready_seconds=600
+
 start() {
   start_rakv rakv --bootstrap kv --memory-budget "$budget"
   await_ready rakv
 }
 
-# The peak since the last call, and what is resident now.
+# The peak since the last call, and what is resident after it.
 memory() {
   awk '/^VmHWM/ {peak = $2} /^VmRSS/ {now = $2} END {printf "%6d MB  %6d MB", peak / 1024, now / 1024}' "/proc/${pid[rakv]}/status"
   echo 5 >"/proc/${pid[rakv]}/clear_refs"
@@ -52,7 +55,7 @@ restart() {
 
 start
 echo "$keys values of $value_bytes bytes, --memory-budget $budget"
-printf '%-22s %9s  %9s  %12s\n' phase peak then written
+printf '%-22s %9s  %9s  %12s\n' phase peak after written
 phase "puts" put
 phase "gets" get --callers 16
 phase "overwrites" overwrite
@@ -64,4 +67,4 @@ phase "gets" get --callers 16 --overwritten
 restart TERM
 phase "gets" get --callers 16 --overwritten
 echo "files open: $(find "/proc/${pid[rakv]}/fd" -mindepth 1 | wc -l); segments: $(find "$work/rakv" -name '*.segment' | wc -l)"
-grep -E "warning|error" "$work/rakv.log" || true
+grep -E "\\[(warning|error)\\]" "$work/rakv.log" || true

@@ -39,14 +39,15 @@ run_beam() {
   "$erl" -sname "bench_$1_$$" -setcookie "$cookie" -noinput -pa "$work" -kernel logger_level error -eval "$2, halt()."
 }
 
+# Waits for each, 30 s or $ready_seconds.
 await_ready() {
   local name
   for name; do
-    for _ in $(seq 300); do
+    for _ in $(seq $((${ready_seconds:-30} * 10))); do
       if grep -q '^ready' "$work/$name.out"; then continue 2; fi
       sleep 0.1
     done
-    echo "$(basename "$0"): not ready after 30 s: $name" >&2
+    echo "$(basename "$0"): not ready after ${ready_seconds:-30} s: $name" >&2
     cat "$work/$name".* >&2
     return 1
   done

@@ -18,7 +18,8 @@ void MemoryTable::append(Entry entry) {
 void MemoryTable::put_sparse(Entry entry) {
   RAKV_CHECK(tail_.empty() || entry.index < tail_.front().index);
   bytes_ += entry.payload.size();
-  auto& place = sparse_[entry.index];
+  // Mostly above all others: a snapshot hands over a run's live entries one by one.
+  auto& place = sparse_.try_emplace(sparse_.end(), entry.index)->second;
   bytes_ -= place.payload.size();
   place = std::move(entry);
 }
