@@ -17,10 +17,17 @@ member(Dir) ->
 %% The same member again, after an end of its node.
 member_again(Dir) ->
     {ok, _} = ra:start_in(Dir),
-    ok = ra:restart_server(default, {kv, node()}),
+    ok = restart_server(100),
     {pong, _} = ra:ping({kv, node()}, 600_000), % when it has recovered
     ok = lead({kv, node()}, erlang:monotonic_time(millisecond) + 60_000),
     io:format("ready~n").
+
+%% ra's names may not be open yet: {error, {'EXIT', {badarg, _}}}.
+restart_server(Attempts) ->
+    case ra:restart_server(default, {kv, node()}) of
+        ok -> ok;
+        {error, _} when Attempts > 1 -> receive after 100 -> restart_server(Attempts - 1) end
+    end.
 
 %% On a BEAM node that is to have members.
 node(Dir) ->

@@ -85,7 +85,7 @@ void run_operations(ValueClient& client, const raft::ServerId& server, const Opt
   }
   std::size_t count = options.count != 0 ? options.count : options.keys;
   if (overwrites) {
-    count = options.keys / kOf * kPutAgain;
+    count = options.keys / kOf * kPutAgain + std::min(options.keys % kOf, kPutAgain);
     workload.key = [](std::size_t operation) {
       return operation / kPutAgain * kOf + operation % kPutAgain;
     };
