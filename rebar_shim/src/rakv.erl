@@ -177,7 +177,9 @@ with_node(Node, Fun) ->
     Server = rakv_node:registered_name(Node),
     try Fun(Server)
     catch
-        exit:{Reason, {gen_server, call, [Server | _]}} when Reason =:= noproc; element(1, Reason) =:= shutdown ->
+        %% rakv_exited: its program has just ended, and it with it
+        exit:{Reason, {gen_server, call, [Server | _]}}
+          when Reason =:= noproc; element(1, Reason) =:= shutdown; element(1, Reason) =:= rakv_exited ->
             {error, not_running}
     end.
 

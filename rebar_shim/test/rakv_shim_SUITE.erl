@@ -8,7 +8,8 @@
 
 all() ->
     [ready, arguments, long_name, log_is_forwarded, long_lines, levels, ordered_stop, ordered_stop_with_a_status,
-     deaf_program_is_killed, end_of_the_beam_ends_the_program, crash_restarts, restart_is_told_why, kill_for_good,
+     deaf_program_is_killed, end_of_the_beam_ends_the_program, crash_restarts, restart_is_told_why,
+     kill_of_what_has_just_ended, kill_for_good,
      restart_in_order, given_up_after_too_many_deaths, others_survive_a_given_up_node, refused_start, not_ready_in_time,
      comes_up_as_another, no_program, program_not_executable, bad_options, started_twice, not_running,
      nodes_of_the_environment, cookie_is_in_no_report, every_error_has_words].
@@ -126,6 +127,24 @@ restart_is_told_why(Config) ->
     #{report := Fields} = child_terminated_report(),
     {rakv_exited, Exit} = proplists:get_value(reason, Fields),
     ?assertMatch(#{node := Node, exit_status := 137, last_log := [_ | _]}, Exit).
+
+%% The program has ended by itself, and its owner has that message before the request.
+kill_of_what_has_just_ended(Config) ->
+    {ok, Node} = rakv:start_node(options(Config)),
+    {ok, OsPid} = rakv:os_pid(Node),
+    Server = whereis(rakv_node:registered_name(Node)),
+    ok = sys:suspend(Server),
+    _ = os:cmd("kill -KILL " ++ integer_to_list(OsPid)),
+    wait_until(fun() -> waits(Server, fun({_, {exit_status, _}}) -> true; (_) -> false end) end),
+    {Killer, Monitor} = spawn_monitor(fun() -> exit({killed, rakv:kill_node(Node)}) end),
+    wait_until(fun() -> waits(Server, fun(Message) -> element(1, Message) =:= '$gen_call' end) end),
+    ok = sys:resume(Server),
+    receive {'DOWN', Monitor, process, Killer, Reason} -> ?assertEqual({killed, {error, not_running}}, Reason) end,
+    ok = rakv:await_ready(Node, 10000).
+
+waits(Server, Is) ->
+    {messages, Messages} = process_info(Server, messages),
+    lists:any(Is, Messages).
 
 kill_for_good(Config) ->
     {ok, Node} = rakv:start_node(options(Config)),
