@@ -2,17 +2,15 @@
 
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "cnode/dist/handshake.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/hash.h"
-#include "cnode/etf/text.h"
 #include "cnode/etf/writer.h"
 #include "raft/wire/ids.h"
+#include "tests/bench/support.h"
 
 namespace rakv::bench {
 namespace {
@@ -23,30 +21,6 @@ constexpr std::chrono::seconds kPatience{60};
 constexpr std::uint64_t kReadTimeoutMs = 5000;
 
 std::string name_of_key(std::size_t number) { return "key_" + std::to_string(number); }
-
-[[noreturn]] void give_up(const std::string& why, std::string_view term = {}) {
-  etf::Limits limits;
-  limits.max_output_bytes = 400;
-  std::fprintf(stderr, "memory_driver: error: %s%s\n", why.c_str(),
-               term.empty() ? "" : (": " + etf::print_text(term, {}, limits)).c_str());
-  std::exit(1);
-}
-
-std::string host_name() {
-  std::string buffer(256, '\0');
-  if (gethostname(buffer.data(), buffer.size() - 1) != 0) give_up("this host has no name");
-  const std::string host = buffer.c_str();
-  return host.substr(0, host.find('.'));
-}
-
-/// Reads `{Tag, ...}` of that arity; what follows the tag comes next.
-bool tagged(etf::Cursor& cursor, std::string_view tag, std::uint32_t arity) {
-  if (cursor.kind() != etf::TermKind::tuple) return false;
-  etf::Cursor ahead = cursor;
-  if (ahead.tuple() != arity || !ahead.is_atom(tag)) return false;
-  cursor = ahead;
-  return true;
-}
 
 }  // namespace
 
