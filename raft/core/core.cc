@@ -86,7 +86,8 @@ void Core::finish_step() {
   if (role() == Role::pre_vote) arm_election_timer(effect::ElectionTimer::long_);
   if (role() == Role::candidate) arm_election_timer(effect::ElectionTimer::medium);
   if (timer_to_set_) {
-    emit(effect::SetElectionTimer{*timer_to_set_});
+    const bool in_turn = *timer_to_set_ == effect::ElectionTimer::in_turn;
+    emit(effect::SetElectionTimer{*timer_to_set_, in_turn ? election_turn() : 0});
   } else if (timer_armed_outside_ && !timer_armed_) {
     emit(effect::CancelElectionTimer{});
   }

@@ -277,7 +277,9 @@ class Core {
   void note_leader(const ServerId& leader);
   void drop_monitor();
   void arm_election_timer(effect::ElectionTimer length);
+  void hasten_election_timer();
   void disarm_election_timer();
+  std::uint32_t election_turn() const;
   void redirect_held();
   void execute_held();
 

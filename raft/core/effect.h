@@ -51,6 +51,7 @@ struct Apply {
 
 enum class ElectionTimer : std::uint8_t {
   really_short,  ///< 1–100 ms
+  in_turn,       ///< a part of short_'s range, by SetElectionTimer::turn
   short_,        ///< 101–600 ms
   medium,        ///< 101–1100 ms
   long_,         ///< 1001–2000 ms
@@ -58,6 +59,10 @@ enum class ElectionTimer : std::uint8_t {
 /// Arm the election timer with a random length of this class. Replaces an armed one.
 struct SetElectionTimer {
   ElectionTimer length = ElectionTimer::long_;
+  /// For in_turn: how many voters are to go before this member. Turn 0 has 101–200 ms, 1 has
+  /// 201–300 ms, and so on to 4, which those behind it share. Members with different turns do not
+  /// collide, and the first need not wait as long as chance would have it.
+  std::uint32_t turn = 0;
 };
 struct CancelElectionTimer {};
 struct SetConditionTimer {

@@ -58,7 +58,7 @@ void Core::call_election() {
   set_term_and_vote(current_term_ + 1, id_);
   leader_.reset();
   set_role(Candidate{{++last_round_, {}}});
-  arm_election_timer(effect::ElectionTimer::short_);
+  arm_election_timer(effect::ElectionTimer::in_turn);
   const RequestVoteRpc rpc{current_term_, id_, log_.last().index, log_.last().term};
   for (const auto& [id, config] : *cluster_.members) {
     if (id != id_) emit(effect::CallRequestVote{id, last_round_, rpc});
@@ -158,7 +158,12 @@ void Core::process_pre_vote(CallToken call, const PreVoteRpc& rpc) {
       return;
     }
     emit(effect::DropCall{call});
-    arm_election_timer(effect::ElectionTimer::long_);
+    if (!monitored_ && timer_armed_) {
+      // No leader here either, and that candidate can't win: its turn is this member's.
+      hasten_election_timer();
+    } else {
+      arm_election_timer(effect::ElectionTimer::long_);
+    }
     return;
   }
   if (rpc.protocol_version > kProtocolVersion) {

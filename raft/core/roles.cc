@@ -100,6 +100,21 @@ void Core::arm_election_timer(effect::ElectionTimer length) {
   timer_to_set_ = length;
 }
 
+void Core::hasten_election_timer() {
+  timer_armed_ = true;
+  timer_to_set_ = effect::ElectionTimer::really_short;
+}
+
+/// Voters in the order of their ids; the leader that was lost is not waited for.
+std::uint32_t Core::election_turn() const {
+  std::uint32_t turn = 0;
+  for (const auto& [id, config] : *cluster_.members) {
+    if (id == id_) break;
+    if (config.is_voter() && id != leader_) ++turn;
+  }
+  return turn;
+}
+
 void Core::disarm_election_timer() {
   timer_armed_ = false;
   timer_to_set_.reset();
@@ -112,15 +127,17 @@ void Core::on(event::LeaderDown& event) {
   if (monitored_ != event.leader) return;
   monitored_.reset();
   const bool gone = event.reason != event::DownReason::noconnection;
+  // ra waits for any part of short_, and from await_condition for long_.
+  const auto length =
+      gone ? effect::ElectionTimer::really_short : effect::ElectionTimer::in_turn;
   switch (role()) {
     case Role::follower:
       if (gone) leader_.reset();
-      arm_election_timer(gone ? effect::ElectionTimer::really_short
-                              : effect::ElectionTimer::short_);
+      arm_election_timer(length);
       break;
     case Role::await_condition:
       if (gone) leader_.reset();
-      become_follower();
+      become_follower(length);
       break;
     case Role::receive_snapshot:
       abort_receive();

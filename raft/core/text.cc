@@ -28,6 +28,8 @@ const char* name(effect::ElectionTimer length) {
   switch (length) {
     case effect::ElectionTimer::really_short:
       return "really_short";
+    case effect::ElectionTimer::in_turn:
+      return "in turn";
     case effect::ElectionTimer::short_:
       return "short";
     case effect::ElectionTimer::medium:
@@ -81,6 +83,7 @@ struct Printer {
   }
   void operator()(const effect::SetElectionTimer& e) const {
     out << "election timer: " << name(e.length);
+    if (e.length == effect::ElectionTimer::in_turn) out << ' ' << e.turn;
   }
   void operator()(const effect::CancelElectionTimer&) const { out << "election timer: off"; }
   void operator()(const effect::SetConditionTimer& e) const {

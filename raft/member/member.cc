@@ -395,6 +395,9 @@ void Member::carry_out(raft::effect::SetElectionTimer& effect) {
     case raft::effect::ElectionTimer::really_short:
       delay_ms = uniform(broadcast);
       break;
+    case raft::effect::ElectionTimer::in_turn:
+      delay_ms = uniform(broadcast) + broadcast * (1 + std::min(effect.turn, 4u));
+      break;
     case raft::effect::ElectionTimer::short_:
       delay_ms = uniform(5 * broadcast) + broadcast;
       break;
