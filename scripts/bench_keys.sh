@@ -49,6 +49,15 @@ written() {
   awk '/^write_bytes/ {print $2}' "/proc/${pid[$1]}/io"
 }
 
+# Waits until a member writes no more: after a start, entries of its WAL may still go to segments.
+settle() {
+  local before=-1
+  while [ "$before" != "$(written "$1")" ]; do
+    before=$(written "$1")
+    sleep 2
+  done
+}
+
 # line KIND NAME TEXT
 line() {
   printf '%-5s %-34s RSS %6d MB, %5d bytes a key, peak %6d MB   %s\n' "$1" "$2" $(($(status "$1" VmRSS) / 1024)) \
@@ -70,11 +79,13 @@ member() {
   start "$kind" FIRST
   before=$(written "$kind")
   phase "$kind" "puts, 512 in flight" put --pipeline --callers 512
+  settle "$kind"
   puts=$(($(written "$kind") - before))
   phase "$kind" "snapshot" snapshot
   stop "$kind" KILL
   start "$kind" AGAIN
   line "$kind" "start after kill -9, with snapshot" "${start_ms[$kind]} ms"
+  settle "$kind"
   before=$(written "$kind")
   phase "$kind" "three of five keys again" overwrite --pipeline --callers 512
   phase "$kind" "snapshot" snapshot

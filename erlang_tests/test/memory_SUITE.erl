@@ -7,12 +7,13 @@
 
 -compile([export_all, nowarn_export_all]).
 
--define(BUDGET_BYTES, 64 * 1024 * 1024).
--define(VALUE_BYTES, 64 * 1024).
+-define(BUDGET_BYTES, (64 * 1024 * 1024)).
+-define(VALUE_BYTES, (64 * 1024)).
+-define(BURST_VALUE_BYTES, (1024 * 1024)).
 %% So that an own snapshot is taken at all: more than min_snapshot_interval.
 -define(KEYS, 3000).
 
-all() -> [values_many_times_the_budget, too_small_a_budget].
+all() -> [values_many_times_the_budget, more_at_once_than_may_wait, too_small_a_budget].
 
 suite() -> [{timetrap, {minutes, 5}}].
 
@@ -43,8 +44,21 @@ values_many_times_the_budget(Config) ->
     cluster_ct:say("~b MB of values three times in a budget of ~b MB: peaks in MB ~0p",
                    [?KEYS * ?VALUE_BYTES div 1_000_000, ?BUDGET_BYTES div 1_000_000,
                     maps:map(fun(_, Bytes) -> Bytes div 1_000_000 end, Peaks)]),
-    Bound = list_to_integer(os:getenv("RAKV_BUDGET_PEAK_MB", "64")) * 1024 * 1024,
-    [?assert(Bytes =< Bound, Phase) || {Phase, Bytes} <- maps:to_list(Peaks)].
+    [?assert(Bytes =< bound(), Phase) || {Phase, Bytes} <- maps:to_list(Peaks)].
+
+%% Ten times the budget in one burst: what the disk can't take in time is refused, not kept.
+more_at_once_than_may_wait(Config) ->
+    Node = rakv_ct:start_rakv(Config, n1, #{bootstrap => "kv", args => ["--memory-budget", "64MB"]}),
+    Client = rakv_ct:start_beam(Config, client, #{otp => 25, modules => [plain_kv_client, memory_load]}),
+    Keys = 10 * ?BUDGET_BYTES div ?BURST_VALUE_BYTES,
+    Peak = measured(Node, fun() ->
+        {Applied, Rejected} = rakv_ct:call(Client, memory_load, pipeline, [{kv, Node}, Keys, ?BURST_VALUE_BYTES, 1], 120_000),
+        cluster_ct:say("~b MB at once: ~b puts done, ~b refused",
+                       [10 * ?BUDGET_BYTES div 1_000_000, length(Applied), length(Rejected)]),
+        ?assertNotEqual([], Applied),
+        ?assertNotEqual([], Rejected)
+    end),
+    ?assert(Peak =< bound(), Peak).
 
 too_small_a_budget(Config) ->
     {2, <<>>, Line} = rakv_ct:run(Config, ["start", "--sname", "n", "--memory-budget", "10MB"]),
@@ -52,6 +66,8 @@ too_small_a_budget(Config) ->
     {2, <<>>, _} = rakv_ct:run(Config, ["start", "--sname", "n", "--memory-budget", "much"]).
 
 %% ---------------------------------------------------------------------------------------------------------------
+
+bound() -> list_to_integer(os:getenv("RAKV_BUDGET_PEAK_MB", "64")) * 1024 * 1024.
 
 %% Runs and gives the most memory that the node's process had meanwhile.
 measured(Node, Fun) ->

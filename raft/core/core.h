@@ -347,6 +347,7 @@ class Core {
   void leader_success(const ServerId& from, Peer& peer, const AppendEntriesReply& reply);
   void leader_refusal(Peer& peer, const AppendEntriesReply& reply);
   bool is_fully_replicated() const;
+  std::optional<ServerId> best_successor() const;
   void check_termination();
 
   // --- consistent reads (queries.cc) ---

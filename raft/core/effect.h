@@ -299,6 +299,8 @@ enum class StopReason : std::uint8_t {
 /// The member's life is over; no event may follow.
 struct Stop {
   StopReason reason = StopReason::removed;
+  /// Whom a removed leader has asked to take over.
+  std::optional<ServerId> successor;
 };
 
 }  // namespace rakv::raft::effect

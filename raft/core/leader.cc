@@ -199,32 +199,47 @@ bool Core::is_fully_replicated() const {
 }
 
 /// After every event: a deleted cluster's members stop once everyone knows, a removed leader once
-/// its removal is committed and told.
+/// its removal is committed and told, and another one is asked to lead (dissertation 4.2.2).
 void Core::check_termination() {
   switch (role()) {
     case Role::terminating_leader:
       if (!is_fully_replicated()) probe_peers(true);
       if (is_fully_replicated()) {
         stopped_ = true;
-        emit(effect::Stop{effect::StopReason::deleted});
+        emit(effect::Stop{effect::StopReason::deleted, {}});
       }
       break;
     case Role::terminating_follower:
       if (log_.last_written().index == log_.last().index) {
         stopped_ = true;
-        emit(effect::Stop{effect::StopReason::deleted});
+        emit(effect::Stop{effect::StopReason::deleted, {}});
       }
       break;
     case Role::leader:
       if (!cluster_.members->contains(id_) && last_applied_ >= cluster_.at.index) {
         replicate();
         stopped_ = true;
-        emit(effect::Stop{effect::StopReason::removed});
+        const std::optional<ServerId> successor = best_successor();
+        if (successor) emit(effect::SendElectionTimeout{*successor});
+        emit(effect::Stop{effect::StopReason::removed, successor});
       }
       break;
     default:
       break;
   }
+}
+
+/// The voter that has most of the log, if one is there.
+std::optional<ServerId> Core::best_successor() const {
+  std::optional<ServerId> best;
+  Index match;
+  for (const auto& [id, peer] : leader_data()->peers) {
+    if (!peer.config.is_voter() || peer.status != PeerStatus::normal) continue;
+    if (best && peer.match_index <= match) continue;
+    best = id;
+    match = peer.match_index;
+  }
+  return best;
 }
 
 }  // namespace rakv::raft

@@ -128,8 +128,7 @@ void Core::on(event::LeaderDown& event) {
   monitored_.reset();
   const bool gone = event.reason != event::DownReason::noconnection;
   // ra waits for any part of short_, and from await_condition for long_.
-  const auto length =
-      gone ? effect::ElectionTimer::really_short : effect::ElectionTimer::in_turn;
+  const auto length = gone ? effect::ElectionTimer::really_short : effect::ElectionTimer::in_turn;
   switch (role()) {
     case Role::follower:
       if (gone) leader_.reset();

@@ -211,6 +211,7 @@ struct Printer {
   }
   void operator()(const effect::Stop& e) const {
     out << "stop: " << (e.reason == effect::StopReason::removed ? "removed" : "deleted");
+    if (e.successor) out << ", after it " << *e.successor;
   }
 };
 

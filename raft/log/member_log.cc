@@ -190,10 +190,13 @@ void MemberLog::drop_sparse() {
   incoming_on_disk_ = {};
 }
 
-void MemberLog::append(Entry entry) {
+void MemberLog::make_place_for(Index first) {
   RAKV_CHECK_MSG(!installing_, "no appends while a snapshot is being installed");
   drop_sparse();
-  if (!empty_ && entry.index <= last_.index) truncate_after(entry.index - 1);
+  if (!empty_ && first <= last_.index) truncate_after(first - 1);
+}
+
+void MemberLog::note_last(const Entry& entry) {
   RAKV_CHECK_MSG(empty_ ? entry.index <= 1 : entry.index == last_.index + 1,
                  "a log has no gaps above its snapshot");
   RAKV_CHECK_MSG(entry.term >= last_.term, "terms do not decrease along a log");
@@ -201,6 +204,11 @@ void MemberLog::append(Entry entry) {
   empty_ = false;
   last_ = {entry.index, entry.term};
   queue(entry, false);
+}
+
+void MemberLog::append(Entry entry) {
+  make_place_for(entry.index);
+  note_last(entry);
   system_.queue_.append(writer_, next_sequence_ - 1, entry);
   memory_.append(std::move(entry));
 }
@@ -208,18 +216,10 @@ void MemberLog::append(Entry entry) {
 void MemberLog::append(std::vector<Entry> entries) {
   if (entries.empty()) return;
   if (entries.size() == 1) return append(std::move(entries.front()));
-  RAKV_CHECK_MSG(!installing_, "no appends while a snapshot is being installed");
-  drop_sparse();
-  if (!empty_ && entries.front().index <= last_.index) truncate_after(entries.front().index - 1);
+  make_place_for(entries.front().index);
   const std::uint64_t first_sequence = next_sequence_;
   for (const auto& entry : entries) {
-    RAKV_CHECK_MSG(empty_ ? entry.index <= 1 : entry.index == last_.index + 1,
-                   "a log has no gaps above its snapshot");
-    RAKV_CHECK_MSG(entry.term >= last_.term, "terms do not decrease along a log");
-    if (empty_) first_index_ = entry.index;
-    empty_ = false;
-    last_ = {entry.index, entry.term};
-    queue(entry, false);
+    note_last(entry);
     memory_.append(entry);
   }
   system_.queue_.append(writer_, first_sequence, std::move(entries));

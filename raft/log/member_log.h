@@ -183,6 +183,8 @@ class MemberLog {
     IndexRange range;
     bool sparse;
   };
+  void make_place_for(Index first);
+  void note_last(const Entry& entry);
   void queue(const Entry& entry, bool sparse);
   void queue_marked_sparse();
   void write_install_mark();

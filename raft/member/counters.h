@@ -84,6 +84,15 @@ inline constexpr std::array<CounterField, kCounterCount> kCounterFields = {{
 #undef RAKV_COUNTER_FIELD
 }};
 
+/// What ra:key_metrics/1 tells, beside state and membership.
+inline constexpr std::array kKeyMetrics = {Counter::last_applied,
+                                           Counter::commit_index,
+                                           Counter::snapshot_index,
+                                           Counter::last_written_index,
+                                           Counter::last_index,
+                                           Counter::commit_latency,
+                                           Counter::term};
+
 /// The values of one member's counters. They outlive the member within a run of the node, as in ra.
 class Counters {
  public:

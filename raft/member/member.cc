@@ -143,6 +143,7 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::unique_ptr<Ma
       receive_snapshot_timer_(services.io),
       tick_timer_(services.io),
       persist_timer_(services.io),
+      farewell_timer_(services.io),
       random_(std::random_device{}()) {}
 
 Member::~Member() {
@@ -500,12 +501,6 @@ void Member::carry_out(raft::effect::AmnesiaEnded&) {
 
 void Member::carry_out(raft::effect::BadMessage& effect) {
   spdlog::warn("{}: ignored a message of {}: {}", log_id_, to_string(effect.from), effect.what);
-}
-
-void Member::carry_out(raft::effect::Stop& effect) {
-  boost::asio::post(services_.io, [this, reason = effect.reason, alive = alive_] {
-    if (*alive) services_.on_stopped(id_.name(), reason);
-  });
 }
 
 // --- what the node and the log report

@@ -202,6 +202,7 @@ class Member : public node::Process,
 
   // --- requests (requests.cc) ---
   void handle_call(std::string_view from, std::string_view request);
+  void handle_call_after_removal(std::string_view from, std::string_view request);
   void handle_cast(std::string_view request);
   void handle_leader_call(std::string_view from, std::string_view request);
   /// What is served here and now, whatever the state; false when it is none of these.
@@ -248,6 +249,8 @@ class Member : public node::Process,
   void evaluate_at_caller(std::string_view from, std::string_view query,
                           std::function<void(bool ok, std::string_view term)> done);
   void check_conditional_queries();
+  void end_farewell_when_seen();
+  void end(raft::effect::StopReason reason);
   void write_members_info(etf::Writer& writer) const;
   void write_voters(etf::Writer& writer) const;
   void write_query_leader(etf::Writer& writer) const;
@@ -294,6 +297,14 @@ class Member : public node::Process,
     raft::IndexTerm condition;
   };
   std::vector<ConditionalQuery> conditional_queries_;
+  /// The highest index that an answered one waited for.
+  raft::Index awaited_index_;
+  /// Of a removed leader that still answers (farewell.cc).
+  struct Farewell {
+    raft::Index removed_at;
+    std::optional<raft::ServerId> successor;
+  };
+  std::optional<Farewell> farewell_;
   std::vector<raft::effect::Apply> apply_queue_;
   bool snapshot_wanted_ = false;
   struct OwnSnapshot;
@@ -325,6 +336,7 @@ class Member : public node::Process,
   boost::asio::steady_timer receive_snapshot_timer_;
   boost::asio::steady_timer tick_timer_;
   boost::asio::steady_timer persist_timer_;
+  boost::asio::steady_timer farewell_timer_;
   bool persist_fails_ = false;
   std::mt19937_64 random_;
   double commit_rate_ = 0.0;

@@ -59,15 +59,8 @@ void Member::refresh_counters() const {
 
 void Member::write_key_metrics(etf::Writer& writer) const {
   refresh_counters();
-  constexpr Counter kFields[] = {Counter::last_applied,
-                                 Counter::commit_index,
-                                 Counter::snapshot_index,
-                                 Counter::last_written_index,
-                                 Counter::last_index,
-                                 Counter::commit_latency,
-                                 Counter::term};
-  writer.map(std::size(kFields) + 2);
-  for (const Counter field : kFields) {
+  writer.map(kKeyMetrics.size() + 2);
+  for (const Counter field : kKeyMetrics) {
     writer.atom(kCounterFields[static_cast<std::size_t>(field)].name)
         .integer(counters_->get(field));
   }

@@ -136,7 +136,11 @@ void Member::check_conditional_queries() {
     ready.push_back(std::move(waiting));
     return true;
   });
-  for (const ConditionalQuery& query : ready) answer_local_query(query.from, query.query);
+  for (const ConditionalQuery& query : ready) {
+    answer_local_query(query.from, query.query);
+    awaited_index_ = std::max(awaited_index_, query.condition.index);
+  }
+  end_farewell_when_seen();
 }
 
 void Member::answer_local_query(std::string_view from, std::string_view query) {

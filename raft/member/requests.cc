@@ -122,6 +122,7 @@ void Member::unsupported(std::string_view from, std::string_view request) {
 }
 
 void Member::handle_call(std::string_view from, std::string_view request) {
+  if (farewell_) return handle_call_after_removal(from, request);
   Tagged tagged(request);
   if (tagged.is("leader_call", 2)) return handle_leader_call(from, tagged.next());
   if (tagged.is("local_call", 2)) return handle_call(from, tagged.next());

@@ -177,17 +177,10 @@ void ServerSystem::key_metrics_rpc(node::RpcCall call) {
     running->write_key_metrics(reply);
     return call.answer(reply.view());
   }
-  constexpr Counter kFields[] = {Counter::last_applied,
-                                 Counter::commit_index,
-                                 Counter::snapshot_index,
-                                 Counter::last_written_index,
-                                 Counter::last_index,
-                                 Counter::commit_latency,
-                                 Counter::term};
   const auto known = counters_.find(id->name());
-  reply.map(2 + (known == counters_.end() ? 0 : std::size(kFields)));
+  reply.map(2 + (known == counters_.end() ? 0 : kKeyMetrics.size()));
   if (known != counters_.end()) {
-    for (const Counter field : kFields) {
+    for (const Counter field : kKeyMetrics) {
       reply.atom(kCounterFields[static_cast<std::size_t>(field)].name)
           .integer(known->second->get(field));
     }

@@ -68,8 +68,7 @@ void MemberClient::watch_progress() {
 
 // ---- runs
 
-void MemberClient::start_run(const raft::ServerId& leader, std::size_t callers,
-                             std::size_t count) {
+void MemberClient::start_run(const raft::ServerId& leader, std::size_t callers, std::size_t count) {
   leader_ = leader;
   ended_early_ = false;
   connection_ = endpoint_->connection(leader.node());
@@ -87,8 +86,7 @@ void MemberClient::end_run() {
   wanted_ = 0;
 }
 
-void MemberClient::run_calls(const raft::ServerId& leader, std::size_t callers,
-                             std::size_t count) {
+void MemberClient::run_calls(const raft::ServerId& leader, std::size_t callers, std::size_t count) {
   start_run(leader, callers, count);
   for (std::size_t caller = 0; caller < callers && begun_ < wanted_; ++caller) begin(caller);
   end_run();
@@ -212,7 +210,9 @@ void MemberClient::on_reply(std::string_view message) {
   give_up("unexpected answer", reply);
 }
 
-void MemberClient::on_other_reply(std::string_view reply) { give_up("no answer of a leader", reply); }
+void MemberClient::on_other_reply(std::string_view reply) {
+  give_up("no answer of a leader", reply);
+}
 
 /// The end of an erpc: {Ref, return, {ok, Meta, Value}}. Of a call: the member is gone.
 void MemberClient::on_value(const dist::MonitorExitSignal& signal) {

@@ -32,10 +32,8 @@ class BeamLeftovers : public ::testing::Test {
     Store store(*disk_, testing::small_options(), directory_);
     MemberLog* log = store.add("kv", "KVAAAA");
     store.vote("KVAAAA", 1, std::nullopt);
-    log->append(entries(1, 64, 1));
-    store.settle();
-    store.system->roll_over_wal();
-    store.settle();
+    store.append(*log, entries(1, 64, 1));
+    store.roll_over();
     EXPECT_TRUE(store.snapshot(*log, kSnapshot, 1, live_));
     EXPECT_TRUE(store.system->stop());
     for (std::uint64_t number = 1; number <= 4; ++number) {

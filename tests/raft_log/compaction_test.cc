@@ -9,6 +9,7 @@
 namespace rakv::log {
 namespace {
 
+using testing::add_with_ten_segments;
 using ::testing::ElementsAre;
 using testing::entries;
 using testing::expected_text;
@@ -32,17 +33,6 @@ std::vector<std::string> files(Disk& disk) {
 std::string file_name(std::uint64_t number) {
   std::string digits = std::to_string(number);
   return std::string(16 - digits.size(), '0') + digits + ".segment";
-}
-
-/// Ten segments of 16 entries, 1..160 of term 1.
-MemberLog* fill(Store& store) {
-  MemberLog* log = store.add("kv", "KVAAAA");
-  store.vote("KVAAAA", 1, std::nullopt);
-  log->append(entries(1, 160, 1));
-  store.settle();
-  store.system->roll_over_wal();
-  store.settle();
-  return log;
 }
 
 void expect_live(const MemberLog& log, const IndexSet& live) {
@@ -116,7 +106,7 @@ TEST(Compaction, MergesSparseSegmentsAndKeepsEveryLiveEntry) {
   const IndexSet live = IndexSet::of({3, 20, 21, 70, 100, 101, 102, 103, 104, 105, 106, 107, 130});
   {
     Store store(disk);
-    MemberLog* log = fill(store);
+    MemberLog* log = add_with_ten_segments(store);
     ASSERT_TRUE(store.snapshot(*log, 150, 1, live));
     EXPECT_EQ(log->segment_count(), 6U);  // 3, 4, 6 and 8 had nothing live
     log->trigger_major_compaction();
@@ -145,7 +135,7 @@ TEST(Compaction, MergesSparseSegmentsAndKeepsEveryLiveEntry) {
 TEST(Compaction, AMajorOneFollowsAfterSoManyMinorOnes) {
   MemoryDisk disk;
   Store store(disk);
-  MemberLog* log = fill(store);
+  MemberLog* log = add_with_ten_segments(store);
   log->set_major_compaction_after(2);
   for (const Index index : {20, 40, 60}) {
     ASSERT_TRUE(store.snapshot(*log, index, 1, IndexSet::of({3, 18})));
@@ -171,10 +161,8 @@ TEST(Compaction, WithoutASnapshotOrASecondSegmentNothingHappens) {
   Store store(disk);
   MemberLog* log = store.add("kv", "KVAAAA");
   log->trigger_major_compaction();
-  log->append(entries(1, 10, 1));
-  store.settle();
-  store.system->roll_over_wal();
-  store.settle();
+  store.append(*log, entries(1, 10, 1));
+  store.roll_over();
   ASSERT_TRUE(store.snapshot(*log, 9, 1, IndexSet::of({3})));
   log->trigger_major_compaction();
   store.settle();
@@ -191,10 +179,8 @@ TEST(Compaction, OverwrittenEntriesDoNotShowThrough) {
     MemberLog* log = store.add("kv", "KVAAAA");
     const auto write = [&](Index first, Index last, Term term) {
       store.vote("KVAAAA", term, std::nullopt);
-      log->append(entries(first, last, term));
-      store.settle();
-      store.system->roll_over_wal();
-      store.settle();
+      store.append(*log, entries(first, last, term));
+      store.roll_over();
     };
     write(1, 40, 1);   // segments 1 to 3
     write(20, 21, 2);  // 4
@@ -222,21 +208,10 @@ TEST(Compaction, AReaderUnderWayGetsItsEntries) {
   options.background = &background;
   options.max_open_segments = 1;  // so that most reads open their file anew
   Store store(disk, options);
-  const auto settle = [&] {
-    for (bool worked = true; worked;) {
-      store.settle();
-      worked = background.run_all() > 0;
-    }
-  };
-  MemberLog* log = store.add("kv", "KVAAAA");
-  log->append(entries(1, 160, 1));
-  settle();
-  store.system->roll_over_wal();
-  settle();
+  store.background = &background;
+  MemberLog* log = add_with_ten_segments(store);
   const std::vector<Index> wanted = {3, 20, 40, 60, 70};
-  log->write_snapshot(testing::snapshot_meta(150, 1), testing::payload("state"),
-                      IndexSet::of(wanted), [](const Result<void>&) {});
-  settle();
+  ASSERT_TRUE(store.snapshot(*log, 150, 1, IndexSet::of(wanted)));
   std::optional<Result<std::vector<Entry>>> got;
   log->read(wanted, [&](Result<std::vector<Entry>> read) { got = std::move(read); });
   log->trigger_major_compaction();
@@ -257,21 +232,18 @@ TEST(Compaction, AReaderUnderWayGetsItsEntries) {
 TEST(Compaction, ADamagedEntryLeavesItsGroupAsItIs) {
   MemoryDisk disk;
   Store store(disk);
-  MemberLog* log = fill(store);
+  MemberLog* log = add_with_ten_segments(store);
   ASSERT_TRUE(store.snapshot(*log, 150, 1, IndexSet::of({3, 20, 40})));
-  auto file = disk.open_write(std::string(kMember) + "/" + file_name(2)).value();
-  std::string bytes(file->size().value(), '\0');
-  ASSERT_TRUE(file->pread(0, bytes.data(), bytes.size()));
-  const auto at = bytes.find("value 20/1");
-  ASSERT_NE(at, std::string::npos);
-  ASSERT_TRUE(file->pwrite(at, "V"));
+  const std::string path = std::string(kMember) + "/" + file_name(2);
+  const std::string whole = read_file(disk, path).value();
+  testing::damage_value(disk, path, 20);
   log->trigger_major_compaction();
   store.settle();
   EXPECT_THAT(store.watcher.events, ElementsAre(HasSubstr("checksum of entry 20")));
   EXPECT_THAT(files(disk), ElementsAre(file_name(1), file_name(2), file_name(3), file_name(10)));
   EXPECT_EQ(text_at(*log, 3), expected_text(3, 1));
   EXPECT_EQ(text_at(*log, 40), expected_text(40, 1));
-  ASSERT_TRUE(file->pwrite(at, "v"));
+  ASSERT_TRUE(disk.open_write(path).value()->pwrite(0, whole));
   log->trigger_major_compaction();
   store.settle();
   EXPECT_THAT(files(disk), ElementsAre(file_name(1), file_name(10)));
@@ -281,7 +253,7 @@ TEST(Compaction, ADamagedEntryLeavesItsGroupAsItIs) {
 TEST(Compaction, ADeletedMemberEndsIt) {
   MemoryDisk disk;
   Store store(disk);
-  MemberLog* log = fill(store);
+  MemberLog* log = add_with_ten_segments(store);
   ASSERT_TRUE(store.snapshot(*log, 150, 1, IndexSet::of({3, 20, 40})));
   log->trigger_major_compaction();
   bool deleted = false;

@@ -289,8 +289,7 @@ void check(Disk& disk, std::map<std::string, Promised> promised) {
       const Index next = log->empty() ? 1 : log->last().index + 1;
       const Term term = log->meta().term + 1;
       ASSERT_TRUE(store.vote(log->uid(), term, std::nullopt));
-      log->append(entry(next, term));
-      store.settle();
+      store.append(*log, entry(next, term));
       EXPECT_EQ(log->last_written().index, next);
     }
     for (auto& [uid, promise] : promised) promise.asked_term = 0;

@@ -25,8 +25,7 @@ TEST(Damage, LossOfWhatWasPromisedMeansAmnesia) {
   {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 30, 2));
-    store.settle();
+    store.append(*log, entries(1, 30, 2));
     store.vote("KVAAAA", 2, std::nullopt);
     store.system->note_last_applied("KVAAAA", 30);
     EXPECT_TRUE(store.system->stop());
@@ -46,8 +45,7 @@ TEST(Damage, ALostMetaRowRaisesTheTermAndMeansAmnesia) {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
     store.vote("KVAAAA", 5, ServerId{"kv", "a@host"});
-    log->append(entries(1, 3, 5));
-    store.settle();
+    store.append(*log, entries(1, 3, 5));
   }
   ASSERT_TRUE(disk.unlink("/data/a@host/meta.dets"));
   {
@@ -68,8 +66,7 @@ TEST(Damage, ADamagedSnapshotIsSetAsideAndMeansAmnesia) {
   {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 30, 1));
-    store.settle();
+    store.append(*log, entries(1, 30, 1));
     store.vote("KVAAAA", 1, std::nullopt);
     ASSERT_TRUE(store.snapshot(*log, 20, 1, IndexSet::of({4})));
     path = "/data/a@host/KVAAAA/snapshots/" + snapshot_directory_name({20, 1});
@@ -88,11 +85,9 @@ TEST(Damage, AMissingLiveEntryMeansAmnesia) {
   {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 30, 1));
-    store.settle();
+    store.append(*log, entries(1, 30, 1));
     store.vote("KVAAAA", 1, std::nullopt);
-    store.system->roll_over_wal();
-    store.settle();
+    store.roll_over();
     ASSERT_TRUE(store.snapshot(*log, 20, 1, IndexSet::of({4})));
   }
   ASSERT_TRUE(disk.unlink("/data/a@host/KVAAAA/0000000000000001.segment"));
@@ -107,10 +102,8 @@ void write_two_servers(Disk& disk) {
   MemberLog* log = store.add("kv", "KVAAAA");
   store.add("kv2", "KVBBBB");
   store.vote("KVAAAA", 1, std::nullopt);
-  log->append(entries(1, 3, 1));
-  store.settle();
-  log->append(entries(4, 9, 1));
-  store.settle();
+  store.append(*log, entries(1, 3, 1));
+  store.append(*log, entries(4, 9, 1));
 }
 
 TEST(Damage, ADamagedWalIsCutSetAsideAndToldToAllServers) {
@@ -150,8 +143,7 @@ TEST(Damage, WhatIsBehindADamagedWalIsNotTakenForItsContinuation) {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
     store.vote("KVAAAA", 2, std::nullopt);
-    log->append(entries(1, 9, 1));
-    store.settle();
+    store.append(*log, entries(1, 9, 1));
     log->append(entries(5, 9, 2));  // takes the place of the old end, in the batch to be damaged
     store.settle();
   }
@@ -164,12 +156,9 @@ TEST(Damage, WhatIsBehindADamagedWalIsNotTakenForItsContinuation) {
     Store store(other);
     MemberLog* log = store.add("kv", "KVAAAA");
     store.vote("KVAAAA", 2, std::nullopt);
-    log->append(entries(1, 9, 1));
-    store.settle();
-    store.system->roll_over_wal();
-    store.settle();
-    log->append(entries(10, 12, 2));
-    store.settle();
+    store.append(*log, entries(1, 9, 1));
+    store.roll_over();
+    store.append(*log, entries(10, 12, 2));
   }
   const std::string later = std::string(kDirectory) + "/0000000000000002.wal";
   ASSERT_TRUE(replace_file(disk, later, read_file(other, later).value()));
@@ -276,11 +265,9 @@ TEST(Damage, AMissingLiveEntryMakesAMemberOfManyBeginAnew) {
   {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 30, 1));
-    store.settle();
+    store.append(*log, entries(1, 30, 1));
     store.vote("KVAAAA", 1, std::nullopt);
-    store.system->roll_over_wal();
-    store.settle();
+    store.roll_over();
     SnapshotMeta meta = testing::snapshot_meta(20, 1);
     etf::Writer cluster;
     cluster.version().map(2);

@@ -121,8 +121,7 @@ TEST(DiskFull, ASnapshotThatDoesNotFitLeavesNothingAndTheNextWorks) {
   FaultyDisk disk(memory);
   Store store(disk);
   MemberLog* log = store.add("kv", "KVAAAA");
-  log->append(entries(1, 30, 1));
-  store.settle();
+  store.append(*log, entries(1, 30, 1));
   disk.set_rule(no_room_for("snapshots"));
   const auto outcome = store.snapshot(*log, 20, 1, {});
   ASSERT_FALSE(outcome);

@@ -278,8 +278,7 @@ TEST_F(Erlang, WeTakeOverWhatRaHasWrittenAndRaTakesItBack) {
       log->append(copy);
       if (i == 10) {
         store.settle();
-        store.system->roll_over_wal();
-        store.settle();
+        store.roll_over();
       }
     }
     store.settle();

@@ -72,8 +72,7 @@ TEST(RaHoles, H1LiveValuesOfASnapshotWithoutItsIndexes) {
   const auto prepare = [](Store& store) {
     MemberLog* log = store.add("kv", "KVAAAA");
     store.vote("KVAAAA", 1, std::nullopt);
-    log->append(entries(1, 25, 1));
-    store.settle();
+    store.append(*log, entries(1, 25, 1));
   };
   const auto operations = crash_within(
       prepare,
@@ -113,10 +112,8 @@ TEST(RaHoles, H2LiveValuesOfAnInterruptedCompaction) {
   const auto prepare = [&](Store& store) {
     MemberLog* log = store.add("kv", "KVAAAA");
     store.vote("KVAAAA", 1, std::nullopt);
-    log->append(entries(1, 100, 1));
-    store.settle();
-    store.system->roll_over_wal();
-    store.settle();
+    store.append(*log, entries(1, 100, 1));
+    store.roll_over();
     static_cast<void>(store.snapshot(*log, 90, 1, IndexSet::of(live)));
   };
   const auto check = [&](Store& store) {
@@ -164,8 +161,7 @@ TEST(RaHoles, H3ANewServerIsKnownBeforeItAcknowledges) {
       disk.stop_at(disk.operations() + stop);
       if (MemberLog* log = store.add("kv", "KVAAAA")) {
         for (Index index = 1; index <= 20; ++index) {
-          log->append(testing::entry(index, 1));
-          store.settle();
+          store.append(*log, testing::entry(index, 1));
           acknowledged = log->last_written().index;
         }
       }
@@ -210,10 +206,8 @@ TEST(RaHoles, H4ADeadSegmentThatSurvivesItsCompaction) {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
     store.vote("KVAAAA", 1, std::nullopt);
-    log->append(entries(1, 120, 1));
-    store.settle();
-    store.system->roll_over_wal();
-    store.settle();
+    store.append(*log, entries(1, 120, 1));
+    store.roll_over();
     kept = read_file(disk, dead).value();  // 33 to 48
     ASSERT_TRUE(store.snapshot(*log, 110, 1, IndexSet::of(live)));
     log->trigger_major_compaction();
@@ -242,8 +236,7 @@ TEST(RaHoles, H5DamageInTheWalIsNotItsEnd) {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
     for (Index index = 1; index <= 22; ++index) {
-      log->append(testing::entry(index, 1));
-      store.settle();
+      store.append(*log, testing::entry(index, 1));
     }
   }
   const std::string path = std::string(kDirectory) + "/0000000000000001.wal";
@@ -285,13 +278,11 @@ TEST(RaHoles, H6AnOverwrittenEntryIsNeverRead) {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
     store.vote("KVAAAA", 1, std::nullopt);
-    log->append(entries(4 - 3, 5, 1));
-    store.settle();
+    store.append(*log, entries(4 - 3, 5, 1));
     store.vote("KVAAAA", 2, std::nullopt);
     log->append(entries(5, 6, 2));  // within one WAL file, so that one flush has both
     store.settle();
-    store.system->roll_over_wal();
-    store.settle();
+    store.roll_over();
     expect_entries(*log, {4}, 1);
     expect_entries(*log, {5, 6}, 2);
     // What we write can't mislead ra's search: each index once.

@@ -156,13 +156,10 @@ class Inspect : public ::testing::Test {
     Store store(disk_);
     MemberLog* log = store.add("kv", "KVAAAA");
     store.vote("KVAAAA", 1, ServerId{"kv", "a@host"});
-    log->append(entries(1, 40, 1));
-    store.settle();
-    store.system->roll_over_wal();
-    store.settle();
+    store.append(*log, entries(1, 40, 1));
+    store.roll_over();
     EXPECT_TRUE(store.snapshot(*log, 30, 1, IndexSet::of({3, 17})));
-    log->append(entries(41, 60, 1));
-    store.settle();
+    store.append(*log, entries(41, 60, 1));
     EXPECT_TRUE(store.system->stop());
   }
 

@@ -104,8 +104,7 @@ TEST(MemoryBudget, AnEntryLargerThanTheBudgetIsTaken) {
   MemoryDisk disk;
   Store store(disk, tight_options());
   MemberLog* log = store.add("kv", "KVAAAA");
-  log->append(entries(1, 5, 1, std::string(10'000, 'x')));
-  store.settle();
+  store.append(*log, entries(1, 5, 1, std::string(10'000, 'x')));
   EXPECT_EQ(log->last_written().index, 5U);
 }
 
@@ -118,8 +117,7 @@ TEST(MemoryBudget, TheWalWaitsAsLongAsTheFlushFailsAndThenGoesOn) {
     if (path.find(".segment") == std::string::npos) return std::nullopt;
     return make_error(ErrorCode::no_space, path + ": no room");
   });
-  log->append(entries(1, 200, 1, std::string(100, 'x')));
-  store.settle();
+  store.append(*log, entries(1, 200, 1, std::string(100, 'x')));
   EXPECT_TRUE(store.system->wal_writer().waits_for_flush());
   EXPECT_THAT(store.watcher.events, ::testing::Contains(HasSubstr("trouble: ")));
   EXPECT_LT(log->last_written().index, 40U);
@@ -158,8 +156,7 @@ struct HalfFlushed {
   Store store;
   MemberLog* log;
   HalfFlushed() : store(disk), log(store.add("kv", "KVAAAA")) {
-    log->append(entries(1, 100, 1));
-    store.settle();
+    store.append(*log, entries(1, 100, 1));
     store.system->roll_over_wal();
     store.system->wal_writer().run_one_batch();
     store.owner.run_all();
@@ -204,8 +201,7 @@ TEST(MemberSegments, TheNewestSegmentThatHasAnIndexIsFound) {
   log->append(entries(1, 100, 1));
   const auto to_segments = [&] {
     store.settle();
-    store.system->roll_over_wal();
-    store.settle();
+    store.roll_over();
   };
   to_segments();
   log->append(entries(40, 60, 2));  // 61 to 100 of term 1 are in segments, and void

@@ -45,16 +45,12 @@ void write_log(Disk& disk) {
   MemberLog* log = store.add("kv", "KVAAAA");
   if (log == nullptr) return;
   store.vote("KVAAAA", 1, ServerId{"kv", "a@host"});
-  log->append(entries(1, 40, 1));
-  store.settle();
-  store.system->roll_over_wal();
-  store.settle();
+  store.append(*log, entries(1, 40, 1));
+  store.roll_over();
   store.vote("KVAAAA", 2, std::nullopt);
-  log->append(entries(35, 50, 2));
-  store.settle();
+  store.append(*log, entries(35, 50, 2));
   store.snapshot(*log, 34, 1, IndexSet::of({3, 17}));
-  log->append(entries(51, 60, 2));
-  store.settle();
+  store.append(*log, entries(51, 60, 2));
 }
 
 void expect_log(Disk& disk) {

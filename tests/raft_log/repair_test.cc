@@ -31,12 +31,9 @@ void write_log(Disk& disk) {
   Store store(disk);
   MemberLog* log = store.add("kv", "KVAAAA");
   store.vote("KVAAAA", 3, ServerId{"kv", "b@host"});
-  log->append(entries(1, 40, 3));
-  store.settle();
-  store.system->roll_over_wal();
-  store.settle();
-  log->append(entries(41, 60, 3));
-  store.settle();
+  store.append(*log, entries(1, 40, 3));
+  store.roll_over();
+  store.append(*log, entries(41, 60, 3));
   EXPECT_TRUE(store.system->stop());
 }
 

@@ -22,29 +22,15 @@ using testing::text_at;
 constexpr char kDirectory[] = "/data/a@host/KVAAAA";
 constexpr char kSegment[] = "/data/a@host/KVAAAA/0000000000000002.segment";
 
-/// Ten segments of 16 entries, 1..160 of term 1, and a snapshot at 150; the second one holds
-/// 17..32.
+/// Ten segments and a snapshot at 150; the second segment holds 17..32.
 MemberLog* fill(Store& store, const IndexSet& live) {
-  MemberLog* log = store.add("kv", "KVAAAA");
-  store.vote("KVAAAA", 1, std::nullopt);
-  log->append(entries(1, 160, 1));
-  store.settle();
-  store.system->roll_over_wal();
-  store.settle();
+  MemberLog* log = testing::add_with_ten_segments(store);
   EXPECT_TRUE(store.snapshot(*log, 150, 1, live));
   return log;
 }
 
-/// Another letter in the value of an entry of the second segment.
-void damage(Disk& disk, Index index) {
-  auto file = disk.open_write(kSegment).value();
-  std::string bytes(file->size().value(), '\0');
-  ASSERT_TRUE(file->pread(0, bytes.data(), bytes.size()));
-  const auto at = bytes.find("value " + std::to_string(index) + "/1");
-  ASSERT_NE(at, std::string::npos);
-  ASSERT_TRUE(file->pwrite(at, "V"));
-  ASSERT_TRUE(file->fdatasync());
-}
+/// An entry of the second segment.
+void damage(Disk& disk, Index index) { testing::damage_value(disk, kSegment, index); }
 
 std::vector<Index> indexes(const std::vector<SegmentSlot>& slots) {
   std::vector<Index> all;
@@ -122,29 +108,11 @@ TEST(SegmentRepair, ErrorsOfTheDiskAreNotTakenForDamage) {
 
 TEST(SegmentRepair, NoCompactionAtTheSameTime) {
   MemoryDisk disk;
-  ManualExecutor background;
-  LogSystemOptions options = testing::small_options();
-  options.background = &background;
-  Store store(disk, options);
-  const auto settle = [&] {
-    for (bool worked = true; worked;) {
-      store.settle();
-      worked = background.run_all() > 0;
-    }
-  };
-  MemberLog* log = store.add("kv", "KVAAAA");
-  log->append(entries(1, 160, 1));
-  settle();
-  store.system->roll_over_wal();
-  settle();
+  Store store(disk);
   const std::vector<Index> live = {3, 20, 40};
-  log->write_snapshot(testing::snapshot_meta(150, 1), testing::payload("state"), IndexSet::of(live),
-                      [](const Result<void>&) {});
-  settle();
+  MemberLog* log = fill(store, IndexSet::of(live));
   damage(disk, 20);
-  std::optional<SegmentDamage> found;
-  log->find_damage(20, [&](Result<SegmentDamage> got) { found = std::move(*got); });
-  settle();
+  const auto found = find_damage(store, *log, 20);
   ASSERT_TRUE(found);
   const auto start = [&](std::optional<Result<void>>& outcome) {
     log->replace_damaged(*found, {{20, entry(20, 1)}}, [&](Result<void> done) { outcome = done; });
@@ -152,18 +120,18 @@ TEST(SegmentRepair, NoCompactionAtTheSameTime) {
   std::optional<Result<void>> refused;
   log->trigger_major_compaction();
   start(refused);
-  settle();
+  store.settle();
   ASSERT_TRUE(refused);
   EXPECT_EQ(refused->error().code, ErrorCode::unavailable);
   // The damaged entry has left its group as it is.
   std::optional<Result<void>> done;
   start(done);
   log->trigger_major_compaction();  // not now
-  settle();
+  store.settle();
   ASSERT_TRUE(done && *done);
   EXPECT_EQ(log->segment_count(), 4U);
   log->trigger_major_compaction();
-  settle();
+  store.settle();
   EXPECT_EQ(log->segment_count(), 2U);
   for (const Index index : live) EXPECT_EQ(text_at(*log, index), expected_text(index, 1));
 }

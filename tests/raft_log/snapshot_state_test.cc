@@ -15,8 +15,7 @@ TEST(SnapshotState, IsReadAgainAfterItsRelease) {
   ASSERT_NE(log, nullptr);
   store.vote("KVAAAA", 1, std::nullopt);
   EXPECT_EQ(log->load_snapshot_state().error().code, ErrorCode::not_found);
-  log->append(testing::entries(1, 10, 1));
-  store.settle();
+  store.append(*log, testing::entries(1, 10, 1));
   ASSERT_TRUE(store.snapshot(*log, 5, 1, {}));
   log->release_snapshot_state();
   EXPECT_EQ(log->snapshot()->state.size(), 0U);

@@ -99,6 +99,7 @@ inline LogSystemOptions small_options() {
 struct Store {
   ManualExecutor owner;
   ManualExecutor worker;
+  ManualExecutor* background = nullptr;  ///< the options' one, for settle()
   Watcher watcher;
   std::unique_ptr<LogSystem> system;
 
@@ -123,8 +124,22 @@ struct Store {
     for (bool worked = true; worked;) {
       worked = owner.run_all() > 0;
       worked = worker.run_all() > 0 || worked;
+      if (background != nullptr) worked = background->run_all() > 0 || worked;
       worked = system->wal_writer().run_one_batch() || worked;
     }
+  }
+
+  /// One entry or several, and all that follows from it.
+  template <class Entries>
+  void append(MemberLog& log, Entries appended) {
+    log.append(std::move(appended));
+    settle();
+  }
+
+  /// The entries of all WAL files so far go to segments.
+  void roll_over() {
+    system->roll_over_wal();
+    settle();
   }
 
   MemberLog* add(const std::string& name, const std::string& uid) {
@@ -160,6 +175,25 @@ struct Store {
 
   std::optional<Error> error;
 };
+
+/// A server whose entries 1..160 of term 1 are in ten segments of 16.
+inline MemberLog* add_with_ten_segments(Store& store) {
+  MemberLog* log = store.add("kv", "KVAAAA");
+  store.vote("KVAAAA", 1, std::nullopt);
+  store.append(*log, entries(1, 160, 1));
+  store.roll_over();
+  return log;
+}
+
+/// Another letter in the value of an entry of term 1, in place.
+inline void damage_value(Disk& disk, const std::string& path, Index index) {
+  const std::string bytes = read_file(disk, path).value();
+  const auto at = bytes.find("value " + std::to_string(index) + "/1");
+  ASSERT_NE(at, std::string::npos) << path;
+  auto file = disk.open_write(path).value();
+  ASSERT_TRUE(file->pwrite(at, "V"));
+  ASSERT_TRUE(file->fdatasync());
+}
 
 /// The text of entry `index` as read back, or what went wrong.
 inline std::string text_at(const MemberLog& log, Index index) {

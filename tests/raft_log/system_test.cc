@@ -113,16 +113,14 @@ TEST(LogSystem, TruncationLowersLastWritten) {
   MemoryDisk disk;
   Store store(disk);
   MemberLog* log = store.add("kv", "KVAAAA");
-  log->append(entries(1, 9, 1));
-  store.settle();
+  store.append(*log, entries(1, 9, 1));
   log->truncate_after(4);
   EXPECT_EQ(log->last(), (Position{4, 1}));
   EXPECT_EQ(log->last_written(), (Position{4, 1}));
   EXPECT_FALSE(log->has(5));
   log->truncate_after(0);
   EXPECT_TRUE(log->empty());
-  log->append(entry(1, 2));
-  store.settle();
+  store.append(*log, entry(1, 2));
   EXPECT_EQ(log->last_written(), (Position{1, 2}));
 }
 
@@ -185,8 +183,7 @@ TEST(LogSystem, LastAppliedRidesAlongAndIsBoundedByWhatIsWritten) {
   {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 9, 1));
-    store.settle();
+    store.append(*log, entries(1, 9, 1));
     store.vote("KVAAAA", 1, std::nullopt);
     log->append(entries(10, 12, 1));
     store.system->note_last_applied("KVAAAA", 12);  // not durable yet
@@ -208,10 +205,8 @@ TEST(LogSystem, RollOverMovesEntriesToSegmentsAndRemovesTheWal) {
     MemberLog* a = store.add("kv", "KVAAAA");
     MemberLog* b = store.add("kv2", "KVBBBB");
     a->append(entries(0, 40, 1));
-    b->append(entries(1, 5, 3, "other"));
-    store.settle();
-    store.system->roll_over_wal();
-    store.settle();
+    store.append(*b, entries(1, 5, 3, "other"));
+    store.roll_over();
     EXPECT_EQ(a->segment_count(), 3U);  // 16 entries each
     EXPECT_EQ(a->memory_bytes(), 0U);
     EXPECT_EQ(text_at(*a, 0), expected_text(0, 1));
@@ -221,8 +216,7 @@ TEST(LogSystem, RollOverMovesEntriesToSegmentsAndRemovesTheWal) {
     EXPECT_EQ(a->fetch(17), nullptr);
     EXPECT_THAT(names_in(disk, directory, ".wal"), ::testing::ElementsAre("0000000000000002.wal"));
     EXPECT_THAT(store.watcher.events, IsEmpty());
-    a->append(entries(41, 42, 1));
-    store.settle();
+    store.append(*a, entries(41, 42, 1));
   }
   disk.crash(CrashMode::lose_unsynced);
   Store store(disk);
@@ -236,10 +230,8 @@ TEST(LogSystem, ReadsFromMemoryAndSegments) {
   MemoryDisk disk;
   Store store(disk);
   MemberLog* log = store.add("kv", "KVAAAA");
-  log->append(entries(1, 20, 1));
-  store.settle();
-  store.system->roll_over_wal();
-  store.settle();
+  store.append(*log, entries(1, 20, 1));
+  store.roll_over();
   log->append(entries(21, 22, 1));
   std::optional<Result<std::vector<Entry>>> got;
   const auto keep = [&](Result<std::vector<Entry>> read) { got = std::move(read); };
@@ -266,20 +258,15 @@ TEST(LogSystem, OverwriteOfFlushedEntries) {
   {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 30, 1));
-    store.settle();
-    store.system->roll_over_wal();
-    store.settle();
-    log->append(entries(20, 22, 2));
-    store.settle();
+    store.append(*log, entries(1, 30, 1));
+    store.roll_over();
+    store.append(*log, entries(20, 22, 2));
     EXPECT_EQ(log->last_written(), (Position{22, 2}));
     EXPECT_EQ(text_at(*log, 21), expected_text(21, 2));
     EXPECT_FALSE(log->has(23));
-    store.system->roll_over_wal();
-    store.settle();
+    store.roll_over();
     EXPECT_EQ(text_at(*log, 21), expected_text(21, 2));
-    log->append(entries(23, 24, 2));
-    store.settle();
+    store.append(*log, entries(23, 24, 2));
   }
   Store store(disk);
   MemberLog* log = store.system->find("KVAAAA");
@@ -293,12 +280,9 @@ TEST(LogSystem, SnapshotDropsAllButLiveEntries) {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
     store.vote("KVAAAA", 3, std::nullopt);
-    log->append(entries(1, 64, 1));
-    store.settle();
-    store.system->roll_over_wal();
-    store.settle();
-    log->append(entries(65, 80, 1));
-    store.settle();
+    store.append(*log, entries(1, 64, 1));
+    store.roll_over();
+    store.append(*log, entries(65, 80, 1));
     EXPECT_EQ(log->segment_count(), 4U);
     EXPECT_TRUE(store.snapshot(*log, 70, 1, IndexSet::of({20, 66, 70})));
     EXPECT_EQ(log->first_index(), 71U);
@@ -338,8 +322,7 @@ TEST(LogSystem, InstalledSnapshotKeepsWhatAgreesAboveIt) {
   {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 10, 1));
-    store.settle();
+    store.append(*log, entries(1, 10, 1));
     log->write_sparse({entry(5, 1)});
     store.settle();
     EXPECT_TRUE(store.install(*log, 7, 1, IndexSet::of({5})));
@@ -349,8 +332,7 @@ TEST(LogSystem, InstalledSnapshotKeepsWhatAgreesAboveIt) {
     EXPECT_EQ(text_at(*log, 8), expected_text(8, 1));
     EXPECT_EQ(text_at(*log, 5), expected_text(5, 1));
     EXPECT_FALSE(log->has(6));
-    log->append(entries(11, 12, 1));
-    store.settle();
+    store.append(*log, entries(11, 12, 1));
   }
   disk.crash(CrashMode::lose_unsynced);
   Store store(disk);
@@ -386,8 +368,7 @@ TEST(LogSystem, InstalledSnapshotReplacesTheLog) {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
     store.vote("KVAAAA", 3, std::nullopt);
-    log->append(entries(1, 10, 1));
-    store.settle();
+    store.append(*log, entries(1, 10, 1));
     log->write_sparse({entry(17, 2, "live"), entry(33, 2, "live")});
     EXPECT_EQ(log->pending_writes(), 2U);
     EXPECT_EQ(store.install(*log, 100, 3, IndexSet::of({5, 17, 33})).error().code,
@@ -400,10 +381,8 @@ TEST(LogSystem, InstalledSnapshotReplacesTheLog) {
     EXPECT_EQ(text_at(*log, 33), expected_text(33, 2, "live"));
     EXPECT_EQ(text_at(*log, 5), expected_text(5, 1));
     EXPECT_FALSE(log->has(6));
-    log->append(entries(101, 103, 3));
-    store.settle();
-    store.system->roll_over_wal();
-    store.settle();
+    store.append(*log, entries(101, 103, 3));
+    store.roll_over();
   }
   disk.crash(CrashMode::lose_unsynced);
   Store store(disk);
@@ -429,10 +408,8 @@ TEST(LogSystem, AnUnfinishedInstallLeavesTheOldLog) {
     EXPECT_EQ(log->last_written(), (Position{10, 1}));
     EXPECT_FALSE(log->has(17));
     store.settle();
-    log->append(entries(11, 20, 1));
-    store.settle();
-    store.system->roll_over_wal();
-    store.settle();
+    store.append(*log, entries(11, 20, 1));
+    store.roll_over();
   }
   Store store(disk);
   for (Index i = 1; i <= 20; ++i) {
@@ -445,8 +422,7 @@ TEST(LogSystem, AnOldTailBehindAnInstalledSnapshotDoesNotComeBack) {
   {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 120, 1));
-    store.settle();
+    store.append(*log, entries(1, 120, 1));
     EXPECT_TRUE(store.install(*log, 100, 3, {}));
     EXPECT_EQ(log->last(), (Position{100, 3}));
   }
@@ -563,8 +539,7 @@ TEST(LogSystem, UnknownLiveIndexesKeepEverythingUntilTheyAreSet) {
   {
     Store store(disk);
     MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 30, 1));
-    store.settle();
+    store.append(*log, entries(1, 30, 1));
     store.vote("KVAAAA", 1, std::nullopt);
     ASSERT_TRUE(store.snapshot(*log, 20, 1, IndexSet::of({4})));
   }
@@ -594,16 +569,14 @@ TEST(LogSystem, AFailedFlushKeepsTheWalAndIsTriedAgain) {
   FaultyDisk disk(memory);
   Store store(disk);
   MemberLog* log = store.add("kv", "KVAAAA");
-  log->append(entries(1, 30, 1));
-  store.settle();
+  store.append(*log, entries(1, 30, 1));
   disk.set_rule([](DiskOperation operation, const std::string& path) -> std::optional<Error> {
     if (operation != DiskOperation::create || path.find(".segment") == std::string::npos) {
       return std::nullopt;
     }
     return make_error(ErrorCode::no_space, path + ": can't create: No space left on device");
   });
-  store.system->roll_over_wal();
-  store.settle();
+  store.roll_over();
   EXPECT_THAT(store.watcher.events, ::testing::ElementsAre(HasSubstr("trouble")));
   EXPECT_EQ(names_in(memory, kDirectory, ".wal").size(), 2U);
   EXPECT_NE(log->fetch(5), nullptr);
@@ -624,8 +597,7 @@ TEST(LogSystem, AWalThatIsDownIsReportedAndComesBack) {
     if (operation != DiskOperation::sync) return std::nullopt;
     return make_error(ErrorCode::io, path + ": can't sync: Input/output error");
   });
-  log->append(entries(1, 3, 1));
-  store.settle();
+  store.append(*log, entries(1, 3, 1));
   EXPECT_EQ(log->last_written(), (Position{0, 0}));
   EXPECT_EQ(log->pending_writes(), 3U);
   ASSERT_EQ(store.watcher.events.size(), 1U);
