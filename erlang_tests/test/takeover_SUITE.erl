@@ -11,10 +11,12 @@
 -compile([export_all, nowarn_export_all]).
 
 -define(WAIT_MS, 60000).
+%% After this long a compaction of a few segments is over.
+-define(KILL_WITHIN_MS, 10).
 
 all() ->
     [rakvs_directory_under_ra, ras_directory_under_rakv, rakvs_compacted_directory_under_ra,
-     ras_compacted_directory_under_rakv, back_and_forth_under_traffic, a_name_that_ra_forgot, no_beam_on_rakvs_directory,
+     ras_compacted_directory_under_rakv, killed_while_compacting, back_and_forth_under_traffic, a_name_that_ra_forgot, no_beam_on_rakvs_directory,
      not_every_server_is_taken].
 
 suite() -> [{timetrap, {minutes, 5}}].
@@ -184,6 +186,29 @@ ras_compacted_directory_under_rakv(Config) ->
     ok = cluster_ct:start_server(Cluster, n1),
     has_kept(Cluster, n1, Again),
     together_again(Cluster, [n2, n3]).
+
+%% kill -9 at a random moment of a major compaction; then the other kind of member goes on, and has lost nothing.
+killed_while_compacting(Config) ->
+    Cluster = cluster_ct:start(Config, [beam, beam, rakv], #{ra => [{segment_max_entries, 64}]}),
+    ok = overwrites_and_installation(Cluster, n1),
+    lists:foreach(fun(Next) ->
+        ok = sparse_segments(Cluster, n1, 6),
+        %% a member that was killed and starts alone knows as committed what its snapshot has
+        Contents = #{last_applied := Applied} = alone(Cluster, n1),
+        ok = cluster_ct:take_snapshot(Cluster, n1),
+        Before = Contents#{snapshot_index := Applied, live_indexes := maps:get(live_indexes, contents(Cluster, n1))},
+        Files = files_of(Cluster, n1, "*.segment"),
+        ok = cluster_ct:call(Cluster, ra, trigger_compaction, [cluster_ct:server(Cluster, n1)]),
+        receive after rand:uniform(?KILL_WITHIN_MS) -> ok end,
+        ok = cluster_ct:kill(Cluster, n1),
+        cluster_ct:say("killed with ~b of ~b segments left, under way: ~0p",
+                       [length(files_of(Cluster, n1, "*.segment")), length(Files),
+                        [filename:basename(File) || File <- files_of(Cluster, n1, "*.compact*")]]),
+        ok = cluster_ct:become(Cluster, n1, Next),
+        [ok = cluster_ct:start_server(Cluster, n1) || Next =:= beam],
+        has_kept(Cluster, n1, Before),
+        together_again(Cluster, [n2, n3])
+    end, [rakv, beam, rakv, beam, rakv, beam]).
 
 %% A minor compaction by a snapshot, and a major one that is asked for. Each is seen in the files.
 compacted(Cluster, Name) ->
