@@ -12,7 +12,7 @@
 
 all() ->
     [joins_by_entries, joins_by_snapshot, grows_from_one_and_shrinks, leader_is_removed, removed_leader_answers_once_more,
-     promotable_is_promoted,
+     removed_leader_sends_callers_on, promotable_is_promoted,
      non_voter_stays_one, refused_changes, wiped_member, twenty_clusters, large_values, cluster_is_deleted].
 
 suite() -> [{timetrap, {minutes, 4}}].
@@ -98,6 +98,24 @@ removed_leader_answers_once_more(Config) ->
          ok = add(Rest, cluster_ct:leader(Rest), Leader)
      end || _ <- lists:seq(1, 20)],
     ok = cluster_ct:same_everywhere(Cluster).
+
+%% Nobody asks it once more: for a moment it redirects to its successor, and then it is gone by itself.
+removed_leader_sends_callers_on(Config) ->
+    Cluster = cluster_ct:start(Config, [rakv, rakv, rakv]),
+    Leader = cluster_ct:server(Cluster, cluster_ct:leader(Cluster)),
+    rakv_ct:wait_until(fun() ->
+        maps:get(cluster_change_permitted, cluster_ct:overview(Cluster, cluster_ct:leader(Cluster)))
+    end),
+    {ok, _, Leader} = cluster_ct:call(Cluster, ra, remove_member, [Leader, Leader]),
+    Answers = puts_until_gone(Cluster, Leader, []),
+    ?assertMatch([_ | _], [Successor || {ok, #{leader := Successor}} <- Answers, Successor =/= Leader]),
+    ?assertEqual([], [Answer || {error, Answer} <- Answers, not lists:member(Answer, [noproc, normal])]).
+
+puts_until_gone(Cluster, Server, Answers) ->
+    case cluster_ct:call(Cluster, ra_kv, put, [Server, <<"k">>, length(Answers), ?CALL_MS]) of
+        {error, noproc} -> Answers;
+        Answer -> puts_until_gone(Cluster, Server, [Answer | Answers])
+    end.
 
 %% A promotable member is a voter as soon as it has what there was when it joined.
 promotable_is_promoted(Config) ->

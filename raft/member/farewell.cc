@@ -2,7 +2,6 @@
 
 #include "raft/member/member.h"
 #include "raft/member/tagged.h"
-#include "raft/wire/ids.h"
 
 // The end of a member. A leader that was removed goes on for a moment: ra_kv:remove_member/3 gets
 // its answer when the removal is in the leader's log, and then asks that leader to wait until it is
@@ -45,12 +44,8 @@ void Member::end(raft::effect::StopReason reason) {
 /// end, as if they had come then.
 void Member::handle_call_after_removal(std::string_view from, std::string_view request) {
   Tagged tagged(request);
-  if (tagged.is("leader_call", 2) && farewell_->successor) {
-    reply_.clear();
-    reply_.tuple(2).atom("redirect");
-    wire::write_server_id(reply_, *farewell_->successor);
-    return answer(from, reply_.view());
-  }
+  if (tagged.is("leader_call", 2) && farewell_->successor)
+    return answer_redirect(from, *farewell_->successor);
   if (tagged.is("local_query", 2) || tagged.is("local_query", 3)) serve(from, request, true);
 }
 

@@ -222,6 +222,7 @@ class Member : public node::Process,
   void write_own_snapshot();
   void answer(std::string_view from, std::string_view term);
   void answer_error(std::string_view from, std::string_view reason_atom);
+  void answer_redirect(std::string_view from, const raft::ServerId& leader);
   void unsupported(std::string_view from, std::string_view request);
   void reject_notification(std::string_view mode, const std::optional<raft::ServerId>& leader);
 

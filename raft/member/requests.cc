@@ -115,6 +115,13 @@ void Member::answer_error(std::string_view from, std::string_view reason_atom) {
   answer(from, reply_.view());
 }
 
+void Member::answer_redirect(std::string_view from, const raft::ServerId& leader) {
+  reply_.clear();
+  reply_.tuple(2).atom("redirect");
+  wire::write_server_id(reply_, leader);
+  answer(from, reply_.view());
+}
+
 void Member::unsupported(std::string_view from, std::string_view request) {
   reply_.clear();
   reply_.tuple(2).atom("error").tuple(2).atom("unsupported_call").raw(request);
@@ -318,10 +325,7 @@ void Member::carry_out(raft::effect::CommandAppended& effect) {
 void Member::carry_out(raft::effect::RedirectClient& effect) {
   const PendingCalls::Call* call = pending_.find(effect.token);
   if (call == nullptr) return;
-  reply_.clear();
-  reply_.tuple(2).atom("redirect");
-  wire::write_server_id(reply_, effect.leader);
-  answer(call->from, reply_.view());
+  answer_redirect(call->from, effect.leader);
   pending_.remove(effect.token);
 }
 
