@@ -163,10 +163,8 @@ void Core::on(event::NodeUp& event) {
     // commit index would not (ra leaves such a peer behind until the next command), so the next
     // tick tells it again.
     peer.commit_index_sent = Index(0);
-    if (peer.status == PeerStatus::snapshot_backoff) emit(effect::CancelSnapshotRetryTimer{id});
-    if (peer.status == PeerStatus::disconnected || peer.status == PeerStatus::snapshot_backoff) {
-      peer.status = PeerStatus::normal;
-    }
+    end_backoff(id, peer);
+    if (peer.status == PeerStatus::disconnected) peer.status = PeerStatus::normal;
   }
 }
 
@@ -206,6 +204,15 @@ void Core::on(event::PeerResumed& event) {
 const Peers* Core::peers() const {
   const Leader* leader = leader_data();
   return leader == nullptr ? nullptr : &leader->peers;
+}
+
+const Cluster& Core::cluster_at(Index index) const {
+  RAKV_CHECK(index >= log_.snapshot().index);
+  const auto change = std::find_if(
+      special_entries_.rbegin(), special_entries_.rend(), [index](const SpecialEntry& entry) {
+        return entry.kind == EntryKind::cluster_change && entry.at.index <= index;
+      });
+  return change == special_entries_.rend() ? *base_cluster_.members : *change->cluster;
 }
 
 bool Core::sending_snapshots() const {

@@ -131,6 +131,10 @@ class Core {
   const Cluster& cluster() const { return *cluster_.members; }
   /// The entry that made cluster() (the snapshot's place or {0, 0} at first).
   IndexTerm cluster_index_term() const { return cluster_.at; }
+  /// The configuration as of `index`, which is at or above the snapshot's: that of the last cluster
+  /// change up to there. A snapshot carries this one; cluster() may be uncommitted, and gone after
+  /// a crash.
+  const Cluster& cluster_at(Index index) const;
   bool cluster_change_permitted() const { return cluster_change_permitted_; }
   Membership membership() const { return membership_; }
   QueryIndex query_index() const { return query_index_; }
@@ -367,6 +371,7 @@ class Core {
 
   // --- snapshots (snapshots.cc) ---
   void start_snapshot_send(const ServerId& id, Peer& peer);
+  void end_backoff(const ServerId& id, Peer& peer);
   void follower_install_snapshot(CallToken call, InstallSnapshotRpc& rpc);
   void receive_chunk(CallToken call, InstallSnapshotRpc& rpc);
   void abort_receive();

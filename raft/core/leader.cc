@@ -88,11 +88,8 @@ void Core::send_batch(const ServerId& id, Peer& peer, std::uint64_t limit, bool 
 /// to all (to show who leads).
 void Core::probe_peers(bool stale_only) {
   for (auto& [id, peer] : leader_data()->peers) {
-    if (peer.status == PeerStatus::snapshot_backoff && !stale_only) {
-      emit(effect::CancelSnapshotRetryTimer{id});
-    } else if (peer.status != PeerStatus::normal) {
-      continue;
-    }
+    if (!stale_only) end_backoff(id, peer);
+    if (peer.status != PeerStatus::normal) continue;
     const bool stale =
         peer.match_index < peer.next_index - 1 || peer.commit_index_sent < commit_index_;
     if (stale || !stale_only) send_batch(id, peer, 1, false);

@@ -97,8 +97,7 @@ void Core::sync_peers() {
     if (peer->second.status == PeerStatus::sending_snapshot) {
       emit(effect::StopSnapshotSend{peer->first, peer->second.transfer});
     }
-    if (peer->second.status == PeerStatus::snapshot_backoff)
-      emit(effect::CancelSnapshotRetryTimer{peer->first});
+    end_backoff(peer->first, peer->second);
     peer = peers.erase(peer);
   }
   for (const auto& [id, config] : *cluster_.members) {

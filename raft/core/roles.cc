@@ -47,7 +47,7 @@ void Core::retire(Leader& leader) {
   for (auto& [id, peer] : leader.peers) {
     if (peer.status == PeerStatus::sending_snapshot)
       emit(effect::StopSnapshotSend{id, peer.transfer});
-    if (peer.status == PeerStatus::snapshot_backoff) emit(effect::CancelSnapshotRetryTimer{id});
+    end_backoff(id, peer);
   }
   for (event::ClientCommand& command : leader.low_priority) {
     if (command.token != CallToken(0)) emit(effect::DropCall{command.token});

@@ -18,6 +18,14 @@ void Core::start_snapshot_send(const ServerId& id, Peer& peer) {
   emit(effect::SendSnapshot{id, peer.transfer, current_term_, log_.snapshot()});
 }
 
+/// A peer whose transfer failed is tried again at once. Without its timer nobody else would wake
+/// it, so status and timer end together.
+void Core::end_backoff(const ServerId& id, Peer& peer) {
+  if (peer.status != PeerStatus::snapshot_backoff) return;
+  emit(effect::CancelSnapshotRetryTimer{id});
+  peer.status = PeerStatus::normal;
+}
+
 void Core::on(event::SnapshotTransferEnded& event) {
   Leader* leader = leader_data();
   if (leader == nullptr) return;
@@ -68,8 +76,7 @@ void Core::on(event::InstallSnapshotReplied& event) {
   const Index installed = event.result.last_index;
   if (installed > log_.last().index) return;
   Peer& peer = found->second;
-  if (peer.status == PeerStatus::snapshot_backoff)
-    emit(effect::CancelSnapshotRetryTimer{event.from});
+  end_backoff(event.from, peer);
   if (peer.status != PeerStatus::suspended) peer.status = PeerStatus::normal;
   peer.snapshot_failures = 0;
   peer.match_index = std::max(peer.match_index, installed);
