@@ -35,7 +35,7 @@ void Member::take_snapshot_when_durable() {
   meta.term = *term;
   etf::Writer cluster;
   cluster.version();
-  wire::write_snapshot_cluster(cluster, core_.cluster());
+  wire::write_snapshot_cluster(cluster, core_.cluster_at(raft::Index{index}));
   meta.cluster = cluster.take();
   own_snapshot_ = std::make_shared<OwnSnapshot>(OwnSnapshot{std::move(meta), machine_->capture()});
   copy_own_snapshot();

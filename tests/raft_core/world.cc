@@ -284,7 +284,7 @@ std::vector<std::string> World::take_snapshot(const std::string& name, std::set<
   Member& member = members_.at(name);
   const Index at = member.core->last_applied();
   const Term term = member.core->log().term_at(at).value_or(Term(0));
-  member.snapshot = {at, term, member.core->cluster(), 0};
+  member.snapshot = {at, term, member.core->cluster_at(at), 0};
   member.snapshot_machine = member.machine;
   member.persisted_applied = std::max(member.persisted_applied, at);
   member.live = std::move(live);
