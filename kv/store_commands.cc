@@ -7,6 +7,7 @@
 #include <iostream>
 #include <memory>
 
+#include "cnode/base/printable.h"
 #include "kv/directory_users.h"
 #include "kv/json_text.h"
 #include "kv/takeover_conditions.h"
@@ -32,9 +33,7 @@ struct Arguments {
 };
 
 int complain(const Error& error) {
-  std::string line = error.message;
-  std::replace(line.begin(), line.end(), '\n', ' ');
-  std::fprintf(stderr, "rakv: error: %s\n", line.c_str());
+  std::fprintf(stderr, "rakv: error: %s\n", printable(error.message).c_str());
   return kFailed;
 }
 
@@ -57,13 +56,14 @@ int run_release(const Arguments& arguments) {
   if (!directory) return complain(directory.error());
   const auto released = log::release(*disk, *directory, live_indexes_of_state);
   if (!released) return complain(released.error());
-  for (const std::string& notice : released->notices) std::cout << "note: " << notice << "\n";
+  for (const std::string& notice : released->notices)
+    std::cout << "note: " << printable(notice) << "\n";
   if (!released->was_ours) {
-    std::cout << *directory << ": is a BEAM's already; nothing was to be done\n";
+    std::cout << printable(*directory) << ": is a BEAM's already; nothing was to be done\n";
     return 0;
   }
-  std::cout << *directory << ": released, a BEAM can start on it; servers:";
-  for (const std::string& server : released->servers) std::cout << " " << server;
+  std::cout << printable(*directory) << ": released, a BEAM can start on it; servers:";
+  for (const std::string& server : released->servers) std::cout << " " << printable(server);
   std::cout << (released->servers.empty() ? " none\n" : "\n");
   return 0;
 }
@@ -105,17 +105,18 @@ std::string server_line(const log::ServerReport& server) {
   }
   return line + "log up to " + number(server.last.index) + " (term " + number(server.last.term) +
          "), " + number(server.segments) + " segments; read " + number(server.entries_read) +
-         " entries, " + number(server.bytes_read) + " bytes\n";
+         " entries, " + number(server.bytes_read) + " bytes";
 }
 
 std::string inspection_text(const std::string& directory, const log::Inspection& found) {
-  std::string text = directory + ": owner " + word(found.owner) + ", " + number(found.wal_files) +
-                     " WAL files, " + number(found.servers.size()) + " servers\n";
-  for (const auto& server : found.servers) text += server_line(server);
+  std::string text = printable(directory) + ": owner " + word(found.owner) + ", " +
+                     number(found.wal_files) + " WAL files, " + number(found.servers.size()) +
+                     " servers\n";
+  for (const auto& server : found.servers) text += printable(server_line(server)) + "\n";
   for (const auto& finding : found.findings) {
-    text += std::string(word(finding.severity)) + ": " + finding.text + "\n";
+    text += std::string(word(finding.severity)) + ": " + printable(finding.text) + "\n";
   }
-  for (const auto& change : found.changes) text += "a start would " + change + "\n";
+  for (const auto& change : found.changes) text += "a start would " + printable(change) + "\n";
   return text;
 }
 
@@ -183,11 +184,12 @@ int run_inspection(const Arguments& arguments, bool for_takeover) {
 std::string repair_text(const log::Repair& repair, bool dry_run) {
   std::string text;
   for (const auto& file : repair.set_aside) {
-    text += std::string(dry_run ? "would set aside " : "set aside ") + file.path + ": " + file.why +
-            "\n";
+    text += std::string(dry_run ? "would set aside " : "set aside ") +
+            printable(file.path + ": " + file.why) + "\n";
   }
-  for (const auto& notice : repair.notices) text += "note: a start says: " + notice + "\n";
-  for (const auto& left : repair.left) text += "damage: " + left + "\n";
+  for (const auto& notice : repair.notices)
+    text += "note: a start says: " + printable(notice) + "\n";
+  for (const auto& left : repair.left) text += "damage: " + printable(left) + "\n";
   if (!repair.left.empty()) return text + "not all could be repaired\n";
   return text + (dry_run ? "it would start\n" : "it can start\n");
 }
