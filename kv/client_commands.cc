@@ -15,13 +15,15 @@
 #include <limits>
 #include <memory>
 
-#include "cnode/dist/cookie.h"
+#include "cnode/base/printable.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/text.h"
 #include "cnode/etf/writer.h"
 #include "kv/client.h"
+#include "kv/cookie_option.h"
 #include "kv/json_text.h"
 #include "kv/node_name.h"
+#include "kv/number_text.h"
 
 namespace rakv::kv {
 namespace {
@@ -49,8 +51,8 @@ constexpr const char* kExitCodes =
 struct Arguments {
   std::vector<std::string> servers;
   std::string cluster = "kv";
-  std::string cookie;
-  double timeout_s = 5;
+  CookieSource cookie;
+  std::string timeout = "5";   ///< seconds
   Clock::time_point deadline;  ///< of the whole command
   std::string key;
   std::string value;
@@ -60,9 +62,8 @@ struct Arguments {
   bool json = false;
 };
 
-void print_error(std::string line) {
-  std::replace(line.begin(), line.end(), '\n', ' ');
-  std::fprintf(stderr, "rakv: error: %s\n", line.c_str());
+void print_error(const std::string& line) {
+  std::fprintf(stderr, "rakv: error: %s\n", printable(line).c_str());
 }
 
 int complain(const Error& error) {
@@ -167,9 +168,7 @@ std::string client_name(int number, const std::string& server_node) {
 }
 
 Result<std::string> server_node(const std::string& text) {
-  const std::size_t at = text.find('@');
-  const bool is_long = at != std::string::npos && text.find_first_of(".:", at) != std::string::npos;
-  const Result<std::string> name = is_long ? long_node_name(text) : short_node_name(text);
+  const Result<std::string> name = peer_node_name(text);
   if (name) return *name;
   return make_error(ErrorCode::invalid_argument, "--server: " + name.error().message);
 }
@@ -217,20 +216,19 @@ class Session {
 
   Result<void> open() {
     ClientOptions options;
-    if (arguments_.cluster.empty() || !etf::is_valid_atom(arguments_.cluster)) {
-      return make_error(ErrorCode::invalid_argument,
-                        "--cluster takes a name of 1 to 255 characters in UTF-8");
+    if (const auto checked = check_cluster_name(arguments_.cluster); !checked) {
+      return make_error(ErrorCode::invalid_argument, "--cluster " + checked.error().message);
     }
     for (const std::string& text : server_names(arguments_.servers)) {
       const Result<std::string> node = server_node(text);
       if (!node) return node.error();
       options.servers.emplace_back(arguments_.cluster, *node);
     }
-    Result<std::string> cookie = arguments_.cookie.empty()
-                                     ? dist::read_cookie(dist::CookiePlaces::from_environment())
-                                     : Result<std::string>(arguments_.cookie);
-    if (!cookie)
-      return failure(make_error(ErrorCode::io, cookie.error().message + "; or give --cookie"));
+    Result<std::string> cookie = find_cookie(arguments_.cookie, arguments_.deadline);
+    if (!cookie) {
+      return failure(make_error(ErrorCode::io,
+                                cookie.error().message + "; or give --cookie-file (or --cookie)"));
+    }
     if (const Result<void> started = start_node(*cookie, options); !started)
       return failure(started.error());
     client_ = std::make_unique<Client>(*io_, *node_, std::move(options));
@@ -318,7 +316,7 @@ std::string place(const char* what, const Written& written) {
 
 int report_written(const Arguments& arguments, const char* what, const Result<Written>& written) {
   if (written) {
-    const std::string line = place(what, *written);
+    const std::string line = printable(place(what, *written));
     return write_output("", line + "\n", "'" + arguments.key + "' was " + line);
   }
   if (written.error().code != ErrorCode::not_found) return complain(written.error());
@@ -383,17 +381,20 @@ std::string number(std::optional<std::int64_t> value, const char* none) {
   return value && *value >= 0 ? std::to_string(*value) : none;
 }
 
+/// A text of others in a column of the table.
+std::string cell(std::string_view text) { return printable(text, 512); }
+
 std::string status_table(const std::vector<StatusRow>& rows) {
   std::vector<std::vector<std::string>> table{{"MEMBER", "NODE", "ROLE", "TERM", "LAST", "WRITTEN",
                                                "COMMIT", "APPLIED", "SNAPSHOT", "MEMBERSHIP",
                                                "REACHABLE"}};
   for (const StatusRow& row : rows) {
     const KeyMetrics& metrics = row.metrics;
-    table.push_back({row.member.name(), row.member.node(), metrics.state, number(metrics.term, "-"),
-                     number(metrics.last_index, "-"), number(metrics.last_written_index, "-"),
-                     number(metrics.commit_index, "-"), number(metrics.last_applied, "-"),
-                     number(metrics.snapshot_index, "-"), metrics.membership,
-                     row.reachable ? "yes" : "no"});
+    table.push_back({cell(row.member.name()), cell(row.member.node()), cell(metrics.state),
+                     number(metrics.term, "-"), number(metrics.last_index, "-"),
+                     number(metrics.last_written_index, "-"), number(metrics.commit_index, "-"),
+                     number(metrics.last_applied, "-"), number(metrics.snapshot_index, "-"),
+                     cell(metrics.membership), row.reachable ? "yes" : "no"});
   }
   std::vector<std::size_t> widths(table.front().size());
   for (const auto& line : table) {
@@ -467,6 +468,13 @@ int run_status(const Arguments& arguments) {
       "all members were asked");
 }
 
+/// How long a command may take by its --timeout.
+std::optional<std::chrono::milliseconds> patience(const std::string& seconds) {
+  const std::optional<double> number = decimal_number(seconds);
+  if (!number || *number < 0.1 || *number > 86'400) return std::nullopt;
+  return std::chrono::milliseconds(static_cast<long>(*number * 1000));
+}
+
 CLI::App* add_command(CLI::App& app, const char* name, const char* what, const char* examples,
                       const std::shared_ptr<Arguments>& arguments) {
   CLI::App* command = app.add_subcommand(name, what);
@@ -481,25 +489,38 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* what, const c
       ->allow_extra_args(false);
   command->add_option("--cluster", arguments->cluster, "Name of the cluster's servers")
       ->capture_default_str();
+  CLI::Option* cookie_file =
+      command->add_option("--cookie-file", arguments->cookie.file,
+                          "File with the cluster's cookie, which only its owner can read; - takes "
+                          "the first line of standard input. Without it ~/.erlang.cookie is read, "
+                          "as erl does");
+  cookie_file->type_name("FILE")->check([](const std::string& file) {
+    return std::string(file.empty() ? "must be the name of a file, or - for standard input" : "");
+  });
   command
-      ->add_option("--cookie", arguments->cookie,
-                   "The cluster's cookie; without it ~/.erlang.cookie is read, as erl does")
+      ->add_option("--cookie", arguments->cookie.text,
+                   "The cookie itself: others can see it on the command line until the program "
+                   "has wiped it, so --cookie-file is safer")
+      ->excludes(cookie_file)
       ->check([](const std::string& cookie) {
-        return std::string(cookie.empty() ? "give a cookie that is not empty" : "");
+        const Result<std::string> checked = cookie_bytes(cookie);
+        return checked ? std::string() : checked.error().message;
       });
   command
-      ->add_option("--timeout", arguments->timeout_s,
+      ->add_option("--timeout", arguments->timeout,
                    "Seconds for the whole command, reading a value from a file or standard input "
                    "included; only its output may take longer")
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.1, 86'400.0))
+      ->check([](const std::string& seconds) {
+        return std::string(patience(seconds) ? ""
+                                             : "must be a number of seconds from 0.1 to 86400");
+      })
       ->capture_default_str();
   return command;
 }
 
 int run(Arguments& arguments, int (*command)(const Arguments&)) {
-  arguments.deadline =
-      Clock::now() + std::chrono::milliseconds(static_cast<long>(arguments.timeout_s * 1000));
+  arguments.deadline = Clock::now() + patience(arguments.timeout).value();
   std::signal(SIGPIPE, SIG_IGN);
   return command(arguments);
 }
@@ -531,6 +552,8 @@ void add_client_commands(CLI::App& app, int& exit_code) {
       throw CLI::ValidationError("give either VALUE or --value-file");
     if (file->count() > 0 && put->value_file.empty())
       throw CLI::ValidationError("--value-file takes a file's name, or - for standard input");
+    if (put->value_file == "-" && put->cookie.file == "-")
+      throw CLI::ValidationError("standard input can't give both the value and the cookie");
     exit_code = run(*put, run_put);
   });
 

@@ -1,24 +1,29 @@
 #include "kv/start_command.h"
 
 #include <malloc.h>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
-#include "cnode/dist/cookie.h"
+#include "cnode/base/printable.h"
 #include "cnode/dist/turn.h"
 #include "cnode/node/node.h"
+#include "kv/cookie_option.h"
 #include "kv/directory_users.h"
+#include "kv/node_name.h"
 #include "kv/read_entry.h"
 #include "kv/remote_client.h"
 #include "kv/replicated_machine.h"
@@ -32,6 +37,11 @@ namespace rakv::kv {
 namespace {
 
 constexpr std::chrono::milliseconds kStopPatience{2000};
+/// How long a name or port that is taken is asked for again.
+constexpr std::chrono::milliseconds kNamePatience{2000};
+constexpr std::chrono::milliseconds kNamePause{100};
+/// How long standard input is waited for to give the cookie.
+constexpr std::chrono::seconds kCookiePatience{60};
 /// How often a start that takes long says how far it has come.
 constexpr std::chrono::seconds kProgressInterval{1};
 
@@ -76,14 +86,11 @@ class IoExecutor : public log::Executor {
 class Program {
  public:
   explicit Program(const StartOptions& options)
-      : options_(options), owner_(io_), signals_(io_), parent_(io_) {}
+      : options_(options), owner_(io_), name_pause_(io_), signals_(io_), parent_(io_) {}
 
   int run() {
     if (const Result<void> opened = open(); !opened) return fail(opened.error());
-    node_->start([this](const Result<void>& started) {
-      if (!started) return give_up(started.error());
-      serve();
-    });
+    start_node();
     io_.run();
     if (log_system_) {
       if (const Result<void> stopped = log_system_->stop(); !stopped) {
@@ -95,14 +102,17 @@ class Program {
 
  private:
   Result<void> open() {
+    Result<std::string> name = options_.long_name.empty() ? short_node_name(options_.short_name)
+                                                          : long_node_name(options_.long_name);
+    if (!name) return name.error();
+    node_name_ = std::move(*name);
     Result<std::string> cookie =
-        options_.cookie.empty()
-            ? dist::read_or_create_cookie(dist::CookiePlaces::from_environment())
-            : Result<std::string>(options_.cookie);
+        find_cookie({.text = options_.cookie, .file = options_.cookie_file, .may_create = true},
+                    std::chrono::steady_clock::now() + kCookiePatience);
     if (!cookie) return cookie.error();
     std::error_code error;
     const std::filesystem::path directory =
-        std::filesystem::absolute(options_.data_dir, error) / options_.node_name;
+        std::filesystem::absolute(options_.data_dir, error) / node_name_;
     if (const auto user = process_using(directory.string())) {
       return make_error(ErrorCode::unavailable, "the data directory " + directory.string() +
                                                     " is in use by " + *user +
@@ -125,7 +135,7 @@ class Program {
       spdlog::info("{}: {} of {}", what, done, all);
     };
     log_options.admit = [this](const log::ServerConfig& config) {
-      return can_take_over(config, options_.node_name);
+      return can_take_over(config, node_name_);
     };
     Result<std::unique_ptr<log::LogSystem>> opened =
         log::LogSystem::open(directory.string(), *disk_, owner_, worker_, log_options);
@@ -133,15 +143,31 @@ class Program {
     log_system_ = std::move(*opened);
     for (const std::string& notice : log_system_->notices()) spdlog::warn("{}", notice);
 
-    node::NodeOptions node_options;
-    node_options.name = options_.node_name;
-    node_options.cookie = std::move(*cookie);
-    node_options.listen_address = options_.listen_address;
-    node_options.listen_port = options_.listen_port;
-    node_options.net_ticktime = std::chrono::seconds(options_.net_ticktime_s);
-    node_options.on_note = [](const std::string& line) { spdlog::info("{}", line); };
-    node_ = std::make_unique<node::Node>(io_, std::move(node_options));
+    node_options_.name = node_name_;
+    node_options_.cookie = std::move(*cookie);
+    node_options_.listen_address = options_.listen_address.empty()
+                                       ? default_listen_address(node_name_)
+                                       : options_.listen_address;
+    node_options_.listen_port = options_.listen_port;
+    node_options_.net_ticktime = std::chrono::seconds(options_.net_ticktime_s);
+    node_options_.on_note = [](const std::string& line) { spdlog::info("{}", line); };
     return {};
+  }
+
+  /// epmd may hold the name of a node that has just ended for a moment longer, and the kernel its
+  /// port: both are asked for again.
+  void start_node() {
+    node_ = std::make_unique<node::Node>(io_, node_options_);
+    node_->start([this](const Result<void>& started) {
+      if (started) return serve();
+      const bool taken = started.error().code == ErrorCode::already_exists;
+      if (!taken || std::chrono::steady_clock::now() > began_ + kNamePatience)
+        return give_up(started.error());
+      name_pause_.expires_after(kNamePause);
+      name_pause_.async_wait([this](boost::system::error_code error) {
+        if (!error) start_node();
+      });
+    });
   }
 
   void serve() {
@@ -215,6 +241,9 @@ class Program {
   }
 
   const StartOptions& options_;
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  std::string node_name_;
+  node::NodeOptions node_options_;
   std::unique_ptr<log::Disk> disk_;
   boost::asio::io_context io_{1};
   IoExecutor owner_;
@@ -228,6 +257,7 @@ class Program {
   std::unique_ptr<member::ServerSystem> servers_;
   std::unique_ptr<RemoteClient> remote_client_;
   std::unique_ptr<TestHooks> test_hooks_;
+  boost::asio::steady_timer name_pause_;
   boost::asio::signal_set signals_;
   boost::asio::posix::stream_descriptor parent_;
   std::array<char, 256> parent_bytes_{};
@@ -235,10 +265,25 @@ class Program {
   int exit_code_ = 0;
 };
 
+/// What was said, as one line whoever's words are in it: names, reasons and terms of peers.
+class PrintableText : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& out) override {
+    const std::string line = printable({message.payload.data(), message.payload.size()});
+    out.append(line.data(), line.data() + line.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<PrintableText>();
+  }
+};
+
 void set_up_log(const std::string& level) {
   auto logger =
       std::make_shared<spdlog::logger>("rakv", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-  logger->set_pattern("%Y-%m-%d %H:%M:%S.%e [%l] %v");
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<PrintableText>('*').set_pattern("%Y-%m-%d %H:%M:%S.%e [%l] %*");
+  logger->set_formatter(std::move(formatter));
   logger->set_level(spdlog::level::from_str(level));
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
@@ -248,7 +293,10 @@ void set_up_log(const std::string& level) {
 
 int run_start_command(const StartOptions& options) {
   set_up_log(options.log_level);
+  for (const std::string& notice : options.notices) spdlog::warn("{}", notice);
   std::signal(SIGPIPE, SIG_IGN);
+  // What a node writes is its owner's alone, whatever makes the file.
+  ::umask(077);
   return Program(options).run();
 }
 

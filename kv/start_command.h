@@ -8,20 +8,23 @@
 
 namespace rakv::kv {
 
-/// What `rakv start` is told.
+/// What `rakv start` is told; kv/settings.h has what each must be.
 struct StartOptions {
-  std::string node_name;  ///< name@host
-  std::string cookie;     ///< empty: the user's cookie file
+  std::string short_name;   ///< NAME or NAME@HOST; this or long_name
+  std::string long_name;    ///< NAME@HOST.DOMAIN
+  std::string cookie;       ///< as text; empty: that of cookie_file
+  std::string cookie_file;  ///< `-`: standard input; empty: the user's Erlang cookie file
   std::string data_dir = "data";
   std::uint64_t memory_budget_bytes = log::MemoryBudget::kDefaultBytes;
   std::string bootstrap;  ///< cluster to make if it is not there; may be empty
   std::vector<std::string> connect;
-  std::string listen_address = "0.0.0.0";
+  std::string listen_address;  ///< empty: default_listen_address() of the node
   std::uint16_t listen_port = 0;
   std::uint32_t net_ticktime_s = 60;
   std::string log_level = "info";
   bool exit_with_parent = false;
   bool test_hooks = false;
+  std::vector<std::string> notices;  ///< to be logged as warnings at the start
 };
 
 /// Runs a node until SIGTERM, SIGINT or, with exit_with_parent, the end of standard input. Prints

@@ -9,7 +9,7 @@ set -euo pipefail
 
 readonly build_packages=(
   g++ make cmake ninja-build ccache mold
-  libboost1.81-dev libspdlog-dev libfmt-dev libcli11-dev libisal-dev zlib1g-dev libssl-dev
+  libboost1.81-dev libspdlog-dev libfmt-dev libcli11-dev libtomlplusplus-dev libisal-dev zlib1g-dev libssl-dev
   erlang-base # epmd, which every Erlang node is found through
 )
 readonly test_packages=(

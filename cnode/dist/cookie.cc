@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <openssl/rand.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,39 +52,6 @@ Result<std::string> read_file(int descriptor, const std::filesystem::path& path)
   }
 }
 
-/// The cookie in `path`; `not_found` when there is no such file.
-Result<std::string> read_cookie_file(const std::filesystem::path& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.number < 0) {
-    if (errno == ENOENT || errno == ENOTDIR) {
-      return make_error(ErrorCode::not_found, "no cookie file at " + path.string());
-    }
-    return make_error(errno == EACCES ? ErrorCode::refused : ErrorCode::io,
-                      "cannot open the cookie file " + path.string() + ": " + system_words(errno));
-  }
-  struct stat about {};
-  if (::fstat(file.number, &about) != 0) {
-    return make_error(ErrorCode::io, "cannot look at the cookie file " + path.string() + ": " +
-                                         system_words(errno));
-  }
-  if (!S_ISREG(about.st_mode)) {
-    return make_error(ErrorCode::refused,
-                      "the cookie file " + path.string() + " is not a regular file");
-  }
-  if ((about.st_mode & 077) != 0) {
-    return make_error(ErrorCode::refused, "the cookie file " + path.string() +
-                                              " can be read by others: run chmod 400 on it");
-  }
-  Result<std::string> text = read_file(file.number, path);
-  if (!text) return text;
-  Result<std::string> cookie = parse_cookie(*text);
-  if (!cookie) {
-    return make_error(cookie.error().code,
-                      "the cookie file " + path.string() + " " + cookie.error().message);
-  }
-  return cookie;
-}
-
 /// Letters A to Z, evenly distributed.
 std::string random_letters(std::size_t count) {
   std::string letters;
@@ -116,7 +84,7 @@ Result<void> create_cookie_file(const std::filesystem::path& path) {
   const Descriptor file(::mkostemp(temporary.data(), O_CLOEXEC));
   if (file.number < 0) {
     return make_error(ErrorCode::io, "cannot create the cookie file " + path.string() + ": " +
-                                         system_words(errno) + "; give a cookie with --cookie");
+                                         system_words(errno) + "; name another with --cookie-file");
   }
   Result<void> written = write_all(file.number, random_letters(kCreatedCookieLetters), path);
   if (written && ::fchmod(file.number, 0400) != 0) {
@@ -156,6 +124,70 @@ Result<std::string> parse_cookie(std::string_view file_text) {
   }
   if (cookie.empty()) return make_error(ErrorCode::malformed, "is empty");
   return std::string(cookie);
+}
+
+Result<std::string> read_cookie_file(const std::filesystem::path& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.number < 0) {
+    if (errno == ENOENT || errno == ENOTDIR) {
+      return make_error(ErrorCode::not_found, "no cookie file at " + path.string());
+    }
+    return make_error(errno == EACCES ? ErrorCode::refused : ErrorCode::io,
+                      "cannot open the cookie file " + path.string() + ": " + system_words(errno));
+  }
+  struct stat about {};
+  if (::fstat(file.number, &about) != 0) {
+    return make_error(ErrorCode::io, "cannot look at the cookie file " + path.string() + ": " +
+                                         system_words(errno));
+  }
+  if (!S_ISREG(about.st_mode)) {
+    return make_error(ErrorCode::refused,
+                      "the cookie file " + path.string() + " is not a regular file");
+  }
+  if ((about.st_mode & 077) != 0) {
+    return make_error(ErrorCode::refused,
+                      "the cookie file " + path.string() +
+                          " must be accessible by its owner only: run chmod 400 on it");
+  }
+  Result<std::string> text = read_file(file.number, path);
+  if (!text) return text;
+  Result<std::string> cookie = parse_cookie(*text);
+  if (!cookie) {
+    return make_error(cookie.error().code,
+                      "the cookie file " + path.string() + " " + cookie.error().message);
+  }
+  return cookie;
+}
+
+Result<std::string> read_cookie_line(int descriptor,
+                                     std::chrono::steady_clock::time_point deadline) {
+  std::string line;
+  for (char next = 0;;) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd ready{descriptor, POLLIN, 0};
+    const int polled = left.count() <= 0 ? 0 : ::poll(&ready, 1, static_cast<int>(left.count()));
+    if (polled == 0) {
+      return make_error(ErrorCode::unavailable,
+                        "no cookie came on standard input in time: it must be the first line");
+    }
+    // Byte by byte, because the rest is for others.
+    const ssize_t count = polled < 0 ? -1 : ::read(descriptor, &next, 1);
+    if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (count < 0) {
+      return make_error(ErrorCode::io,
+                        "cannot read the cookie from standard input: " + system_words(errno));
+    }
+    if (count == 0 || next == '\n') break;
+    line += next;
+    if (line.size() > kMaxCookieFileBytes) {
+      return make_error(ErrorCode::malformed,
+                        "the cookie on standard input is far too long: it must be the first line");
+    }
+  }
+  while (line.ends_with('\r')) line.pop_back();
+  if (!line.empty()) return line;
+  return make_error(ErrorCode::malformed, "the cookie on standard input is empty");
 }
 
 Result<std::string> read_cookie(const CookiePlaces& places) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -28,6 +29,15 @@ Result<std::string> read_cookie(const CookiePlaces& places);
 /// As read_cookie; when there is no file, makes home/.erlang.cookie as erl does: 20 upper-case
 /// letters, mode 0400. Two processes that create it at once end up with the same cookie.
 Result<std::string> read_or_create_cookie(const CookiePlaces& places);
+
+/// The cookie in this file, under the same conditions.
+Result<std::string> read_cookie_file(const std::filesystem::path& path);
+
+/// The first line of what `descriptor` (standard input) gives, without its end; what is behind it
+/// stays unread. Errors: `malformed` (empty, far too long), `unavailable` (the line has not ended
+/// at `deadline`), `io`.
+Result<std::string> read_cookie_line(int descriptor,
+                                     std::chrono::steady_clock::time_point deadline);
 
 /// The cookie in the text of a cookie file: everything up to the first newline or carriage return,
 /// after which only newlines, carriage returns and blanks may follow.

@@ -15,14 +15,18 @@
 -type options() ::
         #{%% rakv1 is named with this host's short name, as by `erl -sname`; rakv1@host.domain as by `erl -name`.
           name := atom() | string(),
-          %% Default: this node's own. Without a cookie here and on a BEAM that is not distributed, the program reads
-          %% the user's cookie file as erl does.
+          %% Default: that of cookie_file or of the configuration file, else this node's own. Without any of these and
+          %% on a BEAM that is not distributed, the program reads the user's cookie file as erl does. It is handed to
+          %% the program in a way that nobody else can see.
           cookie => atom() | string(),
-          %% Where the data of all nodes lie, each below its own name. Default: "data".
+          %% A file with the cookie, which only its owner can read.
+          cookie_file => file:filename(),
+          %% Where the data of all nodes lie, each below its own name. Default: that of the configuration file, else
+          %% "data".
           data_dir => file:filename(),
           %% A cluster of which the node begins as the only member, when it isn't a member yet.
           bootstrap => string() | atom(),
-          %% A configuration file of the program.
+          %% A configuration file of the program (TOML; see `rakv start --help`). The other options here go before it.
           config => file:filename(),
           %% Further arguments of `rakv start`, and variables of its environment.
           args => [string()],

@@ -3,6 +3,7 @@
 %% What the program is relied on for (`rakv start`):
 %%   - it writes one line "ready NODE@HOST PORT" to its standard output once it serves;
 %%   - it logs to standard error, one line for each event, with the level as a word among the first of the line;
+%%   - with --cookie-file - it takes the cookie from the first line of its standard input;
 %%   - on SIGTERM it ends in order; with --exit-with-parent it does so too when its standard input ends. The second is
 %%     what makes sure that no program outlives a BEAM that died.
 %%
@@ -25,6 +26,7 @@
                       program := file:filename(),
                       args := fun(() -> [string()]),
                       env := fun(() -> [{string(), string()}]),
+                      input := fun(() -> binary()),          % for the program's standard input
                       options := fun(() -> rakv:options()),
                       been_ready := atomics:atomics_ref(),   % 1 once the program has served; outlives this process
                       ready_timeout_ms := pos_integer(),
@@ -78,12 +80,14 @@ kill(Server, Restart, Timeout) ->
     gen_server:call(Server, {kill, Restart}, Timeout).
 
 -spec init(settings()) -> {ok, #state{}, {continue, started}} | {stop, term()}.
-init(#{node := Node, program := Program, args := Args, env := Env, ready_timeout_ms := ReadyMs} = Settings) ->
+init(#{node := Node, program := Program, args := Args, env := Env, input := Input,
+       ready_timeout_ms := ReadyMs} = Settings) ->
     process_flag(trap_exit, true),
     logger:set_process_metadata(#{domain => [rakv], rakv_node => Node}),
     Options = [{args, Args()}, {env, Env()}, {line, ?MAX_LINE}, binary, exit_status, stderr_to_stdout, use_stdio, hide],
     try open_port({spawn_executable, Program}, Options) of
         Port ->
+            give(Port, Input()),
             OsPid = case erlang:port_info(Port, os_pid) of
                         {os_pid, Pid} -> Pid;
                         undefined -> undefined
@@ -143,6 +147,16 @@ format_status(Status) ->
     maps:map(fun(state, #state{settings = #{node := Node}, os_pid = OsPid}) -> #{node => Node, os_pid => OsPid};
                 (_, Value) -> Value
              end, Status).
+
+%% A program that has ended already takes nothing; its exit status says more than this would.
+give(_Port, <<>>) ->
+    ok;
+give(Port, Input) ->
+    try port_command(Port, Input) of
+        true -> ok
+    catch
+        error:badarg -> ok
+    end.
 
 %% The supervisor ends the node: SIGTERM, the deadline, SIGKILL. Its last log lines are still forwarded.
 terminate({rakv_exited, #{exit_status := Status}}, _State) when is_integer(Status) ->

@@ -3,7 +3,7 @@
 
 -export([settings/1]).
 
--define(KNOWN, [name, cookie, data_dir, bootstrap, config, args, env, program, ready_timeout_ms, stop_timeout_ms,
+-define(KNOWN, [name, cookie, cookie_file, data_dir, bootstrap, config, args, env, program, ready_timeout_ms, stop_timeout_ms,
                 restart_intensity]).
 
 -spec settings(rakv:options()) -> {ok, rakv_node:settings()} | {error, rakv:start_error()}.
@@ -23,13 +23,15 @@ checked(Options) ->
     Env = maps:get(env, Options, []),
     lists:all(fun({K, V}) -> is_list(K) andalso is_list(V); (_) -> false end, Env) orelse throw({bad_option, env, Env}),
     Further = [to_text(args, Arg) || Arg <- maps:get(args, Options, [])],
-    Args = ["start"] ++ NameArgs ++ cookie(Options) ++ ["--data-dir", to_text(data_dir, maps:get(data_dir, Options, "data"))]
+    {CookieArgs, Input} = cookie(Options),
+    Args = ["start"] ++ NameArgs ++ CookieArgs ++ optional("--data-dir", data_dir, Options)
         ++ optional("--bootstrap", bootstrap, Options) ++ optional("--config", config, Options)
         ++ ["--exit-with-parent"] ++ Further,
     #{node => Node,
       program => Program,
       args => fun() -> Args end,
       env => fun() -> Env end,
+      input => fun() -> Input end,
       options => fun() -> Options end,
       been_ready => atomics:new(1, []),
       ready_timeout_ms => positive(ready_timeout_ms, Options, 30000),
@@ -54,13 +56,34 @@ optional(Flag, Key, Options) ->
         _ -> []
     end.
 
+%% Arguments, and what the program reads from its standard input. A cookie goes that way: it would be seen by others
+%% in the arguments and in the environment.
+cookie(#{cookie := _, cookie_file := File}) ->
+    throw({bad_option, cookie_file, File});
 cookie(#{cookie := Cookie}) ->
-    ["--cookie", to_text(cookie, Cookie)];
-cookie(_) ->
-    case is_alive() of
-        true -> ["--cookie", atom_to_list(erlang:get_cookie())];
-        false -> []
+    by_input(to_text(cookie, Cookie));
+cookie(#{cookie_file := File}) ->
+    {["--cookie-file", to_text(cookie_file, File)], <<>>};
+cookie(Options) ->
+    case is_alive() andalso not config_has_cookie(Options) of
+        true -> by_input(atom_to_list(erlang:get_cookie()));
+        false -> {[], <<>>}
     end.
+
+by_input(Cookie) ->
+    case Cookie =/= "" andalso not lists:member($\n, Cookie) of
+        true -> {["--cookie-file", "-"], unicode:characters_to_binary([Cookie, $\n])};
+        false -> throw({bad_option, cookie, hidden})
+    end.
+
+%% Whether the program's configuration file says what the cookie is; a file that can't be read is the program's to refuse.
+config_has_cookie(#{config := File}) ->
+    case file:read_file(File) of
+        {ok, Text} -> re:run(Text, "^\\s*[\"']?cookie(-file)?[\"']?\\s*=", [multiline]) =/= nomatch;
+        {error, _} -> false
+    end;
+config_has_cookie(_) ->
+    false.
 
 to_text(_Key, Value) when is_atom(Value) -> atom_to_list(Value);
 to_text(Key, Value) ->

@@ -8,6 +8,7 @@ echo "$$" >>"$FAKE_DIR/pids"
 name=
 while [ $# -gt 0 ]; do
   case $1 in
+    --cookie-file) [ "$2" != - ] || IFS= read -r cookie && printf '%s\n' "${cookie:-}" >>"$FAKE_DIR/cookies" && shift ;;
     --sname) name="$2@$(hostname | cut -d. -f1)" && shift ;;
     --name) name=$2 && shift ;;
   esac

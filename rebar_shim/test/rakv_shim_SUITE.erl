@@ -7,7 +7,7 @@
 -compile([export_all, nowarn_export_all]).
 
 all() ->
-    [ready, arguments, long_name, log_is_forwarded, long_lines, levels, ordered_stop, ordered_stop_with_a_status,
+    [ready, arguments, few_arguments, cookie_by_input, cookie_of_this_node, long_name, log_is_forwarded, long_lines, levels, ordered_stop, ordered_stop_with_a_status,
      deaf_program_is_killed, end_of_the_beam_ends_the_program, crash_restarts, restart_is_told_why,
      kill_of_what_has_just_ended, kill_for_good,
      restart_in_order, given_up_after_too_many_deaths, others_survive_a_given_up_node, refused_start, not_ready_in_time,
@@ -50,8 +50,51 @@ arguments(Config) ->
     Dir = ?config(dir, Config),
     {ok, _} = rakv:start_node((options(Config))#{cookie => secret, data_dir => Dir, bootstrap => kv, config => "a b.toml",
                                                  args => ["--test-hooks"]}),
-    ?assertEqual(["start", "--sname", "arguments", "--cookie", "secret", "--data-dir", Dir, "--bootstrap", "kv",
-                  "--config", "a b.toml", "--exit-with-parent", "--test-hooks"], lines(Config, "args")).
+    ?assertEqual(["start", "--sname", "arguments", "--cookie-file", "-", "--data-dir", Dir, "--bootstrap", "kv",
+                  "--config", "a b.toml", "--exit-with-parent", "--test-hooks"], lines(Config, "args")),
+    ?assertEqual(["secret"], lines(Config, "cookies")).
+
+%% What is not said here is left to the configuration file.
+few_arguments(Config) ->
+    {ok, Node} = rakv:start_node(maps:remove(cookie, options(Config))),
+    ?assertEqual(["start", "--sname", "few_arguments", "--exit-with-parent"], lines(Config, "args")),
+    ok = rakv:stop_node(Node),
+    {ok, _} = rakv:start_node((maps:remove(cookie, options(Config)))#{cookie_file => "/some where/cookie"}),
+    ?assertEqual(["start", "--sname", "few_arguments", "--cookie-file", "/some where/cookie", "--exit-with-parent"],
+                 lines(Config, "args")).
+
+%% Every life of the program is given the cookie, whatever is in it, and neither arguments nor environment show it.
+cookie_by_input(Config) ->
+    Cookie = "VERY #SECRET, [\"it's\"] 1 \\ -x",
+    {ok, Node} = rakv:start_node((options(Config))#{cookie => Cookie}),
+    {ok, OsPid} = rakv:os_pid(Node),
+    [begin
+         {ok, Shown} = file:read_file(filename:join(["/proc", integer_to_list(OsPid), File])),
+         ?assertEqual(nomatch, binary:match(Shown, <<"SECRET">>))
+     end || File <- ["cmdline", "environ"]],
+    ok = rakv:kill_node(Node),
+    ok = rakv:await_ready(Node, 10000),
+    ?assertEqual([Cookie, Cookie], lines(Config, "cookies")).
+
+%% A distributed BEAM gives its own cookie, unless the configuration file says what it is.
+cookie_of_this_node(Config) ->
+    {ok, Peer, _} = peer:start(#{name => peer:random_name(), connection => standard_io,
+                                 args => ["-setcookie", "ofthisnode", "-pa" | code:get_path()]}),
+    try
+        ok = peer:call(Peer, application, set_env, [rakv, binary, fake()]),
+        {ok, _} = peer:call(Peer, application, ensure_all_started, [rakv]),
+        [begin
+             File = filename:join(?config(dir, Config), "config.toml"),
+             ok = file:write_file(File, Text),
+             {ok, Node} = peer:call(Peer, rakv, start_node, [(maps:remove(cookie, options(Config)))#{config => File}], 30000),
+             ?assertEqual({Text, Given}, {Text, lists:member("--cookie-file", lines(Config, "args"))}),
+             ok = peer:call(Peer, rakv, stop_node, [Node], 30000)
+         end || {Text, Given} <- [{"", true}, {"log-level = 'debug'\n# cookie = 'x'\n", true}, {"cookie = 'x'\n", false},
+                                  {"sname = 'x'\n  \"cookie-file\"= 'x'\n", false}]],
+        ?assertEqual(["ofthisnode", "ofthisnode"], lines(Config, "cookies"))
+    after
+        peer:stop(Peer)
+    end.
 
 long_name(Config) ->
     {ok, 'x@host.example.org'} = rakv:start_node((options(Config))#{name => "x@host.example.org"}),
