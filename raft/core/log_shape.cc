@@ -6,7 +6,8 @@
 
 namespace rakv::raft {
 
-LogShape::LogShape(IndexTerm snapshot, std::vector<Run> runs, Index last) : snapshot_(snapshot) {
+LogShape::LogShape(IndexTerm snapshot, std::vector<Run> runs, Index last, Index last_written)
+    : snapshot_(snapshot) {
   last_ = snapshot_;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const bool is_last = i + 1 == runs.size();
@@ -18,13 +19,17 @@ LogShape::LogShape(IndexTerm snapshot, std::vector<Run> runs, Index last) : snap
     last_ = {end, runs[i].term};
   }
   last_written_ = last_;
+  if (last_written < last_.index) {
+    const Index durable = std::max(last_written, snapshot_.index);
+    last_written_ = {durable, *term_at(durable)};
+  }
 }
 
 std::optional<Term> LogShape::term_at(Index index) const {
   if (index == snapshot_.index) return snapshot_.term;
   if (index < snapshot_.index || index > last_.index) return std::nullopt;
   // Almost every question is about the newest run.
-  if (index >= runs_.back().first) return runs_.back().term;
+  if (!runs_.empty() && index >= runs_.back().first) return runs_.back().term;
   const auto after =
       std::upper_bound(runs_.begin(), runs_.end(), index,
                        [](Index wanted, const Run& run) { return wanted < run.first; });

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "raft/core/types.h"
@@ -20,9 +21,14 @@ class LogShape {
 
   LogShape() = default;
   /// For a recovered log. `runs`: ascending, of the entries above the snapshot (entries at or below
-  /// it are ignored); `last`: the last index (the snapshot's if there is nothing above it).
-  /// Everything is taken as durable.
-  LogShape(IndexTerm snapshot, std::vector<Run> runs, Index last);
+  /// it are ignored); `last`: the last index (the snapshot's if there is nothing above it);
+  /// `last_written`: what is durable of that (the snapshot is). A member that is started again
+  /// while its log stayed open may have more in memory than on disk; event::Written follows for the
+  /// rest.
+  LogShape(IndexTerm snapshot, std::vector<Run> runs, Index last, Index last_written);
+  /// The same with everything durable.
+  LogShape(IndexTerm snapshot, std::vector<Run> runs, Index last)
+      : LogShape(snapshot, std::move(runs), last, last) {}
 
   IndexTerm last() const { return last_; }
   IndexTerm last_written() const { return last_written_; }

@@ -40,6 +40,9 @@ class MemberLog {
   const ServerConfig& config() const { return config_; }
   /// Term, vote and last_applied as stored (recovered, then as last given to store_term_vote).
   const MetaRow& meta() const { return meta_; }
+  /// False while the disk may not have meta()'s term and vote: a store_term_vote is under way, or
+  /// has failed. Whoever was not told that they are stored must not act on them.
+  bool term_vote_stored() const { return term_vote_stored_; }
   /// Set when recovery found that this member has lost something it may have promised (log shorter
   /// than last_applied, damaged snapshot, damaged WAL part), now or at an earlier start: it must
   /// not vote until it has caught up.
@@ -207,6 +210,8 @@ class MemberLog {
   LogSystem& system_;
   ServerConfig config_;
   MetaRow meta_;
+  bool term_vote_stored_ = true;
+  std::uint64_t term_vote_number_ = 0;  // of the newest store_term_vote
   std::optional<Amnesia> amnesia_;
   MemberLogObserver* observer_ = nullptr;
   WriterId writer_ = 0;

@@ -267,7 +267,13 @@ void LogSystem::store_term_vote(const std::string& uid, Term term,
   member->meta_.term = term;
   member->meta_.voted_for = std::move(voted_for);
   meta_[uid] = member->meta_;
-  metadata_waiting_.push_back(std::move(done));
+  member->term_vote_stored_ = false;
+  metadata_waiting_.push_back([this, uid, number = ++member->term_vote_number_,
+                               done = std::move(done)](const Result<void>& stored) {
+    MemberLog* log = find(uid);
+    if (stored && log != nullptr && log->term_vote_number_ == number) log->term_vote_stored_ = true;
+    done(stored);
+  });
   write_metadata_soon();
 }
 

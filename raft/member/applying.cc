@@ -62,7 +62,7 @@ void Member::continue_apply() {
     }
     ++waiting_;
     log_.read(std::move(wanted), [this, alive = alive_](Result<std::vector<log::Entry>> entries) {
-      if (!*alive) return;
+      if (!*alive || stopped_) return;
       if (!entries) {
         // The start finds out what of the log can be read, and fetches the rest from the leader.
         spdlog::error("{}: committed entries can't be read, the server starts again: {}", log_id_,
@@ -86,6 +86,7 @@ void Member::continue_apply() {
 }
 
 void Member::apply_entry(const log::Entry& entry, bool as_leader, bool recovering) {
+  applied_ = raft::Index{entry.index};
   const wire::EntryView view = wire::parse_entry(entry.payload.view());
   if (view.kind == raft::EntryKind::unknown) {
     spdlog::warn("{}: unknown command at index {} is skipped", log_id_, entry.index);

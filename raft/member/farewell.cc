@@ -21,7 +21,7 @@ void Member::carry_out(raft::effect::Stop& effect) {
   farewell_ = Farewell{core_.cluster_index_term().index, std::move(effect.successor)};
   farewell_timer_.expires_after(kFarewell);
   farewell_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
-    if (!error && *alive) end(raft::effect::StopReason::removed);
+    if (!error && *alive && !stopped_) end(raft::effect::StopReason::removed);
   });
   end_farewell_when_seen();
 }
@@ -36,7 +36,7 @@ void Member::end_farewell_when_seen() {
 /// Not at once: the member must not go while one of its functions runs.
 void Member::end(raft::effect::StopReason reason) {
   boost::asio::post(services_.io, [this, reason, alive = alive_] {
-    if (*alive) services_.on_stopped(id_.name(), reason);
+    if (*alive && !stopped_) services_.on_stopped(id_.name(), reason);
   });
 }
 

@@ -68,7 +68,8 @@ Result<void> scan_log(log::MemberLog& log, raft::CoreState& state) {
   if (log.snapshot()) {
     snapshot = {raft::Index{log.snapshot()->meta.index}, raft::Term{log.snapshot()->meta.term}};
   }
-  state.log = raft::LogShape(snapshot, std::move(runs), raft::Index{log.last().index});
+  state.log = raft::LogShape(snapshot, std::move(runs), raft::Index{log.last().index},
+                             raft::Index{log.last_written().index});
   return {};
 }
 
@@ -148,7 +149,8 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::unique_ptr<Ma
 
 Member::~Member() {
   *alive_ = false;
-  log_.set_observer(nullptr);
+  // One that was stopped has left the log, and its successor may be there already.
+  if (!stopped_) log_.set_observer(nullptr);
   services_.node.unsubscribe(*this);
   for (const std::string& node : kept_nodes_) services_.node.release_connection(node);
 }
@@ -198,6 +200,7 @@ Result<void> Member::recover_machine() {
     if (!entry) return entry.error();
     apply_entry(*entry, false, true);
   }
+  applied_ = core_.last_applied();
   if (log_.amnesia()) warn_of_amnesia();
   spdlog::info("{}: recovered, term {}, last applied {}, last index {}", log_id_,
                core_.current_term().value(), core_.last_applied().value(), log_.last().index);
@@ -240,6 +243,10 @@ Result<void> Member::go_live() {
   }
   raft::effect::ClusterChanged cluster;
   carry_out(cluster);
+  // What this member's predecessor was about to promise when it ended, in this process: it counts
+  // from here on, and nothing is answered before it is on disk.
+  if (!log_.term_vote_stored())
+    effects_.push_back(raft::effect::PersistTermVote{core_.current_term(), core_.voted_for()});
   core_.start(effects_);
   run_effects();
   tick_timer_.expires_after(std::chrono::milliseconds(options_.tick_timeout_ms));
@@ -252,8 +259,7 @@ void Member::stop(std::string_view reason_atom) {
   stopped_ = true;
   own_snapshot_.reset();
   refresh_counters();  // they outlive the member
-  services_.log_system.note_last_applied(
-      log_.uid(), std::min(core_.last_applied().value(), log_.last_written().index));
+  note_last_applied();
   etf::Writer reason;
   if (reason_atom == "delete") {
     reason.tuple(2).atom("shutdown").atom("delete");
@@ -266,6 +272,7 @@ void Member::stop(std::string_view reason_atom) {
   receive_snapshot_timer_.cancel();
   tick_timer_.cancel();
   persist_timer_.cancel();
+  farewell_timer_.cancel();
   snapshot_retry_timers_.clear();
   snapshot_senders_.clear();
   append_entries_senders_.clear();
@@ -427,9 +434,7 @@ void Member::carry_out(raft::effect::CancelReceiveSnapshotTimer&) {
 void Member::tick() {
   tick_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
     if (error || !*alive || stopped_) return;
-    // What a restart may take as committed: applied here and durable here.
-    services_.log_system.note_last_applied(
-        log_.uid(), std::min(core_.last_applied().value(), log_.last_written().index));
+    note_last_applied();
     const std::uint64_t commit = core_.commit_index().value();
     const double per_second = static_cast<double>(commit - std::min(commit, commit_rate_last_)) *
                               1000.0 / static_cast<double>(options_.tick_timeout_ms);
@@ -442,6 +447,14 @@ void Member::tick() {
     tick();
     step(raft::event::Tick{});
   });
+}
+
+/// What a restart may take as committed: applied here and durable here. The machine's own place,
+/// not the core's: what the core wants applied may still have to overwrite entries of the log,
+/// behind a term that is being stored.
+void Member::note_last_applied() {
+  services_.log_system.note_last_applied(log_.uid(),
+                                         std::min(applied_.value(), log_.last_written().index));
 }
 
 void Member::carry_out(raft::effect::MonitorLeader& effect) {
@@ -461,7 +474,7 @@ void Member::carry_out(raft::effect::DemonitorLeader&) {
 void Member::carry_out(raft::effect::RoleChanged& effect) {
   spdlog::info("{}: {} -> {} in term: {} machine version: {}, last applied {}", log_id_,
                to_string(effect.from), to_string(effect.to), core_.current_term().value(),
-               core_.machine_version(), core_.last_applied().value());
+               core_.machine_version(), applied_.value());
   if (effect.to == raft::Role::pre_vote) counters_->add(Counter::pre_vote_elections);
   if (effect.to == raft::Role::candidate) counters_->add(Counter::elections);
   if (effect.to == raft::Role::leader) undelivered_.clear();

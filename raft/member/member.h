@@ -90,6 +90,9 @@ class Member : public node::Process,
   const std::string& uid() const { return log_.uid(); }
   const etf::Pid& pid() const { return pid_; }
   const raft::Core& core() const { return core_; }
+  /// How far the machine has come. The core is ahead of it while effects wait for the disk: what is
+  /// answered, noted or reported is this.
+  raft::Index last_applied() const { return applied_; }
   log::MemberLog& log() { return log_; }
   const Machine& machine() const { return *machine_; }
   const MemberOptions& options() const { return options_; }
@@ -199,6 +202,7 @@ class Member : public node::Process,
   void persist(const raft::effect::PersistTermVote& effect);
   void arm(boost::asio::steady_timer& timer, std::uint64_t delay_ms, raft::Event event);
   void tick();
+  void note_last_applied();
 
   // --- requests (requests.cc) ---
   void handle_call(std::string_view from, std::string_view request);
@@ -307,6 +311,7 @@ class Member : public node::Process,
   };
   std::optional<Farewell> farewell_;
   std::vector<raft::effect::Apply> apply_queue_;
+  raft::Index applied_;  ///< the machine stands behind this entry
   bool snapshot_wanted_ = false;
   struct OwnSnapshot;
   std::shared_ptr<OwnSnapshot> own_snapshot_;  ///< being copied; jobs in flight look at it

@@ -43,7 +43,7 @@ void Member::refresh_counters() const {
     counters.set(counter, static_cast<std::int64_t>(value));
   };
   set(Counter::commit_index, core_.commit_index().value());
-  set(Counter::last_applied, core_.last_applied().value());
+  set(Counter::last_applied, applied_.value());
   set(Counter::last_index, log_.last().index);
   set(Counter::last_written_index, log_.last_written().index);
   set(Counter::term, core_.current_term().value());
@@ -144,7 +144,7 @@ void Member::write_overview(etf::Writer& writer) const {
   writer.atom("leader_id");
   write_server_or_undefined(writer, core_.leader());
   writer.atom("commit_index").u64(core_.commit_index().value());
-  writer.atom("last_applied").u64(core_.last_applied().value());
+  writer.atom("last_applied").u64(applied_.value());
   writer.atom("query_index").u64(core_.query_index().value());
   writer.atom("cluster");
   write_cluster_overview(writer);

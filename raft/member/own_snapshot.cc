@@ -22,7 +22,7 @@ void Member::take_snapshot_when_durable() {
   if (!snapshot_wanted_ || own_snapshot_ || stopped_ || log_.snapshot_in_progress() ||
       core_.sending_snapshots())
     return;
-  const std::uint64_t index = core_.last_applied().value();
+  const std::uint64_t index = applied_.value();
   if (log_.last_written().index < index || blocked()) return;
   const std::uint64_t before = log_.snapshot() ? log_.snapshot()->meta.index : 0;
   snapshot_wanted_ = false;

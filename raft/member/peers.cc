@@ -243,6 +243,7 @@ void Member::carry_out(raft::effect::CompleteSnapshot& effect) {
     }
     own_snapshot_.reset();
     machine_ = std::move(*installed);
+    applied_ = meta->index;
     counters_->add(Counter::snapshot_installed);
     const log::Snapshot& snapshot = *log_.snapshot();
     snapshot_size_bytes_ = snapshot_file_bytes(snapshot.meta, snapshot.state.size());

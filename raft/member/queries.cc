@@ -83,7 +83,7 @@ void Member::evaluate_at_caller(std::string_view from, std::string_view query,
   etf::Writer arguments;
   arguments.list(4).atom(machine_->module()).raw(query);
   machine_->write_state(arguments);
-  arguments.map(3).atom("index").u64(core_.last_applied().value());
+  arguments.map(3).atom("index").u64(applied_.value());
   arguments.atom("term")
       .u64(core_.current_term().value())
       .atom("machine_version")
@@ -128,7 +128,7 @@ void Member::check_conditional_queries() {
   if (conditional_queries_.empty()) return;
   std::vector<ConditionalQuery> ready;
   std::erase_if(conditional_queries_, [&](ConditionalQuery& waiting) {
-    if (core_.last_applied() < waiting.condition.index) return false;
+    if (applied_ < waiting.condition.index) return false;
     // Another term at that index: the awaited entry was lost, the query can never be answered (as
     // ra: it stays).
     const std::optional<log::Term> term = log_.term_at(waiting.condition.index.value());
@@ -147,7 +147,7 @@ void Member::answer_local_query(std::string_view from, std::string_view query) {
   counters_->add(Counter::local_queries);
   etf::Writer reply;
   reply.tuple(3).atom("ok").tuple(2).tuple(2);
-  reply.u64(core_.last_applied().value()).u64(core_.current_term().value());
+  reply.u64(applied_.value()).u64(core_.current_term().value());
   if (evaluate_known(query, reply)) {
     write_query_leader(reply);
     return answer(from, reply.view());
@@ -222,7 +222,7 @@ void Member::serve_state_query(std::string_view from, std::string_view spec) {
       reply.atom("undefined");
     }
   } else if (name == "last_applied") {
-    reply.u64(core_.last_applied().value());
+    reply.u64(applied_.value());
   } else if (name == "machine") {
     machine_->write_state(reply);
   } else if (name == "initial_members") {
