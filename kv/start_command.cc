@@ -178,7 +178,10 @@ class Program {
     if (options_.test_hooks) {
       test_hooks_ = std::make_unique<TestHooks>(*servers_, *log_system_, *remote_client_);
     }
-    servers_->start_registered();
+    servers_->start_registered([this] { bootstrap(); });
+  }
+
+  void bootstrap() {
     if (options_.bootstrap.empty()) return announce();
     servers_->bootstrap(options_.bootstrap, [this](const Result<void>& made) {
       if (!made) return give_up(made.error());

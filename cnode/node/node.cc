@@ -224,6 +224,12 @@ bool Node::is_alive(const etf::PidView& pid) const {
   return impl_->entities_.contains(impl_->entity_of(pid));
 }
 
+void Node::hand_over(const etf::Pid& pid, Process& process) {
+  const auto found = impl_->entities_.find(impl_->entity_of(pid));
+  RAKV_CHECK(found != impl_->entities_.end());
+  found->second.process = &process;
+}
+
 bool Node::register_name(const std::string& name, const etf::Pid& pid) {
   const std::uint64_t entity = impl_->entity_of(pid);
   const auto found = impl_->entities_.find(entity);

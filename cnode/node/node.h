@@ -125,6 +125,8 @@ class Node {
   /// The pid ends: names go, watchers and links are told `reason` (an encoded term).
   void terminate(const etf::Pid& pid, std::string_view reason);
   bool is_alive(const etf::PidView& pid) const;
+  /// From now on `process` is who has this pid, with its names and watchers; it must outlive it.
+  void hand_over(const etf::Pid& pid, Process& process);
   /// False when the name is taken.
   bool register_name(const std::string& name, const etf::Pid& pid);
   void unregister_name(const std::string& name);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <variant>
 
 #include "cnode/base/check.h"
 #include "raft/log/system.h"
@@ -35,13 +36,22 @@ void MemberLog::end_amnesia(DoneCallback done) {
       std::move(done));
 }
 
-Result<void> MemberLog::forget_from(Index index, const std::string& reason) {
+void MemberLog::forget_from(Index index, const std::string& reason, DoneCallback done) {
   Amnesia amnesia = amnesia_.value_or(Amnesia{});
   amnesia.reason = reason;
-  if (auto done = write_amnesia(system_.disk_, directory(), amnesia); !done) return done;
-  amnesia_ = std::move(amnesia);
-  truncate_after(index == 0 ? 0 : index - 1);
-  return {};
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, path = directory(), amnesia] {
+        return write_amnesia(disk, path, amnesia);
+      },
+      [this, alive = std::weak_ptr<bool>(alive_), index, amnesia,
+       done = std::move(done)](Result<void> written) {
+        if (written && !alive.expired()) {
+          amnesia_ = amnesia;
+          truncate_after(index == 0 ? 0 : index - 1);
+        }
+        done(std::move(written));
+      });
 }
 
 // ---- reading
@@ -126,18 +136,63 @@ Result<Entry> MemberLog::read_blocking(Index index) const {
   return missing_entry(directory(), index);
 }
 
-Result<void> MemberLog::load_snapshot_state() {
-  if (!snapshot_) return make_error(ErrorCode::not_found, directory() + ": has no snapshot");
-  if (snapshot_->state.size() > 0) return {};
-  const std::string path = directory() + "/snapshots/" +
-                           snapshot_directory_name({snapshot_->meta.index, snapshot_->meta.term}) +
-                           "/snapshot.dat";
-  auto bytes = read_shared(system_.disk_, path);
-  if (!bytes) return bytes.error();
-  auto read = decode_snapshot_file(path, std::move(*bytes));
-  if (!read) return read.error();
-  snapshot_->state = std::move(read->state);
-  return {};
+void MemberLog::visit(IndexRange range, std::function<void(const Entry&)> use, DoneCallback done) {
+  std::vector<std::variant<Entry, MemberSegments::Place>> found;
+  found.reserve(range.last - range.first + 1);
+  std::optional<Error> missing;
+  for (Index index = range.first; index <= range.last && !missing; ++index) {
+    const bool may_be = !empty_ && index <= last_.index && needed(index);
+    if (const Entry* entry = may_be ? memory_.find(index) : nullptr) {
+      found.emplace_back(*entry);
+    } else if (auto place = may_be ? segments_.find(index) : std::nullopt) {
+      found.emplace_back(std::move(*place));
+    } else {
+      missing = missing_entry(directory(), index);
+    }
+  }
+  system_.run_on(
+      system_.worker_,
+      [found = std::move(found), missing = std::move(missing),
+       use = std::move(use)]() -> Result<void> {
+        for (const auto& one : found) {
+          if (const auto* entry = std::get_if<Entry>(&one)) {
+            use(*entry);
+            continue;
+          }
+          const auto& place = std::get<MemberSegments::Place>(one);
+          const auto entry = place.segment->read(place.slot);
+          if (!entry) return entry.error();
+          use(*entry);
+        }
+        if (missing) return *missing;
+        return {};
+      },
+      std::move(done));
+}
+
+void MemberLog::use_snapshot(std::function<Result<void>(const Snapshot&)> use, DoneCallback done) {
+  std::string path;
+  Snapshot snapshot;
+  if (snapshot_) {
+    snapshot = {snapshot_->meta, snapshot_->state, {}, snapshot_->live_indexes_known};
+    path = directory() + "/snapshots/" +
+           snapshot_directory_name({snapshot_->meta.index, snapshot_->meta.term}) + "/snapshot.dat";
+  }
+  system_.run_on(
+      system_.worker_,
+      [&disk = system_.disk_, path = std::move(path), snapshot = std::move(snapshot),
+       use = std::move(use), where = directory()]() mutable -> Result<void> {
+        if (path.empty()) return make_error(ErrorCode::not_found, where + ": has no snapshot");
+        if (snapshot.state.size() == 0) {  // it was released
+          auto bytes = read_shared(disk, path);
+          if (!bytes) return bytes.error();
+          auto read = decode_snapshot_file(path, std::move(*bytes));
+          if (!read) return read.error();
+          snapshot.state = std::move(read->state);
+        }
+        return use(snapshot);
+      },
+      std::move(done));
 }
 
 void MemberLog::read_snapshot_file(std::function<void(Result<SnapshotFile>)> callback) {
@@ -420,7 +475,25 @@ void MemberLog::begin_snapshot(Snapshot snapshot, std::optional<std::vector<Inde
         snapshot_in_progress_ = installing_ = false;
         if (outcome) set_snapshot(std::move(*shared), installed);
         done(std::move(outcome));
-        if (!alive.expired()) system_.release_memory_soon();
+        if (alive.expired()) return;
+        system_.release_memory_soon();
+        settle();
+      });
+}
+
+void MemberLog::when_settled(std::function<void()> ready) {
+  settled_waiting_.push_back(std::move(ready));
+  settle();
+}
+
+void MemberLog::settle() {
+  if (snapshot_in_progress_ || settled_waiting_.empty()) return;
+  drop_sparse();
+  system_.owner_.post(
+      [alive = std::weak_ptr<bool>(alive_), waiting = std::exchange(settled_waiting_, {})] {
+        for (const auto& ready : waiting) {
+          if (!alive.expired()) ready();
+        }
       });
 }
 

@@ -33,7 +33,7 @@ class MemberLogObserver {
 };
 
 /// The log of one member: entries in memory, entries in segments, newest snapshot. Owner thread
-/// only; nothing here waits for a disk except read_blocking(), which is for start-up.
+/// only; nothing here waits for a disk except read_blocking().
 class MemberLog {
  public:
   const std::string& uid() const { return config_.uid; }
@@ -49,9 +49,22 @@ class MemberLog {
   const std::optional<Amnesia>& amnesia() const { return amnesia_; }
   /// The member has caught up. `done` comes when the next start will know it, too.
   void end_amnesia(DoneCallback done);
+
+  // ---- for the start of a member, which nobody else may use the log meanwhile
+
+  /// Calls `ready`, later, when nothing that a former member of this process began changes the log
+  /// any more: when no snapshot is being written or installed. What came for an installation that
+  /// was not begun is dropped.
+  void when_settled(std::function<void()> ready);
+  /// Gives the snapshot with its state, but without its live indexes, to `use`, on the worker's
+  /// thread. Errors: not_found, corrupt, io, and what `use` says.
+  void use_snapshot(std::function<Result<void>(const Snapshot&)> use, DoneCallback done);
+  /// Gives the entries of the range to `use`, in order, on the worker's thread. Errors as read();
+  /// the entries before the one that can't be read have been given then.
+  void visit(IndexRange range, std::function<void(const Entry&)> use, DoneCallback done);
   /// The entry at `index`, above the snapshot, can't be read: it and all behind it are given up, to
-  /// be fetched again from the leader, with amnesia. Waits for the disk: start-up only.
-  Result<void> forget_from(Index index, const std::string& reason);
+  /// be fetched again from the leader, with amnesia.
+  void forget_from(Index index, const std::string& reason, DoneCallback done);
 
   void set_observer(MemberLogObserver* observer) { observer_ = observer; }
 
@@ -77,16 +90,13 @@ class MemberLog {
   /// executor.
   using ReadCallback = std::function<void(Result<std::vector<Entry>>)>;
   void read(std::vector<Index> indexes, ReadCallback callback);
-  /// As read, at once, waiting for the disk: recovery only.
+  /// As read, at once, waiting for the disk: for tools and tests.
   Result<Entry> read_blocking(Index index) const;
   /// The newest snapshot. Its state bytes stay in memory only until release_snapshot_state().
   const std::optional<Snapshot>& snapshot() const { return snapshot_; }
   void release_snapshot_state() {
     if (snapshot_) snapshot_->state = {};
   }
-  /// Reads released state bytes again, at once, waiting for the disk: recovery only (a server that
-  /// is started again while its log stayed open). Errors: not_found, corrupt, io.
-  Result<void> load_snapshot_state();
   /// The newest snapshot's file, to be sent to a peer: whole, its checksum verified.
   struct SnapshotFile {
     SnapshotMeta meta;
@@ -197,6 +207,7 @@ class MemberLog {
   void begin_snapshot(Snapshot snapshot, std::optional<std::vector<Index>> unsorted_live,
                       bool installed, DoneCallback done);
   void set_snapshot(Snapshot snapshot, bool installed);
+  void settle();
   bool needed(Index index) const;
   bool any_needed(IndexRange range) const;
   /// What from `next` to `last` is in memory and still needed, ascending, as much as one segment
@@ -235,6 +246,7 @@ class MemberLog {
   std::deque<PendingWrite> pending_;
   std::optional<Snapshot> snapshot_;
   bool snapshot_in_progress_ = false;
+  std::vector<std::function<void()>> settled_waiting_;
   bool installing_ = false;
   MemberSegments segments_;
   std::uint64_t next_segment_ = 1;

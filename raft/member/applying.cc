@@ -45,7 +45,7 @@ void Member::continue_apply() {
     while (range.first <= range.last) {
       const log::Entry* entry = log_.fetch(range.first.value());
       if (entry == nullptr) break;
-      apply_entry(*entry, range.leader, false);
+      apply_entry(*entry, range.leader);
       ++range.first;
     }
     if (range.first > range.last) {
@@ -73,7 +73,7 @@ void Member::continue_apply() {
       raft::effect::Apply& waiting = apply_queue_.front();
       for (const log::Entry& entry : *entries) {
         RAKV_CHECK(entry.index == waiting.first.value());
-        apply_entry(entry, waiting.leader, false);
+        apply_entry(entry, waiting.leader);
         ++waiting.first;
       }
       continue_apply();
@@ -85,7 +85,7 @@ void Member::continue_apply() {
   check_conditional_queries();
 }
 
-void Member::apply_entry(const log::Entry& entry, bool as_leader, bool recovering) {
+void Member::apply_entry(const log::Entry& entry, bool as_leader) {
   applied_ = raft::Index{entry.index};
   const wire::EntryView view = wire::parse_entry(entry.payload.view());
   if (view.kind == raft::EntryKind::unknown) {
@@ -94,10 +94,10 @@ void Member::apply_entry(const log::Entry& entry, bool as_leader, bool recoverin
   }
   if (view.kind == raft::EntryKind::noop) return;
 
-  const wire::ReplyMode mode = recovering ? wire::ReplyMode{} : wire::parse_reply_mode(view.mode);
-  const bool answers = !recovering && replies_here(mode, view.from, as_leader);
+  const wire::ReplyMode mode = wire::parse_reply_mode(view.mode);
+  const bool answers = replies_here(mode, view.from, as_leader);
   const bool notifies =
-      !recovering && as_leader && mode.kind == wire::ReplyMode::Kind::notify && !mode.has_options;
+      as_leader && mode.kind == wire::ReplyMode::Kind::notify && !mode.has_options;
 
   reply_.clear();
   if (answers) reply_.tuple(2).atom("wrap_reply");

@@ -16,117 +16,43 @@ namespace {
 
 constexpr std::chrono::seconds kPersistInterval{1};
 
-raft::ServerId to_core(const log::ServerId& id) { return {id.name, id.node}; }
 log::ServerId to_log(const raft::ServerId& id) { return {id.name(), id.node()}; }
 
-std::string make_log_id(const raft::ServerId& id) {
+}  // namespace
+
+std::string print_server_id(const raft::ServerId& id) {
   etf::Writer writer;
   wire::write_server_id(writer, id);
   return etf::print_text(writer.view());
 }
 
-/// Says how far a start has come, once a second.
-class Progress {
- public:
-  Progress(std::string log_id, std::string what, std::uint64_t last)
-      : log_id_(std::move(log_id)), what_(std::move(what)), last_(last) {}
-  void at(std::uint64_t index) {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - reported_ < std::chrono::seconds(1)) return;
-    reported_ = now;
-    spdlog::info("{}: {}, index {} of {}", log_id_, what_, index, last_);
-  }
-
- private:
-  std::string log_id_;
-  std::string what_;
-  std::uint64_t last_;
-  std::chrono::steady_clock::time_point reported_ = std::chrono::steady_clock::now();
-};
-
-/// What Core needs to know of the entries above the snapshot.
-Result<void> scan_log(log::MemberLog& log, raft::CoreState& state) {
-  std::vector<raft::LogShape::Run> runs;
-  const std::uint64_t first = std::max<std::uint64_t>(log.first_index(), 1);
-  Progress progress(make_log_id(state.id), "verifying the log", log.last().index);
-  for (std::uint64_t index = first; index <= log.last().index; ++index) {
-    progress.at(index);
-    const Result<log::Entry> entry = log.read_blocking(index);
-    if (!entry) {
-      if (const Result<void> cut = log.forget_from(index, entry.error().message); !cut)
-        return cut.error();
-      break;
-    }
-    const raft::Term term{entry->term};
-    if (runs.empty() || runs.back().term != term) runs.push_back({raft::Index{index}, term});
-    const wire::EntryView view = wire::parse_entry(entry->payload.view());
-    if (view.kind == raft::EntryKind::user || view.kind == raft::EntryKind::unknown) continue;
-    state.special_entries.push_back(
-        {{raft::Index{index}, term}, view.kind, view.cluster, view.machine_version});
-  }
-  raft::IndexTerm snapshot;
-  if (log.snapshot()) {
-    snapshot = {raft::Index{log.snapshot()->meta.index}, raft::Term{log.snapshot()->meta.term}};
-  }
-  state.log = raft::LogShape(snapshot, std::move(runs), raft::Index{log.last().index},
-                             raft::Index{log.last_written().index});
-  return {};
-}
-
-Result<raft::CoreState> make_core_state(log::MemberLog& log, const MemberOptions& options) {
-  raft::CoreState state;
-  const log::ServerConfig& config = log.config();
-  state.id = to_core(config.id);
-  state.uid = config.uid;
-  state.options = options.core;
-  state.current_term = raft::Term{log.meta().term};
-  if (log.meta().voted_for) state.voted_for = to_core(*log.meta().voted_for);
-  for (const auto& [key, value] : config.others) {
-    etf::Cursor cursor(std::string_view(value).substr(1));
-    if (key == "membership" && cursor.is_atom("promotable"))
-      state.membership = raft::Membership::promotable;
-    if (key == "membership" && cursor.is_atom("non_voter"))
-      state.membership = raft::Membership::non_voter;
-  }
-  if (log.snapshot()) {
-    etf::Cursor cursor(std::string_view(log.snapshot()->meta.cluster).substr(1));
-    std::optional<raft::Cluster> cluster = wire::read_cluster(cursor);
-    if (!cluster) return make_error(ErrorCode::corrupt, "the snapshot's cluster map can't be read");
-    state.cluster = std::move(*cluster);
-    state.last_applied = raft::Index{log.snapshot()->meta.index};
+std::string exit_reason(std::string_view reason_atom) {
+  etf::Writer reason;
+  if (reason_atom == "delete") {
+    reason.tuple(2).atom("shutdown").atom("delete");
   } else {
-    for (const log::ServerId& member : config.initial_members)
-      state.cluster.emplace(to_core(member), raft::PeerConfig{});
+    reason.atom(reason_atom);
   }
-  state.cluster.emplace(state.id, raft::PeerConfig{});
-  if (const Result<void> scanned = scan_log(log, state); !scanned) return scanned.error();
-  if (log.amnesia()) {
-    // Of what is above the snapshot, some may be older than what was applied.
-    state.amnesia = raft::Amnesia{log.amnesia()->term_lost};
-  } else {
-    const std::uint64_t applied = std::min(log.meta().last_applied, log.last().index);
-    state.last_applied = std::max(state.last_applied, raft::Index{applied});
-  }
-  return state;
+  return reason.take();
 }
-
-}  // namespace
 
 std::uint64_t snapshot_file_bytes(const log::SnapshotMeta& meta, std::size_t state_bytes) {
   constexpr std::size_t kHeaderBytes = 13;
   return kHeaderBytes + log::encode_snapshot_meta(meta).size() + state_bytes;
 }
 
-Member::Member(MemberServices& services, log::MemberLog& log, std::unique_ptr<Machine> machine,
-               std::shared_ptr<Counters> counters, MemberOptions options, raft::CoreState state)
+Member::Member(MemberServices& services, log::MemberLog& log, std::shared_ptr<Counters> counters,
+               MemberOptions options, RecoveredMember recovered)
     : services_(services),
       log_(log),
-      machine_(std::move(machine)),
+      machine_(std::move(recovered.machine)),
       counters_(std::move(counters)),
       options_(std::move(options)),
-      id_(state.id),
-      log_id_(make_log_id(state.id)),
-      core_(std::move(state)),
+      id_(recovered.core.id),
+      log_id_(print_server_id(id_)),
+      core_(std::move(recovered.core)),
+      pid_(recovered.pid),
+      applied_(core_.last_applied()),
       peer_context_{services.node,
                     log,
                     core_,
@@ -145,7 +71,8 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::unique_ptr<Ma
       tick_timer_(services.io),
       persist_timer_(services.io),
       farewell_timer_(services.io),
-      random_(std::random_device{}()) {}
+      random_(std::random_device{}()),
+      snapshot_size_bytes_(recovered.snapshot_bytes) {}
 
 Member::~Member() {
   *alive_ = false;
@@ -153,58 +80,6 @@ Member::~Member() {
   if (!stopped_) log_.set_observer(nullptr);
   services_.node.unsubscribe(*this);
   for (const std::string& node : kept_nodes_) services_.node.release_connection(node);
-}
-
-Result<std::unique_ptr<Member>> Member::start(MemberServices& services, log::MemberLog& log,
-                                              std::unique_ptr<Machine> machine,
-                                              std::shared_ptr<Counters> counters,
-                                              MemberOptions options) {
-  Result<raft::CoreState> state = make_core_state(log, options);
-  if (!state) return state.error();
-  log.set_major_compaction_after(options.major_compaction_after);
-  std::unique_ptr<Member> member(new Member(services, log, std::move(machine), std::move(counters),
-                                            std::move(options), std::move(*state)));
-  if (const Result<void> recovered = member->recover_machine(); !recovered)
-    return recovered.error();
-  if (const Result<void> live = member->go_live(); !live) return live.error();
-  return member;
-}
-
-Result<void> Member::recover_machine() {
-  std::uint64_t next = std::max<std::uint64_t>(log_.first_index(), 1);
-  if (log_.snapshot()) {
-    // A server that was stopped and is started again finds its log as it was left.
-    if (const Result<void> loaded = log_.load_snapshot_state(); !loaded) return loaded.error();
-    const std::string_view state = log_.snapshot()->state.view();
-    const Result<void> read = machine_->read_state(state.substr(1));
-    if (!read) {
-      return make_error(ErrorCode::corrupt,
-                        "the snapshot's machine state can't be read: " + read.error().message);
-    }
-    snapshot_size_bytes_ = snapshot_file_bytes(log_.snapshot()->meta, state.size());
-    if (!log_.snapshot()->live_indexes_known) {
-      log_.set_live_indexes(log::IndexSet::of(machine_->live_indexes()),
-                            [log_id = log_id_](const Result<void>& stored) {
-                              if (stored) return;
-                              spdlog::error("{}: live indexes can't be stored: {}", log_id,
-                                            stored.error().message);
-                            });
-    }
-    log_.release_snapshot_state();
-    next = log_.snapshot()->meta.index + 1;
-  }
-  Progress progress(log_id_, "applying the log", core_.last_applied().value());
-  for (; next <= core_.last_applied().value(); ++next) {
-    progress.at(next);
-    const Result<log::Entry> entry = log_.read_blocking(next);
-    if (!entry) return entry.error();
-    apply_entry(*entry, false, true);
-  }
-  applied_ = core_.last_applied();
-  if (log_.amnesia()) warn_of_amnesia();
-  spdlog::info("{}: recovered, term {}, last applied {}, last index {}", log_id_,
-               core_.current_term().value(), core_.last_applied().value(), log_.last().index);
-  return {};
 }
 
 void Member::warn_of_amnesia() const {
@@ -222,14 +97,11 @@ void Member::warn_of_amnesia() const {
       log_id_, log_id_);
 }
 
-Result<void> Member::go_live() {
-  pid_ = services_.node.spawn(*this);
-  if (!services_.node.register_name(id_.name(), pid_)) {
-    services_.node.terminate(pid_, etf::Writer().atom("shutdown").view());
-    return make_error(ErrorCode::already_exists,
-                      "the name " + id_.name() + " is in use on this node");
-  }
-  live_ = true;
+void Member::go_live() {
+  if (log_.amnesia()) warn_of_amnesia();
+  spdlog::info("{}: recovered, term {}, last applied {}, last index {}", log_id_,
+               core_.current_term().value(), applied_.value(), log_.last().index);
+  services_.node.hand_over(pid_, *this);
   memory_table_reference_ = services_.node.make_reference();
   counter_reference_ = services_.node.make_reference();
   log_.set_observer(this);
@@ -251,7 +123,6 @@ Result<void> Member::go_live() {
   run_effects();
   tick_timer_.expires_after(std::chrono::milliseconds(options_.tick_timeout_ms));
   tick();
-  return {};
 }
 
 void Member::stop(std::string_view reason_atom) {
@@ -260,13 +131,7 @@ void Member::stop(std::string_view reason_atom) {
   own_snapshot_.reset();
   refresh_counters();  // they outlive the member
   note_last_applied();
-  etf::Writer reason;
-  if (reason_atom == "delete") {
-    reason.tuple(2).atom("shutdown").atom("delete");
-  } else {
-    reason.atom(reason_atom);
-  }
-  services_.node.terminate(pid_, reason.view());
+  services_.node.terminate(pid_, exit_reason(reason_atom));
   election_timer_.cancel();
   condition_timer_.cancel();
   receive_snapshot_timer_.cancel();

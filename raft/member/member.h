@@ -73,18 +73,33 @@ struct MemberOptions {
 /// The size of snapshot.dat for this meta and a state of so many bytes.
 std::uint64_t snapshot_file_bytes(const log::SnapshotMeta& meta, std::size_t state_bytes);
 
+/// {kv,'n1@host'}, as ra puts it in front of its log lines.
+std::string print_server_id(const raft::ServerId& id);
+
+/// What those who watch a server are told, encoded, when it is ended with this atom; that of
+/// `delete` is {shutdown, delete}.
+std::string exit_reason(std::string_view reason_atom);
+
+/// What MemberStart has found out: a member that can go live.
+struct RecoveredMember {
+  raft::CoreState core;
+  std::unique_ptr<Machine> machine;  ///< at core.last_applied
+  std::uint64_t snapshot_bytes = 0;  ///< of snapshot.dat
+  etf::Pid pid;                      ///< has the server's name
+};
+
 class Member : public node::Process,
                private log::MemberLogObserver,
                private node::NodeObserver,
                private AuxContext {
  public:
-  /// Recovers the machine (waits for the disk: start-up only) and registers the server's name.
-  /// Errors: corrupt or io when the log can't be read; already_exists when the name is taken.
-  static Result<std::unique_ptr<Member>> start(MemberServices& services, log::MemberLog& log,
-                                               std::unique_ptr<Machine> machine,
-                                               std::shared_ptr<Counters> counters,
-                                               MemberOptions options);
+  /// Made by MemberStart. Nothing happens before go_live().
+  Member(MemberServices& services, log::MemberLog& log, std::shared_ptr<Counters> counters,
+         MemberOptions options, RecoveredMember recovered);
   ~Member() override;
+
+  /// Takes over the pid, and begins.
+  void go_live();
 
   const raft::ServerId& id() const { return id_; }
   const std::string& uid() const { return log_.uid(); }
@@ -102,6 +117,9 @@ class Member : public node::Process,
 
   /// Ends the process: callers that wait get `reason` from their monitors. The log stays.
   void stop(std::string_view reason_atom);
+
+  /// Of one that was stopped: its machine, which may take long to destroy.
+  std::unique_ptr<Machine> take_machine() { return std::move(machine_); }
 
   /// Starts an election if the member's state allows it (what the call trigger_election does).
   void trigger_election();
@@ -123,11 +141,7 @@ class Member : public node::Process,
   void refresh_counters() const;
 
  private:
-  Member(MemberServices& services, log::MemberLog& log, std::unique_ptr<Machine> machine,
-         std::shared_ptr<Counters> counters, MemberOptions options, raft::CoreState state);
-  Result<void> recover_machine();
   void warn_of_amnesia() const;
-  Result<void> go_live();
 
   // node::Process
   void on_message(std::string_view message) override;
@@ -266,7 +280,7 @@ class Member : public node::Process,
   // --- applying (applying.cc) ---
   void apply_range(raft::Index first, raft::Index last, bool leader);
   void continue_apply();
-  void apply_entry(const log::Entry& entry, bool as_leader, bool recovering);
+  void apply_entry(const log::Entry& entry, bool as_leader);
   bool replies_here(const wire::ReplyMode& mode, std::string_view from, bool as_leader) const;
   void flush_notifications();
   void send_notification(const std::string& pid, std::string_view body);
@@ -282,7 +296,6 @@ class Member : public node::Process,
   raft::Core core_;
   raft::MemberInvariants invariants_;  ///< checked after each step in debug builds
   etf::Pid pid_;
-  bool live_ = false;
   bool stopped_ = false;
 
   // events that wait while effects do; effects under way

@@ -26,14 +26,9 @@ void answer_pid(node::RpcCall& call, const Member& member) {
   call.answer(etf::Writer().tuple(2).atom("ok").pid(member.pid()).view());
 }
 
-void answer_already_started(node::RpcCall& call, const Member& member) {
-  call.answer(etf::Writer()
-                  .tuple(2)
-                  .atom("error")
-                  .tuple(2)
-                  .atom("already_started")
-                  .pid(member.pid())
-                  .view());
+void answer_already_started(node::RpcCall& call, const etf::Pid& pid) {
+  call.answer(
+      etf::Writer().tuple(2).atom("error").tuple(2).atom("already_started").pid(pid).view());
 }
 
 /// `{error, {shutdown, {failed_to_start_child, Name, Reason}}}`, as a supervisor says it.
@@ -88,13 +83,13 @@ void ServerSystem::start_server_rpc(node::RpcCall call) {
   }
   const std::string name = config->id.name;
   if (log::MemberLog* log = log_system_.find(config->uid); log != nullptr) {
-    if (Member* running = find(log->config().id.name))
+    if (const auto running = pid_of(log->config().id.name))
       return answer_already_started(call, *running);
     return answer_error(call, "not_new");
   }
-  if (Member* running = find(name)) {
-    return call.answer(child_failure(
-        name, etf::Writer().tuple(2).atom("already_started").pid(running->pid()).view()));
+  if (const auto running = pid_of(name)) {
+    return call.answer(
+        child_failure(name, etf::Writer().tuple(2).atom("already_started").pid(*running).view()));
   }
   if (config->id.node != node_.name()) {
     return call.answer(
@@ -133,7 +128,7 @@ void ServerSystem::restart_server_rpc(node::RpcCall call) {
   const std::optional<raft::ServerId> id = server_id(call.argument(1));
   log::MemberLog* log = id ? log_system_.find_by_name(id->name()) : nullptr;
   if (log == nullptr) return answer_error(call, "name_not_registered");
-  if (Member* running = find(id->name())) return answer_already_started(call, *running);
+  if (const auto running = pid_of(id->name())) return answer_already_started(call, *running);
   log::ServerConfig config = log->config();
   merge_restart_config(config, call.argument(2));
   auto waiting = std::make_shared<node::RpcCall>(std::move(call));
@@ -143,10 +138,13 @@ void ServerSystem::restart_server_rpc(node::RpcCall call) {
     log::MemberLog* again = log_system_.find(uid);
     if (again == nullptr) return answer_error(*waiting, "name_not_registered");
     const std::string name = again->config().id.name;
-    if (Member* running = find(name)) return answer_already_started(*waiting, *running);
-    const Result<Member*> started = stored ? start_member(*again) : Result<Member*>(stored.error());
-    if (started) return answer_pid(*waiting, **started);
-    waiting->answer(child_failure(name, reason_term(started.error())));
+    if (const auto running = pid_of(name)) return answer_already_started(*waiting, *running);
+    const auto finish = [name, waiting](const Result<Member*>& started) {
+      if (started) return answer_pid(*waiting, **started);
+      waiting->answer(child_failure(name, reason_term(started.error())));
+    };
+    if (!stored) return finish(stored.error());
+    start_member(*again, finish);
   });
 }
 
@@ -154,8 +152,8 @@ void ServerSystem::prepare_server_stop_rpc(node::RpcCall call) {
   if (!is_default_system(call.argument(0))) return answer_error(call, "system_not_started");
   etf::Writer reply;
   reply.tuple(3).atom("ok");
-  if (const Member* running = find(atom_name(call.argument(1)))) {
-    reply.pid(running->pid());
+  if (const auto running = pid_of(atom_name(call.argument(1)))) {
+    reply.pid(*running);
   } else {
     reply.atom("undefined");
   }

@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 #include <chrono>
 
+#include "cnode/base/check.h"
 #include "cnode/node/gen.h"
 #include "raft/member/server_config_term.h"
 #include "raft/member/tagged.h"
@@ -31,15 +32,9 @@ class ServerSystem::Supervisor : public node::Process {
     Tagged request(gen->request);
     if (!request.is("terminate_child", 2) || request.elements.kind() != etf::TermKind::pid) return;
     const std::optional<etf::PidView> child = request.elements.pid_view();
-    bool found = false;
-    for (const auto& [name, member] : system_.members_) {
-      if (child && member->pid().view() == *child) {
-        const std::string copy = name;
-        system_.stop_member(copy, "shutdown");
-        found = true;
-        break;
-      }
-    }
+    const std::optional<std::string> name = child ? system_.name_of(*child) : std::nullopt;
+    const bool found = name.has_value();
+    if (found) system_.stop_member(*name, "shutdown");
     system_.node_.reply(pid, gen->from, [&](dist::OutMessage& out) {
       etf::Writer writer(out.text);
       if (found) {
@@ -100,15 +95,37 @@ Member* ServerSystem::find(std::string_view name) {
   return found == members_.end() ? nullptr : found->second.get();
 }
 
-void ServerSystem::start_registered() {
-  for (log::MemberLog* log : log_system_.members()) {
-    const std::string name = log->config().id.name;
-    if (const Result<Member*> started = start_member(*log); !started) {
-      spdlog::error("server {} can't be started: {}", name, started.error().message);
-    }
+std::optional<etf::Pid> ServerSystem::pid_of(std::string_view name) const {
+  if (const auto found = members_.find(name); found != members_.end()) return found->second->pid();
+  if (const auto found = starting_.find(name); found != starting_.end())
+    return found->second.start->pid();
+  return std::nullopt;
+}
+
+std::optional<std::string> ServerSystem::name_of(const etf::PidView& pid) const {
+  for (const auto& [name, member] : members_) {
+    if (member->pid().view() == pid) return name;
   }
+  for (const auto& [name, starting] : starting_) {
+    if (starting.start->pid().view() == pid) return name;
+  }
+  return std::nullopt;
+}
+
+void ServerSystem::start_registered(std::function<void()> done) {
   for (const auto& [uid, error] : log_system_.broken_servers()) {
     spdlog::error("server with uid {} can't be started: {}", uid, error.message);
+  }
+  // The last one to let go of it posts `done`.
+  const std::shared_ptr<void> all(nullptr, [this, done = std::move(done), alive = alive_](void*) {
+    if (*alive) boost::asio::post(io_, done);
+  });
+  for (log::MemberLog* log : log_system_.members()) {
+    const std::string name = log->config().id.name;
+    if (find(name) != nullptr) continue;
+    start_member(*log, [name, all](const Result<Member*>& started) {
+      if (!started) spdlog::error("server {} can't be started: {}", name, started.error().message);
+    });
   }
 }
 
@@ -139,7 +156,20 @@ Result<MemberOptions> ServerSystem::member_options(const log::ServerConfig& conf
   return options;
 }
 
-Result<Member*> ServerSystem::start_member(log::MemberLog& log) {
+void ServerSystem::start_member(log::MemberLog& log, Started done) {
+  const std::string name = log.config().id.name;
+  if (Member* running = find(name)) return done(running);
+  const auto joined = starting_.find(name);
+  if (joined != starting_.end()) return joined->second.waiting.push_back(std::move(done));
+  Result<std::unique_ptr<MemberStart>> start = begin_start(log);
+  if (!start) return done(start.error());
+  last_pids_[name] = (*start)->pid();
+  Starting& starting = starting_[name];
+  starting.start = std::move(*start);
+  starting.waiting.push_back(std::move(done));
+}
+
+Result<std::unique_ptr<MemberStart>> ServerSystem::begin_start(log::MemberLog& log) {
   const log::ServerConfig& config = log.config();
   if (config.id.node != node_.name()) {
     return make_error(ErrorCode::unsupported,
@@ -151,34 +181,70 @@ Result<Member*> ServerSystem::start_member(log::MemberLog& log) {
   if (!options) return options.error();
   std::shared_ptr<Counters>& counters = counters_[config.id.name];
   if (!counters) counters = std::make_shared<Counters>();
-  Result<std::unique_ptr<Member>> member =
-      Member::start(services_, log, std::move(*machine), counters, std::move(*options));
-  if (!member) return member.error();
-  Member* started = member->get();
-  last_pids_[config.id.name] = started->pid();
-  members_[config.id.name] = std::move(*member);
-  if (!writable()) started->log_down();
-  return started;
+  auto start = std::make_unique<MemberStart>(
+      services_, log, std::move(*machine), counters, std::move(*options),
+      [this, name = config.id.name](Result<std::unique_ptr<Member>> made) {
+        end_start(name, std::move(made));
+      });
+  if (const Result<void> begun = start->begin(); !begun) return begun.error();
+  return start;
 }
 
-void ServerSystem::register_and_start(log::ServerConfig config,
-                                      std::function<void(Result<Member*>)> done) {
+void ServerSystem::end_start(const std::string& name, Result<std::unique_ptr<Member>> made) {
+  const auto found = starting_.find(name);
+  RAKV_CHECK(found != starting_.end());
+  // It is what calls this: it goes when the event loop turns.
+  const std::shared_ptr<MemberStart> start(std::move(found->second.start));
+  boost::asio::post(io_, [start] {});
+  const std::vector<Started> waiting = std::move(found->second.waiting);
+  starting_.erase(found);
+  if (!made) {
+    for (const Started& done : waiting) done(made.error());
+    return;
+  }
+  Member* started = made->get();
+  members_[name] = std::move(*made);
+  started->go_live();
+  if (!writable()) started->log_down();
+  for (const std::string& message : start->take_held())
+    static_cast<node::Process*>(started)->on_message(message);
+  for (const Started& done : waiting) done(started);
+}
+
+void ServerSystem::register_and_start(log::ServerConfig config, Started done) {
   log_system_.register_server(std::move(config), [this, done = std::move(done), alive = alive_](
                                                      Result<log::MemberLog*> registered) {
     if (!*alive) return;
     if (!registered) return done(registered.error());
-    done(start_member(**registered));
+    start_member(**registered, done);
   });
 }
 
 void ServerSystem::stop_member(const std::string& name, std::string_view reason) {
+  if (const auto starting = starting_.find(name); starting != starting_.end()) {
+    const std::shared_ptr<MemberStart> start(std::move(starting->second.start));
+    const std::vector<Started> waiting = std::move(starting->second.waiting);
+    starting_.erase(starting);
+    spdlog::info("{}: stopping during the start, reason {}", start->log_id(), reason);
+    start->cancel(reason);
+    boost::asio::post(io_, [start] {});
+    for (const Started& done : waiting)
+      done(make_error(ErrorCode::unavailable, "the server was stopped during its start"));
+    return;
+  }
   const auto found = members_.find(name);
   if (found == members_.end()) return;
   spdlog::info("{}: stopping, reason {}", found->second->log_id(), reason);
   leaderboard_.erase(found->second->options().cluster_name);
   found->second->stop(reason);
-  // The member may be the caller: it goes when the event loop turns.
-  boost::asio::post(io_, [ended = std::shared_ptr<Member>(std::move(found->second))] {});
+  // The member may be the caller: it goes when the event loop turns. A machine with millions of
+  // keys goes in the background.
+  boost::asio::post(
+      io_, [this, ended = std::shared_ptr<Member>(std::move(found->second)), alive = alive_] {
+        log::Executor* background = *alive ? log_system_.options().background : nullptr;
+        if (background == nullptr) return;
+        background->post([machine = std::shared_ptr<Machine>(ended->take_machine())] {});
+      });
   members_.erase(found);
 }
 
@@ -190,9 +256,10 @@ void ServerSystem::restart_member(const std::string& name, const std::string& re
     if (!*alive || members_.contains(name)) return;
     log::MemberLog* again = log_system_.find(uid);
     if (again == nullptr) return;
-    if (const Result<Member*> started = start_member(*again); !started) {
-      spdlog::error("server {} can't be started again: {}", name, started.error().message);
-    }
+    start_member(*again, [name](const Result<Member*>& started) {
+      if (!started)
+        spdlog::error("server {} can't be started again: {}", name, started.error().message);
+    });
   });
 }
 
@@ -260,7 +327,8 @@ void ServerSystem::bootstrap(const std::string& cluster, std::function<void(Resu
 }
 
 void ServerSystem::stop() {
-  while (!members_.empty()) stop_member(members_.begin()->first, "shutdown");
+  while (!starting_.empty()) stop_member(std::string(starting_.begin()->first), "shutdown");
+  while (!members_.empty()) stop_member(std::string(members_.begin()->first), "shutdown");
   disk_timer_.cancel();
   metadata_timer_.cancel();
 }

@@ -13,6 +13,7 @@
 #include "raft/log/system.h"
 #include "raft/member/machine.h"
 #include "raft/member/member.h"
+#include "raft/member/member_start.h"
 
 // The ra system `default` of this node: which servers exist, starting and stopping them, and the
 // remote procedures by which BEAM nodes do that and look at them (ra-wire section 5).
@@ -33,9 +34,9 @@ class ServerSystem : private log::LogSystemObserver {
                const MachineFactory& machines);
   ~ServerSystem() override;
 
-  /// Starts every registered server (waits for the disk). One that can't be started is reported in
-  /// the log and left alone.
-  void start_registered();
+  /// Starts every registered server that does not run. One that can't be started is reported in the
+  /// log and left alone. `done` comes later, when each has started or failed.
+  void start_registered(std::function<void()> done);
 
   /// Starts a cluster of one server named `cluster` on this node and makes it leader, unless such a
   /// server is registered already. `done` gets whether it is there.
@@ -49,8 +50,12 @@ class ServerSystem : private log::LogSystemObserver {
   /// when it does not run.
   void stop_server(const std::string& name) { stop_member(name, "shutdown"); }
 
-  /// The running server of that name, or null.
+  /// The running server of that name, or null; null also during its start.
   Member* find(std::string_view name);
+  /// Of the server of that name, while it runs or starts.
+  std::optional<etf::Pid> pid_of(std::string_view name) const;
+  /// The name of the server that runs or starts with this pid.
+  std::optional<std::string> name_of(const etf::PidView& pid) const;
   const std::map<std::string, std::unique_ptr<Member>, std::less<>>& members() const {
     return members_;
   }
@@ -72,8 +77,18 @@ class ServerSystem : private log::LogSystemObserver {
   void flush_metadata_regularly();
 
   // starting and stopping (server_system.cc)
-  Result<Member*> start_member(log::MemberLog& log);
-  void register_and_start(log::ServerConfig config, std::function<void(Result<Member*>)> done);
+  /// What became of a start. The member is there during the call.
+  using Started = std::function<void(Result<Member*>)>;
+  /// A server that is starting: who wants to know how it ends.
+  struct Starting {
+    std::unique_ptr<MemberStart> start;
+    std::vector<Started> waiting;
+  };
+  /// Starts the server of this log, or joins its start. `done` may come at once.
+  void start_member(log::MemberLog& log, Started done);
+  Result<std::unique_ptr<MemberStart>> begin_start(log::MemberLog& log);
+  void end_start(const std::string& name, Result<std::unique_ptr<Member>> made);
+  void register_and_start(log::ServerConfig config, Started done);
   void stop_member(const std::string& name, std::string_view reason);
   void restart_member(const std::string& name, const std::string& reason);
   void delete_server(const std::string& name, std::function<void()> done);
@@ -102,7 +117,8 @@ class ServerSystem : private log::LogSystemObserver {
   const MachineFactory& machines_;
   MemberServices services_;
   std::map<std::string, std::unique_ptr<Member>, std::less<>>
-      members_;  ///< by server name, running
+      members_;                                            ///< by server name, running
+  std::map<std::string, Starting, std::less<>> starting_;  ///< by server name, not in members_
   std::map<std::string, std::shared_ptr<Counters>, std::less<>>
       counters_;  ///< by server name, since the node's start
   std::map<std::string, LeaderboardRow, std::less<>> leaderboard_;  ///< by encoded cluster name

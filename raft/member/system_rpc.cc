@@ -215,8 +215,8 @@ void ServerSystem::add_system_functions() {
     }
   });
   written("ra_directory", "where_is", 2, [this](etf::Writer& reply, const node::RpcCall& call) {
-    if (const Member* running = find(atom_argument(call, 1))) {
-      reply.pid(running->pid());
+    if (const auto running = pid_of(atom_argument(call, 1))) {
+      reply.pid(*running);
     } else {
       reply.atom("undefined");
     }

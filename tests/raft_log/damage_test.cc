@@ -226,7 +226,11 @@ TEST(Damage, AmnesiaIsRememberedUntilItEnds) {
   write_two_servers(disk);
   {
     Store store(disk);
-    ASSERT_TRUE(store.system->find("KVAAAA")->forget_from(5, "entry 5 can't be read"));
+    Result<void> forgotten = make_error(ErrorCode::timeout, "no answer");
+    store.system->find("KVAAAA")->forget_from(
+        5, "entry 5 can't be read", [&](Result<void> got) { forgotten = std::move(got); });
+    store.settle();
+    ASSERT_TRUE(forgotten);
     EXPECT_EQ(store.system->find("KVAAAA")->last(), (Position{4, 1}));
   }
   {

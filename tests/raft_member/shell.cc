@@ -148,23 +148,38 @@ Shell::Shell(Options options)
       epmd_(std::make_unique<Epmd>(io_)),
       machines_(std::make_unique<Factory>()) {
   open();
+  add(config_of("kv", options_.members));
+}
+
+log::ServerConfig Shell::config_of(const std::string& name,
+                                   const std::vector<std::string>& members) {
   log::ServerConfig config;
-  config.id = {"kv", kNode};
-  config.uid = "KVAAAAAAAAAA";
-  config.cluster_name = etf::Writer().version().atom("kv").take();
-  for (const std::string& name : options_.members) config.initial_members.push_back({name, kNode});
+  config.id = {name, kNode};
+  config.uid = name + "AAAAAAAAAA";
+  config.cluster_name = etf::Writer().version().atom(name).take();
+  for (const std::string& member : members) config.initial_members.push_back({member, kNode});
   config.machine = etf::Writer().version().tuple(3).atom("module").atom("history").map(0).take();
   config.log_init_args =
       etf::Writer().version().map(1).atom("min_snapshot_interval").integer(0).take();
   const auto number = [](std::uint64_t value) { return etf::Writer().version().u64(value).take(); };
   config.others = {{"tick_timeout", number(options_.tick_ms)},
                    {"broadcast_time", number(100'000'000)}};
+  return config;
+}
+
+void Shell::add(const log::ServerConfig& config) {
   bool registered = false;
   log_system_->register_server(config,
                                [&](Result<log::MemberLog*> got) { registered = got.has_value(); });
   run();
   RAKV_CHECK(registered);
   start();
+}
+
+void Shell::add_server(const std::string& name) {
+  add(config_of(name, {name}));
+  servers_->find(name)->trigger_election();
+  run();
 }
 
 Shell::~Shell() {
@@ -224,6 +239,12 @@ void Shell::run() {
   } while (run_disk());
 }
 
+bool Shell::run_worker_once() {
+  const bool worked = worker_.run_one();
+  run_without_disk();
+  return worked;
+}
+
 void Shell::run_until(const std::function<bool()>& done, const std::string& what) {
   const auto deadline = std::chrono::steady_clock::now() + kDeadline;
   for (;;) {
@@ -239,7 +260,7 @@ void Shell::run_until(const std::function<bool()>& done, const std::string& what
 }
 
 void Shell::start() {
-  servers_->start_registered();
+  servers_->start_registered([] {});
   run();
 }
 
@@ -274,10 +295,11 @@ std::string Shell::history() {
   return static_cast<const HistoryMachine&>(running->machine()).history();
 }
 
-Shell::Answer Shell::call(const std::function<void(etf::Writer&)>& request) {
+Shell::Answer Shell::call(const std::function<void(etf::Writer&)>& request,
+                          const std::string& server) {
   auto answer = std::make_shared<std::optional<std::string>>();
   node_->call(
-      kNode, "kv",
+      kNode, server,
       [&](dist::OutMessage& out) {
         etf::Writer writer(out.text);
         request(writer);
@@ -287,6 +309,28 @@ Shell::Answer Shell::call(const std::function<void(etf::Writer&)>& request) {
         const std::string text = etf::print_text(result.term);
         *answer = result.status == node::CallResult::Status::reply ? text : "down: " + text;
       });
+  return answer;
+}
+
+Shell::Answer Shell::put(const std::string& server, std::string_view text) {
+  return call(
+      [&](etf::Writer& writer) {
+        writer.tuple(2).atom("leader_call").tuple(3).atom("command").atom("normal");
+        writer.tuple(3).atom("$usr").binary(text).atom("await_consensus");
+      },
+      server);
+}
+
+Shell::Answer Shell::rpc(std::string_view function,
+                         const std::function<void(etf::Writer&)>& arguments, std::size_t count) {
+  auto answer = std::make_shared<std::optional<std::string>>();
+  etf::Writer list;
+  list.list(count);
+  arguments(list);
+  list.nil();
+  node_->apply(
+      kNode, "ra_server_sup_sup", function, list.view(), kCallTimeout,
+      [answer](const node::ApplyResult& result) { *answer = etf::print_text(result.term); });
   return answer;
 }
 

@@ -101,6 +101,13 @@ class Shell {
   /// A moment of what happens by itself (io, owner), with nothing from the disk.
   void run_without_disk();
 
+  /// One job of the worker, and what follows from it without the disk. False when there was none.
+  bool run_worker_once();
+  /// The job alone.
+  bool run_one_of_worker() { return worker_.run_one(); }
+  /// Another server of this node, alone in its cluster and leader of it.
+  void add_server(const std::string& name);
+
   // Each runs until nothing is left.
   void start();
   void stop();
@@ -122,7 +129,12 @@ class Shell {
   /// A call to kv. The answer's text, "down: ..." when the server ended, nothing while there is
   /// none.
   using Answer = std::shared_ptr<std::optional<std::string>>;
-  Answer call(const std::function<void(etf::Writer&)>& request);
+  Answer call(const std::function<void(etf::Writer&)>& request, const std::string& server = "kv");
+  /// A command to a server that leads.
+  Answer put(const std::string& server, std::string_view text);
+  /// ra_server_sup_sup:Function(default, ...) as a BEAM node calls it. The answer's text.
+  Answer rpc(std::string_view function, const std::function<void(etf::Writer&)>& arguments,
+             std::size_t count);
   /// The same, run until nothing is left; "" without an answer.
   std::string ask(const std::function<void(etf::Writer&)>& request);
   /// {local_query, {history, applied, []}} and its like, with what stands for a known query.
@@ -131,6 +143,8 @@ class Shell {
  private:
   class Epmd;
   class Factory;
+  log::ServerConfig config_of(const std::string& name, const std::vector<std::string>& members);
+  void add(const log::ServerConfig& config);
   void open();
   void close();
   bool run_disk();

@@ -1,0 +1,74 @@
+#!/usr/bin/env escript
+%% The longest put of one cluster of a rakv node while another server of that node, with many entries above its snapshot,
+%% is killed and starts again; and the longest without. Called by scripts/bench_start.sh: NODE COOKIE ENTRIES.
+%% The name of this node and distribution are given by ERL_FLAGS.
+
+-define(FEW, 3000).  % ms
+
+main([NodeText, CookieText, EntriesText]) ->
+    Node = list_to_atom(NodeText),
+    erlang:set_cookie(list_to_atom(CookieText)),
+    pong = net_adm:ping(Node),
+    Entries = list_to_integer(EntriesText),
+    [start(Name, Node) || Name <- [big, small]],
+    fill({big, Node}, Entries),
+    timer:sleep(2000),  % last_applied is noted with each tick
+    Quiet = measure({small, Node}, fun() -> timer:sleep(?FEW) end),
+    Pid = rpc:call(Node, ra_directory, where_is, [default, big]),
+    Began = erlang:monotonic_time(millisecond),
+    Busy = measure({small, Node}, fun() ->
+                                          exit(Pid, kill),
+                                          await({big, Node}, Entries)
+                                  end),
+    Took = erlang:monotonic_time(millisecond) - Began,
+    io:format("start of a server with ~b entries: ~b ms; longest put of another cluster meanwhile ~.1f ms, "
+              "without ~.1f ms, ratio ~.1f~n",
+              [Entries, Took, Busy / 1000, Quiet / 1000, Busy / max(Quiet, 1)]).
+
+start(Name, Node) ->
+    Id = {Name, Node},
+    Uid = list_to_binary(string:uppercase(atom_to_list(Name)) ++ "AAAAAAAAAAAA"),
+    Config = #{id => Id, uid => Uid, cluster_name => Name, initial_members => [Id],
+               machine => {module, ra_kv, #{}}, log_init_args => #{uid => Uid}},
+    {ok, _} = rpc:call(Node, ra_server_sup_sup, start_server_rpc, [default, Uid, Config]),
+    ok = gen_statem:call(Id, trigger_election),
+    put(Id, <<"first">>).
+
+command(Key) ->
+    Value = <<0:800>>,
+    {'$usr', {put, Key, Value, #{size => byte_size(Value), hash => erlang:phash2(Value)}}}.
+
+put(Id, Key) ->
+    {Usr, Command} = command(Key),
+    gen_statem:call(Id, {leader_call, {command, normal, {Usr, Command, await_consensus}}}, 60000).
+
+fill(Id, Entries) ->
+    [begin
+         {Usr, Command} = command(integer_to_binary(N)),
+         gen_statem:cast(Id, {command, normal, {Usr, Command, noreply}}),
+         N rem 2000 =:= 0 andalso put(Id, <<"now and then">>)
+     end || N <- lists:seq(1, Entries)],
+    put(Id, <<"last">>).
+
+%% The longest put in microseconds while Fun runs.
+measure(Id, Fun) ->
+    Self = self(),
+    Measuring = spawn_link(fun() -> measuring(Id, 0, Self) end),
+    Fun(),
+    Measuring ! stop,
+    receive {longest, Longest} -> Longest end.
+
+measuring(Id, Longest, To) ->
+    {Time, _} = timer:tc(fun() -> put(Id, <<"x">>) end),
+    receive
+        stop -> To ! {longest, max(Time, Longest)}
+    after 0 -> measuring(Id, max(Time, Longest), To)
+    end.
+
+await(Id, Entries) ->
+    try gen_statem:call(Id, {state_query, last_applied}, 60000) of
+        {ok, Applied, _} when Applied >= Entries -> ok;
+        _ -> await(Id, Entries)
+    catch
+        exit:_ -> await(Id, Entries)
+    end.

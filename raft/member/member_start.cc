@@ -1,0 +1,239 @@
+#include "raft/member/member_start.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "cnode/base/check.h"
+#include "cnode/etf/text.h"
+#include "cnode/node/gen.h"
+#include "raft/member/tagged.h"
+#include "raft/wire/entry.h"
+#include "raft/wire/ids.h"
+
+namespace rakv::member {
+namespace {
+
+/// Entries of one job on the worker, which ends with the one that passes so many bytes: a few
+/// milliseconds.
+constexpr std::uint64_t kSliceEntries = 512;
+constexpr std::uint64_t kSliceBytes = 2 << 20;
+/// Requests that wait for the member; beyond either a further one is dropped, its caller times out.
+constexpr std::size_t kHeldMax = 10'000;
+constexpr std::size_t kHeldBytesMax = 4 << 20;
+
+raft::ServerId to_core(const log::ServerId& id) { return {id.name, id.node}; }
+
+}  // namespace
+
+/// What has been made of the log so far.
+struct MemberStart::Replay {
+  raft::CoreState core;
+  std::vector<raft::LogShape::Run> runs;
+  std::unique_ptr<Machine> machine;
+  log::Index next = 1;
+  std::uint64_t snapshot_bytes = 0;
+  std::optional<log::IndexSet> live_indexes;  ///< if the log does not know them
+
+  Result<void> read_state(const log::Snapshot& snapshot);
+  void take(const log::Entry& entry);
+};
+
+Result<void> MemberStart::Replay::read_state(const log::Snapshot& snapshot) {
+  const std::string_view state = snapshot.state.view();
+  if (const Result<void> read = machine->read_state(state.substr(1)); !read) {
+    return make_error(ErrorCode::corrupt,
+                      "the snapshot's machine state can't be read: " + read.error().message);
+  }
+  snapshot_bytes = snapshot_file_bytes(snapshot.meta, state.size());
+  if (!snapshot.live_indexes_known) live_indexes = log::IndexSet::of(machine->live_indexes());
+  return {};
+}
+
+void MemberStart::Replay::take(const log::Entry& entry) {
+  const raft::IndexTerm at{raft::Index{entry.index}, raft::Term{entry.term}};
+  if (runs.empty() || runs.back().term != at.term) runs.push_back({at.index, at.term});
+  next = entry.index + 1;
+  const wire::EntryView view = wire::parse_entry(entry.payload.view());
+  if (view.kind == raft::EntryKind::user) {
+    if (at.index > core.last_applied) return;
+    const CommandMeta meta{entry.index, entry.term, view.ts.value_or(0), view.from, view.mode};
+    machine->apply(meta, view.data, nullptr);
+  } else if (view.kind != raft::EntryKind::unknown) {
+    core.special_entries.push_back({at, view.kind, view.cluster, view.machine_version});
+  }
+}
+
+MemberStart::MemberStart(MemberServices& services, log::MemberLog& log,
+                         std::unique_ptr<Machine> machine, std::shared_ptr<Counters> counters,
+                         MemberOptions options, Done done)
+    : services_(services),
+      log_(log),
+      empty_machine_(std::move(machine)),
+      counters_(std::move(counters)),
+      options_(std::move(options)),
+      done_(std::move(done)),
+      log_id_(print_server_id(to_core(log.config().id))) {}
+
+MemberStart::~MemberStart() { alive_.reset(); }
+
+Result<void> MemberStart::begin() {
+  pid_ = services_.node.spawn(*this);
+  const std::string& name = log_.config().id.name;
+  if (!services_.node.register_name(name, pid_)) {
+    services_.node.terminate(pid_, etf::Writer().atom("shutdown").view());
+    return make_error(ErrorCode::already_exists, "the name " + name + " is in use on this node");
+  }
+  log_.set_major_compaction_after(options_.major_compaction_after);
+  log_.when_settled(guarded([this] { read_snapshot(); }));
+  return {};
+}
+
+void MemberStart::cancel(std::string_view reason_atom) {
+  if (!alive_) return;
+  alive_.reset();
+  services_.node.terminate(pid_, exit_reason(reason_atom));
+}
+
+void MemberStart::fail(Error error) {
+  const Done done = std::move(done_);
+  cancel("shutdown");
+  done(std::move(error));
+}
+
+// --- while it lasts
+// --------------------------------------------------------------------------------------------------------
+
+void MemberStart::on_message(std::string_view message) {
+  const std::optional<node::GenMessage> gen = node::parse_gen_message(message);
+  if (!gen) return;
+  const bool kept =
+      gen->kind == node::GenMessage::Kind::call ||
+      (gen->kind == node::GenMessage::Kind::cast && Tagged(gen->request).is("command", 3));
+  if (!kept || held_.size() >= kHeldMax || held_bytes_ + message.size() > kHeldBytesMax) return;
+  held_bytes_ += message.size();
+  held_.emplace_back(message);
+}
+
+void MemberStart::on_exit_signal(const etf::PidView&, std::string_view reason) {
+  etf::Cursor cursor(reason);
+  if (cursor.is_atom("normal")) return;
+  spdlog::warn("{}: exit signal {} during the start, the server starts again", log_id_,
+               etf::print_text(reason));
+  services_.on_crash(log_.config().id.name, cursor.is_atom("kill") ? "killed" : "shutdown");
+}
+
+void MemberStart::report_progress() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - reported_ < std::chrono::seconds(1)) return;
+  reported_ = now;
+  spdlog::info("{}: reading the log, index {} of {}", log_id_, replay_->next, log_.last().index);
+}
+
+// --- snapshot, entries, member
+// --------------------------------------------------------------------------------------------------------
+
+Result<void> MemberStart::make_replay() {
+  replay_ = std::make_shared<Replay>();
+  replay_->machine = empty_machine_->fresh();
+  replay_->next = std::max<log::Index>(log_.first_index(), 1);
+  raft::CoreState& core = replay_->core;
+  const log::ServerConfig& config = log_.config();
+  core.id = to_core(config.id);
+  core.uid = config.uid;
+  core.options = options_.core;
+  for (const auto& [key, value] : config.others) {
+    etf::Cursor cursor(std::string_view(value).substr(1));
+    if (key == "membership" && cursor.is_atom("promotable"))
+      core.membership = raft::Membership::promotable;
+    if (key == "membership" && cursor.is_atom("non_voter"))
+      core.membership = raft::Membership::non_voter;
+  }
+  if (log_.snapshot()) {
+    etf::Cursor cursor(std::string_view(log_.snapshot()->meta.cluster).substr(1));
+    std::optional<raft::Cluster> cluster = wire::read_cluster(cursor);
+    if (!cluster) return make_error(ErrorCode::corrupt, "the snapshot's cluster map can't be read");
+    core.cluster = std::move(*cluster);
+    core.last_applied = raft::Index{log_.snapshot()->meta.index};
+  } else {
+    for (const log::ServerId& member : config.initial_members)
+      core.cluster.emplace(to_core(member), raft::PeerConfig{});
+  }
+  core.cluster.emplace(core.id, raft::PeerConfig{});
+  if (log_.amnesia()) {
+    // Of what is above the snapshot, some may be older than what was applied.
+    core.amnesia = raft::Amnesia{log_.amnesia()->term_lost};
+  } else {
+    const std::uint64_t applied = std::min(log_.meta().last_applied, log_.last().index);
+    core.last_applied = std::max(core.last_applied, raft::Index{applied});
+  }
+  return {};
+}
+
+void MemberStart::read_snapshot() {
+  if (const Result<void> made = make_replay(); !made) return fail(made.error());
+  if (!log_.snapshot()) return read_entries();
+  log_.use_snapshot(
+      [replay = replay_](const log::Snapshot& snapshot) { return replay->read_state(snapshot); },
+      guarded([this](const Result<void>& read) {
+        if (!read) return fail(read.error());
+        if (replay_->live_indexes) {
+          log_.set_live_indexes(std::move(*replay_->live_indexes), [log_id = log_id_](
+                                                                       const Result<void>& stored) {
+            if (stored) return;
+            spdlog::error("{}: live indexes can't be stored: {}", log_id, stored.error().message);
+          });
+        }
+        log_.release_snapshot_state();
+        read_entries();
+      }));
+}
+
+void MemberStart::read_entries() {
+  report_progress();
+  const log::Index last = log_.last().index;
+  if (replay_->next > last) return finish();
+  std::uint64_t bytes = 0;
+  log::IndexRange slice{replay_->next, replay_->next};
+  for (; slice.last < last && slice.last - slice.first + 1 < kSliceEntries; ++slice.last) {
+    bytes += log_.payload_bytes(slice.last);
+    if (bytes >= kSliceBytes) break;
+  }
+  log_.visit(
+      slice, [replay = replay_](const log::Entry& entry) { replay->take(entry); },
+      guarded([this](const Result<void>& read) {
+        if (read) return read_entries();
+        give_up_from(replay_->next, read.error().message);
+      }));
+}
+
+/// What was applied meanwhile may be of a history that was not committed: the snapshot only counts,
+/// and all begins anew.
+void MemberStart::give_up_from(log::Index index, const std::string& reason) {
+  log_.forget_from(index, reason, guarded([this](const Result<void>& cut) {
+                     if (!cut) return fail(cut.error());
+                     read_snapshot();
+                   }));
+}
+
+void MemberStart::finish() {
+  raft::IndexTerm snapshot;
+  if (log_.snapshot()) {
+    snapshot = {raft::Index{log_.snapshot()->meta.index}, raft::Term{log_.snapshot()->meta.term}};
+  }
+  raft::CoreState& core = replay_->core;
+  core.current_term = raft::Term{log_.meta().term};
+  if (log_.meta().voted_for) core.voted_for = to_core(*log_.meta().voted_for);
+  core.log = raft::LogShape(snapshot, std::move(replay_->runs), raft::Index{log_.last().index},
+                            raft::Index{log_.last_written().index});
+  RecoveredMember recovered{std::move(core), std::move(replay_->machine), replay_->snapshot_bytes,
+                            pid_};
+  alive_.reset();
+  const Done done = std::move(done_);
+  done(std::make_unique<Member>(services_, log_, std::move(counters_), std::move(options_),
+                                std::move(recovered)));
+}
+
+}  // namespace rakv::member
