@@ -22,7 +22,7 @@ OPS ?= 100
 RAKV ?= all
 SEED ?=
 
-.PHONY: help setup otp29 build run test asan tsan asan-suites tsan-suites bench bench-kv bench-mixed bench-large bench-memory \
+.PHONY: help setup otp29 build run test asan tsan asan-suites tsan-suites bench bench-kv bench-mixed bench-large bench-memory bench-start \
 	bench-keys fuzz harness format lint clean
 
 help: ## what can be made
@@ -79,6 +79,9 @@ bench-large: otp29 build ## small calls while 100 MB values travel, to a rakv me
 bench-memory: otp29 build ## peaks of memory with 8 GiB of values in 512MB (BENCH_ARGS: keys, bytes of a value, budget)
 	@scripts/build.sh bench memory_driver
 	@scripts/bench_memory.sh $(BENCH_ARGS)
+
+bench-start: build ## the longest put of one cluster while another server with a million entries starts (BENCH_ARGS: entries)
+	@scripts/bench_start.sh $(BENCH_ARGS)
 
 bench-keys: otp29 build ## 5 million keys on rakv and on a BEAM: memory, start, snapshot (BENCH_ARGS: keys, bytes of a value)
 	@scripts/build.sh bench memory_driver

@@ -18,7 +18,7 @@ main([NodeText, CookieText, EntriesText]) ->
     Began = erlang:monotonic_time(millisecond),
     Busy = measure({small, Node}, fun() ->
                                           exit(Pid, kill),
-                                          await({big, Node}, Entries)
+                                          await({big, Node}, Pid)
                                   end),
     Took = erlang:monotonic_time(millisecond) - Began,
     io:format("start of a server with ~b entries: ~b ms; longest put of another cluster meanwhile ~.1f ms, "
@@ -32,13 +32,13 @@ start(Name, Node) ->
                machine => {module, ra_kv, #{}}, log_init_args => #{uid => Uid}},
     {ok, _} = rpc:call(Node, ra_server_sup_sup, start_server_rpc, [default, Uid, Config]),
     ok = gen_statem:call(Id, trigger_election),
-    put(Id, <<"first">>).
+    store(Id, <<"first">>).
 
 command(Key) ->
     Value = <<0:800>>,
     {'$usr', {put, Key, Value, #{size => byte_size(Value), hash => erlang:phash2(Value)}}}.
 
-put(Id, Key) ->
+store(Id, Key) ->
     {Usr, Command} = command(Key),
     gen_statem:call(Id, {leader_call, {command, normal, {Usr, Command, await_consensus}}}, 60000).
 
@@ -46,9 +46,9 @@ fill(Id, Entries) ->
     [begin
          {Usr, Command} = command(integer_to_binary(N)),
          gen_statem:cast(Id, {command, normal, {Usr, Command, noreply}}),
-         N rem 2000 =:= 0 andalso put(Id, <<"now and then">>)
+         N rem 2000 =:= 0 andalso store(Id, <<"now and then">>)
      end || N <- lists:seq(1, Entries)],
-    put(Id, <<"last">>).
+    store(Id, <<"last">>).
 
 %% The longest put in microseconds while Fun runs.
 measure(Id, Fun) ->
@@ -59,16 +59,18 @@ measure(Id, Fun) ->
     receive {longest, Longest} -> Longest end.
 
 measuring(Id, Longest, To) ->
-    {Time, _} = timer:tc(fun() -> put(Id, <<"x">>) end),
+    {Time, _} = timer:tc(fun() -> store(Id, <<"x">>) end),
     receive
         stop -> To ! {longest, max(Time, Longest)}
     after 0 -> measuring(Id, max(Time, Longest), To)
     end.
 
-await(Id, Entries) ->
-    try gen_statem:call(Id, {state_query, last_applied}, 60000) of
-        {ok, Applied, _} when Applied >= Entries -> ok;
-        _ -> await(Id, Entries)
-    catch
-        exit:_ -> await(Id, Entries)
+%% Until another process has the name, and answers as a member.
+await({Name, Node} = Id, Old) ->
+    case rpc:call(Node, ra_directory, where_is, [default, Name]) of
+        New when is_pid(New), New =/= Old ->
+            {ok, Applied, _} = gen_statem:call(Id, {state_query, last_applied}, infinity),
+            io:format("last applied ~b~n", [Applied]);
+        _ ->
+            await(Id, Old)
     end.

@@ -275,9 +275,9 @@ void Shell::kill() {
   run();
 }
 
-void Shell::crash(log::CrashMode mode) {
+void Shell::crash(log::CrashMode mode, std::uint64_t seed) {
   auto left = disk_->clone();
-  left->crash(mode);
+  left->crash(mode, seed);
   close();
   disk_ = std::move(left);
   hold = {};

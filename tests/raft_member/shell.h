@@ -112,7 +112,7 @@ class Shell {
   void start();
   void stop();
   void kill();
-  void crash(log::CrashMode mode = log::CrashMode::lose_unsynced);
+  void crash(log::CrashMode mode = log::CrashMode::lose_unsynced, std::uint64_t seed = 0);
 
   /// The server kv; null when it does not run.
   Member* member();
