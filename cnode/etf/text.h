@@ -11,11 +11,12 @@ namespace rakv::etf {
 
 /// Reads one term written as Erlang text (UTF-8), as `file:consult/1` accepts it: atoms, integers
 /// (`16#ff`, `1_000`),
-/// `$a`, floats, strings (adjacent ones are joined), binaries and bitstrings (`<<"é"/utf8, 5:3>>`),
-/// tuples, lists, maps, `fun M:F/A`; comments; a final dot may be missing. Returns the term in
-/// canonical form, without version byte. Not read: pids and the like, strings in triple quotes, a
-/// map with the same key twice. Errors: invalid_argument with line and column; limit_exceeded
-/// (depth beyond kMaxTextDepth, size).
+/// `$a`, floats, strings (adjacent ones are joined; in triple quotes, too), sigils (`~"text"`,
+/// `~s(text)`), binaries and bitstrings (`<<"é"/utf8, 5:3>>`), tuples, lists, maps (of a key that
+/// is there twice the last value counts), `fun M:F/A`; comments; a final dot may be missing.
+/// Returns the term in canonical form, without version byte. Not read: pids and the like, terms in
+/// parentheses, floats in other bases than 10. Errors: invalid_argument with line and column;
+/// limit_exceeded (depth beyond kMaxTextDepth, size).
 Result<std::string> parse_text(std::string_view text, const Limits& limits = {});
 
 /// As parse_text for a text that may go on: reads one term, which must end with a dot, and sets

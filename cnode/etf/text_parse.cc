@@ -3,12 +3,15 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
-#include <unordered_set>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "cnode/etf/bit_buffer.h"
 #include "cnode/etf/canonical.h"
 #include "cnode/etf/scan.h"
 #include "cnode/etf/text.h"
+#include "cnode/etf/text_reader.h"
 #include "cnode/etf/text_syntax.h"
 #include "cnode/etf/writer.h"
 
@@ -20,44 +23,6 @@ namespace {
 struct Number {
   bool negative = false;
   std::string magnitude;
-};
-
-/// Bits, most significant first.
-class BitBuffer {
- public:
-  /// The `count` low bits of `value`, count <= 8.
-  void add(unsigned value, unsigned count) {
-    value &= (1u << count) - 1;
-    if (used_ == 8) {
-      if (count == 0) return;
-      bytes_.push_back(0);
-      used_ = 0;
-    }
-    const unsigned room = 8 - used_;
-    if (count <= room) {
-      bytes_.back() =
-          static_cast<char>(static_cast<unsigned char>(bytes_.back()) | (value << (room - count)));
-      used_ += count;
-      return;
-    }
-    const unsigned later = count - room;
-    bytes_.back() = static_cast<char>(static_cast<unsigned char>(bytes_.back()) | (value >> later));
-    used_ = 8;
-    add(value, later);
-  }
-  void add_bytes(std::string_view bytes) {
-    if (used_ == 8) {
-      bytes_.append(bytes);
-      return;
-    }
-    for (const char c : bytes) add(static_cast<unsigned char>(c), 8);
-  }
-  std::size_t size_bytes() const { return bytes_.size(); }
-  BitsView view() const { return {bytes_, static_cast<std::uint8_t>(used_)}; }
-
- private:
-  std::string bytes_;
-  unsigned used_ = 8;  ///< bits of the last byte; 8 too when there is none
 };
 
 /// The type of a segment of a binary: <<Value:Size/Type-Sign-Endian-unit:U>>.
@@ -79,9 +44,9 @@ struct SegmentValue {
   BitBuffer bits;
 };
 
-class Parser {
+class Parser : text::Reader {
  public:
-  Parser(std::string_view input, const Limits& limits) : input_(input), limits_(limits) {}
+  Parser(std::string_view input, const Limits& limits) : Reader(input), limits_(limits) {}
 
   Result<std::string> run(bool prefix, std::size_t* consumed) {
     std::string encoded;
@@ -107,70 +72,6 @@ class Parser {
   }
 
  private:
-  // Characters.
-
-  int peek(std::size_t ahead = 0) const {
-    return position_ + ahead < input_.size() ? scan::byte_at(input_, position_ + ahead) : -1;
-  }
-  bool looking_at(std::string_view text) const {
-    return input_.substr(position_).starts_with(text);
-  }
-  bool accept(std::string_view text) {
-    if (!looking_at(text)) return false;
-    position_ += text.size();
-    return true;
-  }
-  bool expect(std::string_view text) {
-    if (!space()) return false;
-    return accept(text) || fail("expected " + std::string(text));
-  }
-
-  bool fail(std::string message, ErrorCode code = ErrorCode::invalid_argument) {
-    return fail_at(position_, std::move(message), code);
-  }
-  bool fail_at(std::size_t where, std::string message,
-               ErrorCode code = ErrorCode::invalid_argument) {
-    std::size_t line = 1;
-    std::size_t column = 1;
-    where = std::min(where, input_.size());
-    for (std::size_t i = 0; i < where; ++i) {
-      if (input_[i] == '\n') {
-        ++line;
-        column = 1;
-      } else if ((scan::byte_at(input_, i) & 0xc0) != 0x80) {
-        ++column;
-      }
-    }
-    if (where == input_.size()) message += ", but the text ends";
-    error_ = make_error(code, "line " + std::to_string(line) + ", column " +
-                                  std::to_string(column) + ": " + std::move(message));
-    return false;
-  }
-
-  /// The next character, which is consumed.
-  bool character(std::uint32_t& c) {
-    if (position_ >= input_.size()) return fail("expected another character");
-    return scan::next_utf8(input_, position_, c) ||
-           fail("this text is not UTF-8; save it as UTF-8");
-  }
-
-  /// Skips white space and comments.
-  bool space() {
-    while (position_ < input_.size()) {
-      const std::size_t before = position_;
-      std::uint32_t c = 0;
-      if (!character(c)) return false;
-      if (c == '%') {
-        const std::size_t end = input_.find('\n', position_);
-        position_ = end == std::string_view::npos ? input_.size() : end;
-      } else if (c > 32 && (c < 0x80 || c > 0xa0)) {
-        position_ = before;
-        break;
-      }
-    }
-    return true;
-  }
-
   // Terms.
 
   bool term(Writer& out, std::uint32_t depth) {
@@ -194,6 +95,7 @@ class Parser {
       return true;
     }
     if (c == '"') return string(out);
+    if (c == '~') return sigil_term(out);
     if (c == '\'') return quoted_atom(out);
     if (c == '$' || c == '-' || c == '+' || is_digit(c)) return number(out);
     if (c == '<') return fail("a pid can not be read from text");
@@ -239,28 +141,34 @@ class Parser {
     return true;
   }
 
+  /// Of a key that is there twice the last value counts, as for a BEAM.
   bool map(Writer& out, std::uint32_t depth) {
-    std::string pairs;
-    std::size_t count = 0;
-    Writer writer(pairs);
-    std::unordered_set<std::string> keys;
+    std::vector<std::pair<std::string, std::string>> pairs;
+    std::unordered_map<std::string, std::size_t> places;
     if (!space()) return false;
     if (!looking_at("}")) {
       do {
         if (!space()) return false;
         const std::size_t where = position_;
-        const std::size_t key_at = pairs.size();
-        if (!term(writer, depth + 1)) return false;
-        auto key = canonicalize(std::string_view(pairs).substr(key_at), limits_);
-        if (!key) return fail_at(where, key.error().message, key.error().code);
-        if (!keys.insert(std::move(*key)).second)
-          return fail_at(where, "this key is in the map already");
-        if (!expect("=>") || !term(writer, depth + 1) || !space()) return false;
-        ++count;
+        std::string key;
+        std::string value;
+        Writer key_writer(key);
+        Writer value_writer(value);
+        if (!term(key_writer, depth + 1)) return false;
+        auto canonical = canonicalize(key, limits_);
+        if (!canonical) return fail_at(where, canonical.error().message, canonical.error().code);
+        if (!expect("=>") || !term(value_writer, depth + 1) || !space()) return false;
+        const auto [place, is_new] = places.emplace(std::move(*canonical), pairs.size());
+        if (is_new) {
+          pairs.emplace_back(std::move(key), std::move(value));
+        } else {
+          pairs[place->second].second = std::move(value);
+        }
       } while (accept(","));
     }
     if (!expect("}")) return false;
-    out.map(count).raw(pairs);
+    out.map(pairs.size());
+    for (const auto& [key, value] : pairs) out.raw(key).raw(value);
     return true;
   }
 
@@ -341,120 +249,34 @@ class Parser {
 
   // Strings.
 
-  static bool is_digit(int c) { return c >= '0' && c <= '9'; }
-  static bool is_scalar(std::uint32_t c) { return c <= 0x10ffff && (c < 0xd800 || c > 0xdfff); }
-  static int digit_value(int c) {
-    if (is_digit(c)) return c - '0';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'Z') return c - 'A' + 10;
-    return 99;
-  }
-
-  /// Behind a backslash.
-  bool escape(std::uint32_t& c) {
-    const std::size_t start = position_ - 1;
-    if (!character(c)) return false;
-    switch (c) {
-      case 'b':
-        c = 8;
-        return true;
-      case 'd':
-        c = 127;
-        return true;
-      case 'e':
-        c = 27;
-        return true;
-      case 'f':
-        c = 12;
-        return true;
-      case 'n':
-        c = 10;
-        return true;
-      case 'r':
-        c = 13;
-        return true;
-      case 's':
-        c = 32;
-        return true;
-      case 't':
-        c = 9;
-        return true;
-      case 'v':
-        c = 11;
-        return true;
-      case '^':
-        if (!character(c)) return false;
-        if (c == '?') {
-          c = 127;
-          return true;
-        }
-        if (c < '@' || c > 'z')
-          return fail_at(start, "a control character is written \\^A to \\^Z");
-        c &= 31;
-        return true;
-      case 'x':
-        return hex_escape(start, c);
-      default:
-        break;
-    }
-    if (c >= '0' && c <= '7') {
-      c -= '0';
-      for (int i = 0; i < 2 && peek() >= '0' && peek() <= '7'; ++i) {
-        c = c * 8 + static_cast<std::uint32_t>(input_[position_++] - '0');
-      }
-    }
-    return true;
-  }
-
-  bool hex_escape(std::size_t start, std::uint32_t& c) {
-    const bool braces = accept("{");
-    const std::size_t most = braces ? 6 : 2;
-    std::size_t digits = 0;
-    for (c = 0; digits < most && digit_value(peek()) < 16; ++digits) {
-      c = c * 16 + static_cast<std::uint32_t>(digit_value(peek()));
-      ++position_;
-    }
-    if (digits == 0 || (!braces && digits != 2) || (braces && !accept("}"))) {
-      return fail_at(start, "write \\xHH or \\x{H...} with hexadecimal digits");
-    }
-    return is_scalar(c) || fail_at(start, "this is no Unicode character");
-  }
-
-  /// From one quote to the next.
-  bool quoted(char quote, std::vector<std::uint32_t>& characters) {
-    const std::size_t start = position_++;
-    for (;;) {
-      if (position_ >= input_.size()) {
-        return fail_at(start,
-                       std::string("the quote ") + quote + " that is opened here is never closed");
-      }
-      std::uint32_t c = 0;
-      if (!character(c)) return false;
-      if (c == static_cast<unsigned char>(quote)) return true;
-      if (c == '\\' && !escape(c)) return false;
-      characters.push_back(c);
-    }
-  }
-
-  /// One string or several, which are joined.
-  bool strings(std::vector<std::uint32_t>& characters) {
-    do {
-      if (looking_at("\"\"\"")) {
-        return fail(
-            "strings in triple quotes are not supported; write a string in single double quotes");
-      }
-      if (!quoted('"', characters) || !space()) return false;
-    } while (peek() == '"');
-    return true;
-  }
-
   bool string(Writer& out) {
     std::vector<std::uint32_t> characters;
     if (!strings(characters)) return false;
+    write_string(out, characters);
+    return true;
+  }
+
+  static void write_string(Writer& out, const std::vector<std::uint32_t>& characters) {
     out.list(characters.size());
     for (const std::uint32_t c : characters) out.u64(c);
     out.nil();
+  }
+
+  bool sigil_term(Writer& out) {
+    text::Sigil read;
+    if (!sigil(read)) return false;
+    if (read.is_binary) {
+      out.binary(utf8_of(read.characters));
+    } else {
+      write_string(out, read.characters);
+    }
     return true;
+  }
+
+  static std::string utf8_of(const std::vector<std::uint32_t>& characters) {
+    std::string bytes;
+    for (const std::uint32_t c : characters) scan::append_utf8(bytes, c);
+    return bytes;
   }
 
   // Numbers.
@@ -608,6 +430,12 @@ class Parser {
     if (peek() == '"') {
       value.kind = SegmentValue::Kind::text;
       if (!strings(value.text)) return false;
+    } else if (peek() == '~') {
+      text::Sigil read;
+      if (!sigil(read)) return false;
+      value.kind = read.is_binary ? SegmentValue::Kind::bits : SegmentValue::Kind::text;
+      value.bits.add_bytes(read.is_binary ? utf8_of(read.characters) : std::string());
+      value.text = std::move(read.characters);
     } else if (looking_at("<<")) {
       value.kind = SegmentValue::Kind::bits;
       if (!binary(value.bits, depth + 1)) return false;
@@ -823,10 +651,7 @@ class Parser {
     return true;
   }
 
-  std::string_view input_;
   Limits limits_;
-  std::size_t position_ = 0;
-  Error error_{ErrorCode::invalid_argument, {}};
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "cnode/base/check.h"
+#include "cnode/base/printable.h"
 #include "cnode/etf/canonical.h"
 #include "cnode/etf/scan.h"
 #include "cnode/etf/text.h"
@@ -79,7 +80,7 @@ void append_escaped(std::string& out, std::uint32_t c, char quote) {
   if (c == static_cast<unsigned char>(quote) || c == '\\') {
     out.push_back('\\');
     out.push_back(static_cast<char>(c));
-  } else if (is_printable(c)) {
+  } else if (is_printable(c) && can_be_shown(c)) {
     scan::append_utf8(out, c);
   } else if (c < 256) {
     out.push_back('\\');
