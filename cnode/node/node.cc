@@ -9,6 +9,9 @@
 namespace rakv::node {
 namespace {
 
+/// 0 to 3 are those of nodes that know only two bits of it (erts: dist.c, OTP 23 and later).
+constexpr std::uint32_t kSmallestCreation = 4;
+
 dist::EndpointOptions endpoint_options(const NodeOptions& options) {
   dist::EndpointOptions made;
   made.node_name = options.name;
@@ -56,6 +59,11 @@ void Node::Impl::start(std::function<void(Result<void>)> done) {
   registration.visible = options_.visible;
   registrar_.start(registration, [this, done = std::move(done)](Result<std::uint32_t> creation) {
     if (!creation) return done(creation.error());
+    if (*creation < kSmallestCreation) {
+      return done(make_error(ErrorCode::malformed,
+                             "epmd gave this node the creation " + std::to_string(*creation) +
+                                 ", which is none since OTP 23: restart epmd, or update it"));
+    }
     creation_ = *creation;
     endpoint_->set_creation(creation_);
     caller_ = entity_of(spawn(this));
