@@ -35,6 +35,9 @@ void Core::set_cluster(ClusterPtr members, IndexTerm at) {
   RAKV_CHECK(members != nullptr);
   cluster_ = {std::move(members), at};
   refresh_membership();
+  const auto is_strange = [this](const std::string& node) { return !has_member_on(node); };
+  std::erase_if(lost_nodes_, is_strange);
+  std::erase_if(silent_nodes_, is_strange);
   if (leads()) {
     cluster_change_permitted_ = false;
     sync_peers();

@@ -1,10 +1,11 @@
+#include <algorithm>
 #include <utility>
 
 #include "raft/core/core.h"
 
 // await_condition: a member that can do nothing useful until something particular happens. A
-// follower waits for the leader to rewind (after one refusal), a leader for its successor or for
-// its log.
+// follower waits for the leader to rewind (after one refusal) or for its log, a leader for its
+// successor.
 
 namespace rakv::raft {
 
@@ -13,12 +14,26 @@ void Core::enter_await_condition(AwaitCondition state, std::uint64_t timeout_ms)
   emit(effect::SetConditionTimer{timeout_ms});
 }
 
-/// The leader's data waits along, in case it goes on leading.
-void Core::await_as_leader(Condition condition, std::uint64_t timeout_ms) {
+/// Asks this member to stand for election, and leaves it alone meanwhile. The leader's data waits
+/// along, in case nobody takes over.
+void Core::ask_to_lead(const ServerId& target) {
+  emit(effect::SendElectionTimeout{target});
   AwaitCondition state;
-  state.condition = condition;
+  state.condition = Condition::transfer;
+  state.target = target;
   state.leader = std::make_unique<Leader>(std::exchange(std::get<Leader>(role_), Leader{}));
-  enter_await_condition(std::move(state), timeout_ms);
+  enter_await_condition(std::move(state), log_up_ ? std::min(options_.transfer_timeout_ms,
+                                                             options_.await_condition_timeout_ms)
+                                                  : options_.offer_timeout_ms);
+}
+
+/// Whoever was asked to lead and is heard to stand gets time to win; once, because it may stand in
+/// vain for ever.
+void Core::note_candidate(const ServerId& candidate) {
+  auto* waiting = std::get_if<AwaitCondition>(&role_);
+  if (waiting == nullptr || waiting->condition != Condition::transfer) return;
+  if (waiting->target != candidate || std::exchange(waiting->heard, true)) return;
+  emit(effect::SetConditionTimer{options_.transfer_timeout_ms});
 }
 
 /// Does this AER end the wait for a fitting one? After `missing` a mismatch does too, since it is
@@ -61,12 +76,7 @@ void Core::on(event::ConditionTimeout&) {
       resume_leader();
       break;
     case Condition::log_down:
-      if (waiting->leader == nullptr) {
-        become_follower();
-        break;
-      }
-      resume_leader();
-      offer_leadership();
+      become_follower();
       break;
   }
 }

@@ -92,10 +92,6 @@ void Core::execute_commands(std::vector<event::ClientCommand> commands) {
     leader.flush_scheduled = true;
     emit(effect::ScheduleFlush{});
   }
-  if (!log_up_) {
-    await_as_leader(Condition::log_down, options_.wal_down_timeout_ms);
-    return;
-  }
   emit_appended(std::move(entries));
   replicate();
 }

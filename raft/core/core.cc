@@ -83,11 +83,13 @@ void Core::step(Event event, Effects& effects) {
 
 void Core::finish_step() {
   if (!stopped_) check_termination();
+  offer_leadership();
   if (role() == Role::pre_vote) arm_election_timer(effect::ElectionTimer::long_);
-  if (role() == Role::candidate) arm_election_timer(effect::ElectionTimer::medium);
+  if (role() == Role::candidate) arm_election_timer(effect::ElectionTimer::patient);
   if (timer_to_set_) {
     const bool in_turn = *timer_to_set_ == effect::ElectionTimer::in_turn;
-    emit(effect::SetElectionTimer{*timer_to_set_, in_turn ? election_turn() : 0});
+    emit(effect::SetElectionTimer{*timer_to_set_, in_turn ? election_turn() : 0, election_stretch(),
+                                  ++timer_number_});
   } else if (timer_armed_outside_ && !timer_armed_) {
     emit(effect::CancelElectionTimer{});
   }
@@ -125,18 +127,16 @@ void Core::on(event::Written& event) {
   }
 }
 
-void Core::on(event::LogDown&) {
-  if (std::exchange(log_up_, false)) offer_leadership();
-}
+void Core::on(event::LogDown&) { log_up_ = false; }
 
 void Core::on(event::LogUp&) {
-  log_up_ = true;
-  auto* waiting = std::get_if<AwaitCondition>(&role_);
-  if (waiting == nullptr || waiting->condition != Condition::log_down) return;
-  if (waiting->leader != nullptr) {
-    resume_leader();
-  } else {
+  const bool was_down = !std::exchange(log_up_, true);
+  const auto* waiting = std::get_if<AwaitCondition>(&role_);
+  if (waiting == nullptr) return;
+  if (waiting->condition == Condition::log_down) {
     become_follower();
+  } else if (waiting->condition == Condition::transfer && was_down) {
+    resume_leader();  // nobody else need lead any more
   }
 }
 
@@ -154,6 +154,8 @@ void Core::on(event::SnapshotTaken& event) {
 // ----------------------------------------------------------------------------------------------------------
 
 void Core::on(event::NodeUp& event) {
+  lost_nodes_.erase(event.node);
+  silent_nodes_.erase(event.node);
   if (role() == Role::follower && leader_) return tell_term(event.node);
   Leader* leader = leader_data();
   if (leader == nullptr) return;
@@ -168,7 +170,32 @@ void Core::on(event::NodeUp& event) {
   }
 }
 
-void Core::on(event::NodeDown&) {}
+void Core::on(event::NodeDown& event) {
+  if (!has_member_on(event.node)) return;
+  lost_nodes_.insert(event.node);
+  silent_nodes_.erase(event.node);
+  node_lost(event.node);
+}
+
+bool Core::has_member_on(const std::string& node) const {
+  return std::any_of(cluster_.members->begin(), cluster_.members->end(),
+                     [&](const auto& member) { return member.first.node() == node; });
+}
+
+/// As far as anyone knows.
+bool Core::is_reachable(const ServerId& id) const {
+  return !lost_nodes_.contains(id.node()) && !silent_nodes_.contains(id.node());
+}
+
+/// Whoever was asked to lead there, or was let go first, won't.
+void Core::node_lost(const std::string& node) {
+  if (gave_way_to_ && gave_way_to_->node() == node && role() == Role::follower && timer_armed_)
+    restart_election_timer(effect::ElectionTimer::in_turn);
+  const auto* waiting = std::get_if<AwaitCondition>(&role_);
+  const bool in_vain = waiting != nullptr && waiting->condition == Condition::transfer &&
+                       waiting->target.node() == node;
+  if (in_vain) resume_leader();
+}
 
 // A member that was cut off as a leader may have nothing to send, and its successor, a BEAM member,
 // never connects to it: both would lead for ever. An answer to a heartbeat that was never asked is

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -33,10 +34,16 @@ struct CoreOptions {
   std::uint64_t max_append_entries_rpc_batch_size = 128;
   std::uint64_t low_priority_commands_flush_size = 16;
   std::uint64_t await_condition_timeout_ms = 30'000;
-  std::uint64_t wal_down_timeout_ms = 5'000;
+  /// How long a member that was asked to lead may take; once more when it was heard to stand.
+  std::uint64_t transfer_timeout_ms = 5'000;
+  /// How long it may take to be heard when the leader can't write.
+  std::uint64_t offer_timeout_ms = 1'000;
   std::uint64_t receive_snapshot_timeout_ms = 30'000;
   std::uint64_t snapshot_retry_base_ms = 5'000;
   std::uint64_t snapshot_retry_limit_ms = 60'000;
+  /// Elections as ra holds them: without turns, and without regard for how long answers take. For
+  /// tests of mixed clusters.
+  bool ra_elections = false;
 };
 
 /// An entry that means something to the core itself: cluster change, cluster delete, noop.
@@ -166,6 +173,7 @@ class Core {
   struct Ballot {
     RoundId round;
     std::vector<ServerId> granted;
+    std::vector<ServerId> refused;
   };
   struct PreVote {
     Ballot ballot;
@@ -187,6 +195,8 @@ class Core {
     Index noop_index;
     std::deque<event::ClientCommand> low_priority;
     bool flush_scheduled = false;
+    /// Whom a leader that can't write asked last to take over.
+    ServerId last_offered;
   };
   enum class Condition : std::uint8_t { missing, term_mismatch, log_down, transfer };
   struct AwaitCondition {
@@ -194,8 +204,11 @@ class Core {
     /// missing, term_mismatch: the refusal to repeat on timeout, and to whom.
     ServerId reply_to;
     AppendEntriesReply reply;
-    /// log_down and transfer of a leader: what it is when it returns to leading.
+    /// transfer: what this leader is when it returns to leading, and who was asked to lead.
     std::unique_ptr<Leader> leader;
+    ServerId target;
+    /// transfer: the target stands for election.
+    bool heard = false;
   };
   struct ReceiveSnapshot {
     std::shared_ptr<const SnapshotMeta> meta;
@@ -280,10 +293,14 @@ class Core {
   void adopt_term(Term term);
   void note_leader(const ServerId& leader);
   void drop_monitor();
+  bool has_member_on(const std::string& node) const;
+  bool is_reachable(const ServerId& id) const;
+  void node_lost(const std::string& node);
   void arm_election_timer(effect::ElectionTimer length);
-  void hasten_election_timer();
+  void restart_election_timer(effect::ElectionTimer length);
   void disarm_election_timer();
   std::uint32_t election_turn() const;
+  std::uint32_t election_stretch() const;
   void redirect_held();
   void execute_held();
 
@@ -293,6 +310,9 @@ class Core {
   void election_wanted();
   PreVoteRpc pre_vote_rpc() const;
   bool wins(Ballot& ballot, const ServerId& voter);
+  bool is_lost(const Ballot& ballot) const;
+  void give_way(const PreVoteRpc& rpc);
+  void await_leader(bool granted);
   void become_leader();
   bool is_up_to_date(Index last_index, Term last_term) const;
   void process_pre_vote(CallToken call, const PreVoteRpc& rpc);
@@ -327,7 +347,8 @@ class Core {
 
   // --- await_condition (await_condition.cc) ---
   void enter_await_condition(AwaitCondition state, std::uint64_t timeout_ms);
-  void await_as_leader(Condition condition, std::uint64_t timeout_ms);
+  void ask_to_lead(const ServerId& target);
+  void note_candidate(const ServerId& candidate);
   bool ends_catch_up(Condition original, const AppendEntriesRpc& rpc) const;
   void resume_leader();
 
@@ -411,7 +432,15 @@ class Core {
   bool cluster_change_permitted_ = false;
   QueryIndex query_index_;
   RoundId last_round_;
+  // Since a leader was last known: own attempts, votes that others asked for, and whom it has let
+  // go first.
+  std::uint32_t attempts_ = 0;
+  std::uint32_t votes_asked_ = 0;
+  std::optional<ServerId> gave_way_to_;
   bool log_up_ = true;
+  /// Members' nodes whose connection is lost, and those that the failure detector takes for dead.
+  std::set<std::string> lost_nodes_;
+  std::set<std::string> silent_nodes_;
   std::deque<Held> held_;
   bool stopped_ = false;
 
@@ -420,6 +449,7 @@ class Core {
   bool timer_armed_ = false;
   bool timer_armed_outside_ = false;
   std::optional<effect::ElectionTimer> timer_to_set_;
+  std::uint64_t timer_number_ = 0;
   std::optional<ServerId> reported_leader_;
   std::vector<std::uint64_t> sort_buffer_;
 };

@@ -55,14 +55,21 @@ enum class ElectionTimer : std::uint8_t {
   short_,        ///< 101–600 ms
   medium,        ///< 101–1100 ms
   long_,         ///< 1001–2000 ms
+  patient,       ///< 2001–3000 ms: for answers that take long, and for another to win
 };
-/// Arm the election timer with a random length of this class. Replaces an armed one.
+/// Arm the election timer with a random length of this class (election_timer.h). Replaces an armed
+/// one.
 struct SetElectionTimer {
   ElectionTimer length = ElectionTimer::long_;
   /// For in_turn: how many voters are to go before this member. Turn 0 has 101–200 ms, 1 has
   /// 201–300 ms, and so on to 4, which those behind it share. Members with different turns do not
   /// collide, and the first need not wait as long as chance would have it.
   std::uint32_t turn = 0;
+  /// For medium and those behind it: the range is so many times as wide, from the same shortest
+  /// length on.
+  std::uint32_t stretch = 1;
+  /// To be given back with event::ElectionTimeout.
+  std::uint64_t number = 0;
 };
 struct CancelElectionTimer {};
 struct SetConditionTimer {
@@ -116,6 +123,7 @@ enum class RejectReason : std::uint8_t {
   unknown_member,
   non_voter,
   not_up_to_date,
+  nodedown,
   snapshot_corrupt,  ///< a transferred snapshot failed its checks; any error value will do
   unsupported_call,  ///< {error, {unsupported_call, Msg}}, Msg being the request
 };
@@ -186,7 +194,7 @@ struct SendInfoReply {
   ServerId to;
   InfoReply reply;
 };
-/// A call with 1 s deadline; the answer comes as event::VoteReplied with the same round.
+/// A call with a deadline of seconds; the answer comes as event::VoteReplied with the same round.
 struct CallRequestVote {
   ServerId to;
   RoundId round;

@@ -7,12 +7,30 @@
 //
 // Stricter than ra where peers can't see it: votes are counted by distinct voters, not by number of
 // replies.
+//
+// When links or disks are slow, everybody stands before anybody is heard, and timers end before
+// answers come. So
+// - whoever hears of another's pre-vote in time lets it go first, once, and so does one of two that
+//   stand at the same time (give_way);
+// - a vote given sets the timer anew: its taker gets time to win;
+// - candidates wait longer than ra's, but no longer than they can win; each failure widens the
+// draw;
+// - an answer to the pre-vote before counts, too;
+// - a candidate that asks again and again can't win, because its log is short or because answers
+//   take longer than its timer (ra's can be as short as 101 ms). To win against it this member
+//   skips the pre-vote, which its ever higher terms refuse, and takes a term that the other won't
+//   have reached when it is heard.
 
 namespace rakv::raft {
 
 namespace {
 constexpr std::uint64_t kProtocolVersion = 1;
-}
+/// Answers to pre-votes so many rounds back count, if the term is the same.
+constexpr std::uint64_t kLateRounds = 2;
+/// So many times asked for a vote, and still no leader: whoever asks can't win.
+constexpr std::uint32_t kVotesInVain = 4;
+constexpr std::uint64_t kTermsAheadMax = 16;
+}  // namespace
 
 std::size_t Core::required_quorum() const {
   const auto voters = std::count_if(cluster_.members->begin(), cluster_.members->end(),
@@ -30,6 +48,20 @@ bool Core::wins(Ballot& ballot, const ServerId& voter) {
   return ballot.granted.size() >= required_quorum();
 }
 
+/// Not even if all members that may still answer grant it.
+bool Core::is_lost(const Ballot& ballot) const {
+  const auto has = [](const std::vector<ServerId>& ids, const ServerId& id) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
+  };
+  const auto possible =
+      std::count_if(cluster_.members->begin(), cluster_.members->end(), [&](const auto& member) {
+        const auto& [id, config] = member;
+        return config.is_voter() && !has(ballot.refused, id) &&
+               (id == id_ || has(ballot.granted, id) || is_reachable(id));
+      });
+  return static_cast<std::size_t>(possible) < required_quorum();
+}
+
 PreVoteRpc Core::pre_vote_rpc() const {
   const IndexTerm last = log_.last();
   return {kProtocolVersion, machine_version_, current_term_, id_, last.index, last.term};
@@ -40,9 +72,10 @@ void Core::call_pre_vote() {
   // Not waiting for the disk as ra does: nobody is asked for a vote in this term, so nothing rests
   // on it, and the longer this state lasts the likelier two followers collide in it.
   voted_for_ = id_;
+  ++attempts_;
   leader_.reset();
   drop_monitor();
-  set_role(PreVote{{++last_round_, {}}});
+  set_role(PreVote{{++last_round_, {}, {}}});
   arm_election_timer(effect::ElectionTimer::long_);
   const PreVoteRpc rpc = pre_vote_rpc();
   for (const auto& [id, config] : *cluster_.members) {
@@ -55,10 +88,14 @@ void Core::call_election() {
   // Its pre-votes are only a way to be noticed by the leader: whatever they bring, it does not
   // lead.
   if (amnesia_) return;
-  set_term_and_vote(current_term_ + 1, id_);
+  const std::uint64_t ahead = votes_asked_ >= kVotesInVain && !options_.ra_elections
+                                  ? std::min<std::uint64_t>(votes_asked_ + 1, kTermsAheadMax)
+                                  : 1;
+  set_term_and_vote(current_term_ + ahead, id_);
   leader_.reset();
-  set_role(Candidate{{++last_round_, {}}});
-  arm_election_timer(effect::ElectionTimer::in_turn);
+  drop_monitor();
+  set_role(Candidate{{++last_round_, {}, {}}});
+  arm_election_timer(effect::ElectionTimer::patient);
   const RequestVoteRpc rpc{current_term_, id_, log_.last().index, log_.last().term};
   for (const auto& [id, config] : *cluster_.members) {
     if (id != id_) emit(effect::CallRequestVote{id, last_round_, rpc});
@@ -68,6 +105,8 @@ void Core::call_election() {
 
 void Core::become_leader() {
   leader_ = id_;
+  attempts_ = votes_asked_ = 0;
+  gave_way_to_.reset();
   set_role(Leader{});
   Leader& leader = std::get<Leader>(role_);
   leader.term = current_term_;
@@ -104,12 +143,18 @@ void Core::election_wanted() {
   switch (role()) {
     case Role::follower:
     case Role::await_condition:
-      if (membership_ == Membership::voter) call_pre_vote();
-      break;
+      if (membership_ != Membership::voter) break;
+      if (votes_asked_ >= kVotesInVain && !amnesia_ && !options_.ra_elections) {
+        ++attempts_;
+        call_election();
+        break;
+      }
+      [[fallthrough]];
     case Role::pre_vote:
       call_pre_vote();
       break;
     case Role::candidate:
+      ++attempts_;
       call_election();
       break;
     default:
@@ -117,9 +162,9 @@ void Core::election_wanted() {
   }
 }
 
-void Core::on(event::ElectionTimeout&) {
-  // A timer that was cancelled while its event was already under way does not count.
-  if (!timer_armed_) return;
+void Core::on(event::ElectionTimeout& event) {
+  // A timer that was cancelled or set anew while its event was already under way does not count.
+  if (!timer_armed_ || (event.number && *event.number != timer_number_)) return;
   timer_armed_ = false;
   timer_armed_outside_ = false;
   election_wanted();
@@ -158,9 +203,10 @@ void Core::process_pre_vote(CallToken call, const PreVoteRpc& rpc) {
       return;
     }
     emit(effect::DropCall{call});
-    if (!monitored_ && timer_armed_) {
+    const bool undisturbed = attempts_ == 0 && votes_asked_ == 0 && !gave_way_to_;
+    if (!monitored_ && timer_armed_ && undisturbed && !options_.ra_elections) {
       // No leader here either, and that candidate can't win: its turn is this member's.
-      hasten_election_timer();
+      restart_election_timer(effect::ElectionTimer::really_short);
     } else {
       arm_election_timer(effect::ElectionTimer::long_);
     }
@@ -174,7 +220,27 @@ void Core::process_pre_vote(CallToken call, const PreVoteRpc& rpc) {
                             (rpc.machine_version >= effective_machine_version_ &&
                              rpc.machine_version <= machine_version_);
   emit(effect::ReplyPreVote{call, {current_term_, version_fits}});
-  if (!version_fits && follows) arm_election_timer(effect::ElectionTimer::long_);
+  if (version_fits) {
+    give_way(rpc);
+  } else if (follows) {
+    arm_election_timer(effect::ElectionTimer::long_);
+  }
+}
+
+/// A pre-vote was granted. Its sender goes first, once: it may be unable to win, and it asks again
+/// and again then. Of two that stand at the same time it is the one with more in its log, then the
+/// one whose turn is earlier.
+void Core::give_way(const PreVoteRpc& rpc) {
+  if (gave_way_to_ || attempts_ > 1 || options_.ra_elections) return;
+  if (role() == Role::follower && timer_armed_) {
+    gave_way_to_ = rpc.candidate;
+    restart_election_timer(effect::ElectionTimer::patient);
+  } else if (role() == Role::pre_vote) {
+    const bool has_more = IndexTerm{rpc.last_log_index, rpc.last_log_term} != log_.last();
+    if (!has_more && id_ < rpc.candidate) return;
+    gave_way_to_ = rpc.candidate;
+    become_follower(effect::ElectionTimer::patient);
+  }
 }
 
 void Core::on(event::PreVoteRequested& event) {
@@ -205,6 +271,7 @@ void Core::on(event::PreVoteRequested& event) {
     emit(effect::DropCall{event.call});
     return;
   }
+  note_candidate(rpc.candidate);
   if (amnesia_) {
     adopt_term(rpc.term);
     emit(effect::ReplyPreVote{event.call, {current_term_, false}});
@@ -230,9 +297,21 @@ void Core::follower_vote(CallToken call, const RequestVoteRpc& rpc) {
   } else {
     adopt_term(rpc.term);
   }
+  ++votes_asked_;
+  await_leader(grants);
   emit(effect::ReplyVote{call, {current_term_, grants}});
 }
 
+/// A candidate asked for this member's vote: whoever led before does not any more. A candidate that
+/// got it is given time to win, one that did not is not waited for.
+void Core::await_leader(bool granted) {
+  if (role() != Role::follower || is_new()) return;
+  if (timer_armed_ && (!granted || options_.ra_elections)) return;
+  const bool in_vain = votes_asked_ >= kVotesInVain && !options_.ra_elections;
+  restart_election_timer(in_vain ? effect::ElectionTimer::short_ : effect::ElectionTimer::long_);
+}
+
+// Whoever steps down for a vote stores the new term together with the vote: a store may take long.
 void Core::on(event::VoteRequested& event) {
   const RequestVoteRpc& rpc = event.rpc;
   const bool newer = rpc.term > current_term_;
@@ -251,7 +330,8 @@ void Core::on(event::VoteRequested& event) {
         emit(effect::ReplyVote{event.call, {current_term_, false}});
         return;
       }
-      step_down(rpc.term);
+      leader_.reset();
+      become_follower();
       break;
     case Role::terminating_leader:
       emit(effect::ReplyVote{event.call, {current_term_, false}});
@@ -261,7 +341,8 @@ void Core::on(event::VoteRequested& event) {
         reject(event.call, effect::RejectReason::unsupported_call);
         return;
       }
-      step_down(rpc.term);
+      leader_.reset();
+      become_follower();
       break;
     case Role::await_condition:
       become_follower();
@@ -287,8 +368,9 @@ void Core::on(event::PreVoteReplied& event) {
     step_down(event.result.term);
     return;
   }
+  const std::uint64_t late = options_.ra_elections ? 0 : kLateRounds;
   if (!event.result.granted || event.result.term != current_term_ ||
-      event.round != state->ballot.round || membership_ != Membership::voter) {
+      event.round + late < state->ballot.round || membership_ != Membership::voter) {
     return;
   }
   if (wins(state->ballot, event.from)) call_election();
@@ -301,9 +383,19 @@ void Core::on(event::VoteReplied& event) {
     step_down(event.result.term);
     return;
   }
-  if (!event.result.granted || event.result.term != current_term_ ||
-      event.round != state->ballot.round)
+  if (event.result.term != current_term_ || event.round != state->ballot.round) return;
+  if (!event.result.granted) {
+    state->ballot.refused.push_back(event.from);
+    if (!is_lost(state->ballot) || options_.ra_elections) return;
+    if (attempts_ <= 1) {
+      restart_election_timer(effect::ElectionTimer::in_turn);
+    } else {
+      // The others may have more in their logs; a pre-vote will show.
+      votes_asked_ = 0;
+      become_follower();
+    }
     return;
+  }
   if (wins(state->ballot, event.from)) become_leader();
 }
 

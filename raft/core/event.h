@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -14,8 +15,11 @@ namespace rakv::raft::event {
 // --- timers
 // ---------------------------------------------------------------------------------------------------------
 
-/// The timer of effect::SetElectionTimer fired.
-struct ElectionTimeout {};
+/// The timer of effect::SetElectionTimer fired. Its number tells it from one that was set since,
+/// while the event waited for its turn; without a number it is the one that is set.
+struct ElectionTimeout {
+  std::optional<std::uint64_t> number;
+};
 /// The timer of effect::SetConditionTimer fired.
 struct ConditionTimeout {};
 /// The timer of effect::SetReceiveSnapshotTimer fired.

@@ -226,12 +226,13 @@ void Core::check_termination() {
   }
 }
 
-/// The voter that has most of the log, if one is there.
+/// The voter that has most of the log, if one is there and its node is, too.
 std::optional<ServerId> Core::best_successor() const {
   std::optional<ServerId> best;
   Index match;
   for (const auto& [id, peer] : leader_data()->peers) {
     if (!peer.config.is_voter() || peer.status != PeerStatus::normal) continue;
+    if (!is_reachable(id)) continue;
     if (best && peer.match_index <= match) continue;
     best = id;
     match = peer.match_index;

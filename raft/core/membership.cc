@@ -136,26 +136,37 @@ void Core::transfer_leadership(CallToken token, const ServerId& target) {
     reject(token, effect::RejectReason::unknown_member);
   } else if (!found->second.config.is_voter()) {
     reject(token, effect::RejectReason::non_voter);
+  } else if (!is_reachable(target)) {
+    reject(token, effect::RejectReason::nodedown);
   } else if (found->second.next_index != log_.next()) {
     reject(token, effect::RejectReason::not_up_to_date);
   } else {
     if (token != CallToken(0)) emit(effect::AnswerOk{token});
-    emit(effect::SendElectionTimeout{target});
-    await_as_leader(Condition::transfer,
-                    log_up_ ? options_.await_condition_timeout_ms : options_.wal_down_timeout_ms);
+    ask_to_lead(target);
   }
 }
 
-/// A leader that can't write should not lead: it offers its place to a voter that has got
-/// everything. (ra does so 5 s after the first command that it refuses, to whoever comes first.)
+/// A leader that can't write should not lead: it offers its place to a voter that has everything
+/// and whose node is there; if that one does not take it, to the next. (ra does so 5 s after the
+/// first command that it refuses, to whoever comes first.) What was sent but not acknowledged does
+/// not count as had, so this is tried after every event until there is such a voter.
 void Core::offer_leadership() {
-  const auto* leader = std::get_if<Leader>(&role_);
-  if (leader == nullptr) return;
+  auto* leader = std::get_if<Leader>(&role_);
+  if (leader == nullptr || log_up_ || stopped_) return;
+  std::optional<ServerId> first;
+  std::optional<ServerId> next;
   for (const auto& [id, peer] : leader->peers) {
-    const bool able = peer.config.is_voter() && peer.status == PeerStatus::normal &&
-                      peer.next_index == log_.next();
-    if (able) return transfer_leadership(CallToken(0), ServerId(id));
+    const bool able = peer.config.is_voter() && peer.match_index == log_.last().index &&
+                      (peer.status == PeerStatus::normal || peer.status == PeerStatus::suspended) &&
+                      is_reachable(id);
+    if (!able) continue;
+    if (!first) first = id;
+    if (!next && id > leader->last_offered) next = id;
   }
+  if (!next) next = first;
+  if (!next) return;
+  leader->last_offered = *next;
+  ask_to_lead(*next);
 }
 
 // --- forced shrink

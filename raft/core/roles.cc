@@ -81,6 +81,8 @@ void Core::adopt_term(Term term) {
 void Core::note_leader(const ServerId& leader) {
   if (leader_ != leader) validated_ = Index(0);
   leader_ = leader;
+  attempts_ = votes_asked_ = 0;
+  gave_way_to_.reset();
   if (leader == id_ || monitored_ == leader) return;
   drop_monitor();
   monitored_ = leader;
@@ -100,9 +102,9 @@ void Core::arm_election_timer(effect::ElectionTimer length) {
   timer_to_set_ = length;
 }
 
-void Core::hasten_election_timer() {
+void Core::restart_election_timer(effect::ElectionTimer length) {
   timer_armed_ = true;
-  timer_to_set_ = effect::ElectionTimer::really_short;
+  timer_to_set_ = length;
 }
 
 /// Voters in the order of their ids; the leader that was lost is not waited for.
@@ -113,6 +115,13 @@ std::uint32_t Core::election_turn() const {
     if (config.is_voter() && id != leader_) ++turn;
   }
   return turn;
+}
+
+/// Who failed draws from a wider range: the links or the disks may be slower than the timers, and
+/// whoever asks first must be heard before the next one asks.
+std::uint32_t Core::election_stretch() const {
+  if (attempts_ <= 1 || options_.ra_elections) return 1;
+  return attempts_ <= 3 ? 2 : 4;
 }
 
 void Core::disarm_election_timer() {
@@ -147,6 +156,11 @@ void Core::on(event::LeaderDown& event) {
 }
 
 void Core::on(event::FailureDetector& event) {
+  if (event.up) {
+    silent_nodes_.erase(event.node);
+  } else if (has_member_on(event.node) && silent_nodes_.insert(event.node).second) {
+    node_lost(event.node);
+  }
   if (!leader_ || leader_->node() != event.node || *leader_ == id_) return;
   if (role() == Role::follower) {
     if (event.up) {

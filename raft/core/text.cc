@@ -36,6 +36,8 @@ const char* name(effect::ElectionTimer length) {
       return "medium";
     case effect::ElectionTimer::long_:
       return "long";
+    case effect::ElectionTimer::patient:
+      return "patient";
   }
   return "unknown";
 }
@@ -52,6 +54,8 @@ const char* name(effect::RejectReason reason) {
       return "missing_uid";
     case effect::RejectReason::wal_down:
       return "wal_down";
+    case effect::RejectReason::nodedown:
+      return "nodedown";
     case effect::RejectReason::unknown_member:
       return "unknown_member";
     case effect::RejectReason::non_voter:
@@ -84,6 +88,7 @@ struct Printer {
   void operator()(const effect::SetElectionTimer& e) const {
     out << "election timer: " << name(e.length);
     if (e.length == effect::ElectionTimer::in_turn) out << ' ' << e.turn;
+    if (e.stretch > 1) out << " x" << e.stretch;
   }
   void operator()(const effect::CancelElectionTimer&) const { out << "election timer: off"; }
   void operator()(const effect::SetConditionTimer& e) const {

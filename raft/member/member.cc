@@ -8,6 +8,7 @@
 
 #include "cnode/base/check.h"
 #include "cnode/etf/text.h"
+#include "raft/core/election_timer.h"
 #include "raft/wire/entry.h"
 #include "raft/wire/ids.h"
 
@@ -258,30 +259,12 @@ void Member::arm(boost::asio::steady_timer& timer, std::uint64_t delay_ms, raft:
 }
 
 void Member::carry_out(raft::effect::SetElectionTimer& effect) {
-  const std::uint64_t broadcast = options_.broadcast_time_ms;
-  const std::uint64_t poll = 1000;  // aten's poll_interval
-  const auto uniform = [&](std::uint64_t limit) {
-    return std::uniform_int_distribution<std::uint64_t>(1, limit)(random_);
-  };
-  std::uint64_t delay_ms = 0;
-  switch (effect.length) {
-    case raft::effect::ElectionTimer::really_short:
-      delay_ms = uniform(broadcast);
-      break;
-    case raft::effect::ElectionTimer::in_turn:
-      delay_ms = uniform(broadcast) + broadcast * (1 + std::min(effect.turn, 4u));
-      break;
-    case raft::effect::ElectionTimer::short_:
-      delay_ms = uniform(5 * broadcast) + broadcast;
-      break;
-    case raft::effect::ElectionTimer::medium:
-      delay_ms = uniform(poll) + broadcast;
-      break;
-    case raft::effect::ElectionTimer::long_:
-      delay_ms = uniform(10 * broadcast) + poll;
-      break;
-  }
-  arm(election_timer_, delay_ms, raft::event::ElectionTimeout{});
+  constexpr std::uint64_t kPollMs = 1000;  // aten's poll_interval
+  const raft::ElectionTimerRange range =
+      raft::range_of(effect, options_.broadcast_time_ms, kPollMs);
+  const std::uint64_t delay_ms =
+      std::uniform_int_distribution<std::uint64_t>(range.shortest_ms, range.longest_ms)(random_);
+  arm(election_timer_, delay_ms, raft::event::ElectionTimeout{effect.number});
 }
 
 void Member::carry_out(raft::effect::CancelElectionTimer&) { election_timer_.cancel(); }

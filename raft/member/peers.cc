@@ -14,8 +14,9 @@
 namespace rakv::member {
 namespace {
 
-/// Votes that take longer are worth nothing (ra_server_proc: send_vote_requests).
-constexpr std::chrono::seconds kVoteTimeout{1};
+/// Votes that take longer are worth nothing. ra waits 1 s (ra_server_proc: send_vote_requests),
+/// which is not enough where links and disks take long together.
+constexpr std::chrono::seconds kVoteTimeout{5};
 /// Live entries that wait for the disk while a snapshot comes in. Beyond it the leader waits for
 /// its answers.
 std::uint64_t incoming_bytes_max(const log::LogSystem& log_system) {

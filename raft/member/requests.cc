@@ -58,6 +58,8 @@ std::string_view reason_atom(raft::effect::RejectReason reason) {
       return "missing_uid";
     case raft::effect::RejectReason::wal_down:
       return "wal_down";
+    case raft::effect::RejectReason::nodedown:
+      return "nodedown";
     case raft::effect::RejectReason::unknown_member:
       return "unknown_member";
     case raft::effect::RejectReason::non_voter:
