@@ -23,6 +23,15 @@
 // the first leader heard after the restart. (Two leaders out of date at once, both heard before the
 // real one, would deceive it; nothing short of asking a majority would not.)
 //
+// What stands still, and why it must. Where so many voters have amnesia that the others are no
+// majority, nobody is elected until one of them is caught up, which takes a leader. With two voters
+// one with amnesia is enough, although all that was committed by both is in the other's log: X may
+// have forgotten a change of the configuration, too, and what it acknowledged under that one may be
+// with voters whom it does not know any more. Only an operator can say that there are none: shrink
+// the cluster to the member that has the most (ra_server_proc:force_shrink_members_to_current_member/1
+// on it), then add the others again. A cluster in which only X is not brand-new does not stand
+// still: those that X asks for their pre-votes stand themselves.
+//
 // The vote that X may have given in the term in which it catches up is taken as given to that
 // term's leader. What is promised from then on needs no memory of the amnesia; until then it
 // survives restarts with the member's data.

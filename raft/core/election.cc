@@ -221,6 +221,13 @@ void Core::process_pre_vote(CallToken call, const PreVoteRpc& rpc) {
                              rpc.machine_version <= machine_version_);
   emit(effect::ReplyPreVote{call, {current_term_, version_fits}});
   if (version_fits) {
+    // A cluster that never had a leader, and this member hears of it: if the one who asks can't
+    // lead (raft/core/amnesia.cc), somebody else must. Whoever has an empty log wins with those
+    // only that have nothing either.
+    const bool may_be_first = role() == Role::follower && is_new() &&
+                              rpc.last_log_index == Index(0) &&
+                              cluster_.members->contains(rpc.candidate);
+    if (may_be_first) arm_election_timer(effect::ElectionTimer::patient);
     give_way(rpc);
   } else if (follows) {
     arm_election_timer(effect::ElectionTimer::long_);
