@@ -31,7 +31,8 @@ void Core::set_role(RoleState next) {
 
 void Core::become_follower(effect::ElectionTimer length) {
   set_role(Follower{});
-  if (!is_new()) arm_election_timer(length);
+  // A brand-new one that stood for election goes on until there is a leader.
+  if (!is_new() || attempts_ > 0) arm_election_timer(length);
 }
 
 /// A higher term was seen: follow it, with no leader known yet.

@@ -28,6 +28,7 @@ class RandomRun {
     loss_ = pick(3) == 0 ? 0 : pick(20);
     turbulent_ = one_in(2);
     forgetful_ = one_in(2);
+    rough_ = one_in(2);
     step(names.front(), event::TriggerElection{CallToken(next_token_++)});
   }
 
@@ -70,6 +71,11 @@ class RandomRun {
 
   void step(const std::string& name, Event event, const std::string& what = "event") {
     show(name, what, world_.step(name, std::move(event)));
+    note_end(name);
+  }
+
+  void note_end(const std::string& name) {
+    if (world_.interrupted.erase(name) > 0) crashed_.insert(name);
     if (!world_.alive(name) && !crashed_.contains(name)) gone_.insert(name);
   }
 
@@ -85,7 +91,8 @@ class RandomRun {
     // never became any; told to elect itself it could win with them. Operators don't do that, and
     // ra would not survive it either.
     const bool misled = world_.peek(from, to) == "election_timeout" && is_new(to);
-    const bool cut = from == isolated_ || to == isolated_;
+    const bool cut =
+        from == isolated_ || to == isolated_ || broken_.contains(std::minmax(from, to));
     if (misled || cut || (loss_ > 0 && pick(100) < loss_)) {
       show(to, "lost from " + from + " " + world_.peek(from, to), {});
       world_.drop(from, to);
@@ -93,8 +100,7 @@ class RandomRun {
     }
     const std::string what = "from " + from + " " + world_.peek(from, to);
     if (const auto lines = world_.deliver(from, to)) show(to, what, *lines);
-    if (!world_.alive(to) && !crashed_.contains(to) && world_.members().contains(to))
-      gone_.insert(to);
+    if (world_.members().contains(to)) note_end(to);
   }
 
   void write_some(const std::string& name) {
@@ -103,7 +109,41 @@ class RandomRun {
     const Index up_to =
         log.last_written().index + 1 + pick(log.last().index - log.last_written().index);
     show(name, "written " + std::to_string(up_to.value()), world_.written(name, up_to));
-    if (!world_.alive(name)) gone_.insert(name);
+    note_end(name);
+  }
+
+  /// What happens between the parts: stores that take long with events behind them, restarts inside
+  /// the process, crashes between two effects, links that break and come back. True if something
+  /// did.
+  bool be_rough(const std::string& name) {
+    if (world_.at(name).storing) {
+      const std::uint64_t what = pick(10);
+      if (what < 3) show(name, "stored", world_.finish_store(name));
+      if (what == 3 && one_in(4)) show(name, "restart inside", world_.restart_inside(name));
+      if (what > 6) deliver_any();
+      note_end(name);
+      return true;
+    }
+    world_.stores_hang = one_in(3);
+    if (one_in(150)) world_.crash_after_effects = pick(12);
+    if (one_in(120)) {
+      show(name, "restart inside", world_.restart_inside(name));
+      return true;
+    }
+    const std::string other = any_alive();
+    if (other == name || !one_in(100)) return false;
+    const auto link = std::minmax(name, other);
+    if (broken_.erase(link) == 0) {
+      show(name, "link breaks to " + other, {});
+      broken_.insert(link);
+      world_.break_link(name, other);
+    } else {
+      step(name, event::NodeUp{other}, "node up");
+      if (world_.alive(other)) step(other, event::NodeUp{name}, "node up");
+    }
+    note_end(name);
+    note_end(other);
+    return true;
   }
 
   void snapshot(const std::string& name) {
@@ -209,8 +249,8 @@ class RandomRun {
       const Index at(std::stoull(what.substr(std::string("read at ").size())));
       const auto asked = reads_.find(token);
       if (asked != reads_.end() && at < asked->second) {
-        broken_ = "a read saw " + std::to_string(at.value()) + ", but " +
-                  std::to_string(asked->second.value()) + " was answered before";
+        wrong_ = "a read saw " + std::to_string(at.value()) + ", but " +
+                 std::to_string(asked->second.value()) + " was answered before";
       }
     }
     for (const auto& [name, member] : world_.members()) {
@@ -218,7 +258,7 @@ class RandomRun {
         answered_up_to_ = std::max(answered_up_to_, member.core->last_applied());
       }
     }
-    EXPECT_EQ(broken_, "");
+    EXPECT_EQ(wrong_, "");
   }
 
   void check_logs() {
@@ -226,10 +266,10 @@ class RandomRun {
       for (const auto& [other, second] : world_.members()) {
         if (one >= other || !world_.alive(one) || !world_.alive(other)) continue;
         if (const auto wrong = ClusterInvariants::check_logs(*first.core, *second.core))
-          broken_ = *wrong;
+          wrong_ = *wrong;
       }
     }
-    EXPECT_EQ(broken_, "");
+    EXPECT_EQ(wrong_, "");
   }
 
   void timers(const std::string& name, bool often) {
@@ -280,6 +320,7 @@ class RandomRun {
       restart_one();
       return;
     }
+    if (rough_ && be_rough(name)) return;
     if (one_in(isolated_.empty() ? 400 : 150)) isolated_ = isolated_.empty() ? name : "";
     if (turbulent_ && one_in(40)) {
       if (is_new(name)) return;
@@ -338,6 +379,13 @@ class RandomRun {
   std::string heal() {
     loss_ = 0;
     isolated_.clear();
+    world_.stores_hang = false;
+    world_.crash_after_effects.reset();
+    for (auto& [name, member] : world_.members()) {
+      if (world_.alive(name)) show(name, "stored", world_.finish_store(name));
+      note_end(name);
+    }
+    broken_.clear();
     while (!crashed_.empty()) restart_one();
     for (auto& [name, member] : world_.members()) {
       if (!world_.alive(name)) continue;
@@ -368,7 +416,7 @@ class RandomRun {
       }
       if (!world_.violation().empty()) return world_.violation();
       check_reads();
-      if (!broken_.empty()) return broken_;
+      if (!wrong_.empty()) return wrong_;
       const std::string leader = settled_leader();
       if (!leader.empty()) {
         if (asked == leader) return "";
@@ -455,6 +503,8 @@ class RandomRun {
   bool turbulent_ = false;
   /// Disks lose what was durable when members crash.
   bool forgetful_ = false;
+  bool rough_ = false;
+  std::set<std::pair<std::string, std::string>> broken_;
   std::size_t forgotten_ = 0;
   std::set<std::string> crashed_;
   std::set<std::string> gone_;
@@ -462,7 +512,7 @@ class RandomRun {
   std::map<CallToken, Index> reads_;
   Index answered_up_to_;
   std::size_t seen_answers_ = 0;
-  std::string broken_;
+  std::string wrong_;
 };
 
 TEST(RandomClusterTest, KeepsItsPromisesAndRecovers) {

@@ -65,7 +65,7 @@ bool World::alive(const std::string& name) const {
   return found != members_.end() && found->second.core != nullptr;
 }
 
-void World::start_core(const std::string& name) {
+void World::start_core(const std::string& name, std::optional<Index> durable) {
   Member& member = members_.at(name);
   CoreState state = member.state;
   state.cluster = member.snapshot.cluster;
@@ -81,7 +81,8 @@ void World::start_core(const std::string& name) {
           {{index, entry.term}, entry.kind, entry.cluster, entry.machine_version});
     }
   }
-  state.log = LogShape(snapshot, std::move(runs), last);
+  state.log = LogShape(snapshot, std::move(runs), last,
+                       std::max(snapshot.index, std::min(durable.value_or(last), last)));
   state.last_applied = std::max(snapshot.index, std::min(member.persisted_applied, last));
   if (state.amnesia) state.last_applied = snapshot.index;
   member.machine = member.snapshot_machine;
@@ -94,22 +95,80 @@ void World::start_core(const std::string& name) {
 
 void World::crash(const std::string& name, std::size_t keep) {
   Member& member = members_.at(name);
-  Index last = member.core->log().last_written().index + keep;
-  member.log.erase(member.log.upper_bound(last), member.log.end());
+  const Index durable = member.core->log().last_written().index;
+  member.log.erase(member.log.upper_bound(durable + keep), member.log.end());
+  // Nothing was written over the old suffix yet.
+  if (keep == 0 && !member.old_suffix.empty() && member.old_suffix.begin()->first == durable + 1)
+    member.log.merge(member.old_suffix);
+  member.old_suffix.clear();
+  // Of a store under way nobody knows whether it was in time.
+  if (member.storing && keep % 2 == 0) {
+    member.state.current_term = member.storing->term;
+    member.state.voted_for = member.storing->voted_for;
+  }
+  end_core(name);
+}
+
+void World::end_core(const std::string& name) {
+  Member& member = members_.at(name);
   member.core.reset();
+  member.storing.reset();
+  member.behind.clear();
   member.timer_armed = member.condition_timer = member.receive_timer = member.flush_scheduled =
       false;
   member.retry_timers.clear();
   member.incoming_live.clear();
   member.incoming_meta.reset();
   member.monitored.reset();
+  for (const Event& event : own_[name]) {
+    if (const auto* call = std::get_if<event::InstallSnapshot>(&event)) fail_call(call->call);
+  }
   own_[name].clear();
   for (auto& [link, queue] : links_) {
     if (link.first == name || link.second == name) {
       while (!queue.empty()) drop(link.first, link.second);
     }
   }
+  own_[name].clear();
   announce_down(name);
+}
+
+std::vector<std::string> World::restart_inside(const std::string& name) {
+  Member& member = members_.at(name);
+  const Index durable = member.core->log().last_written().index;
+  // The new member waits for the store that the old one began.
+  if (member.storing) {
+    member.state.current_term = member.storing->term;
+    member.state.voted_for = member.storing->voted_for;
+  }
+  end_core(name);
+  start_core(name, durable);
+  std::vector<std::string> lines;
+  Effects effects;
+  member.core->start(effects);
+  carry_out_all(name, std::deque<Effect>(effects.begin(), effects.end()), lines);
+  return lines;
+}
+
+void World::break_link(const std::string& one, const std::string& other) {
+  for (const auto& [from, to] : {std::pair(one, other), std::pair(other, one)}) {
+    while (!links_[{from, to}].empty()) drop(from, to);
+    if (!alive(to)) continue;
+    if (members_.at(to).monitored == server(from)) {
+      members_.at(to).monitored.reset();
+      step(to, event::LeaderDown{server(from), event::DownReason::noconnection});
+    }
+    if (alive(to)) step(to, event::NodeDown{from});
+  }
+}
+
+/// Entries from `from` on are about to go.
+void World::keep_old_suffix(Member& member, Index from) {
+  const Index durable = member.core->log().snapshot().index;
+  member.old_suffix.clear();
+  for (auto entry = member.log.lower_bound(from); entry != member.log.end(); ++entry) {
+    if (entry->first > durable) member.old_suffix.insert(*entry);
+  }
 }
 
 void World::forget(const std::string& name, Index last, bool term_lost) {
@@ -155,8 +214,12 @@ std::vector<std::string> World::restart(const std::string& name) {
 std::vector<std::string> World::step(const std::string& name, Event event) {
   std::vector<std::string> lines;
   std::deque<Event>& queue = own_[name];
+  if (alive(name) && members_.at(name).storing) {
+    queue.push_back(std::move(event));
+    return {"waits"};
+  }
   queue.push_front(std::move(event));
-  while (!queue.empty() && alive(name)) {
+  while (!queue.empty() && alive(name) && !members_.at(name).storing) {
     Event next = std::move(queue.front());
     queue.pop_front();
     Member& member = members_.at(name);
@@ -166,21 +229,61 @@ std::vector<std::string> World::step(const std::string& name, Event event) {
     if (std::holds_alternative<event::FlushLowPriority>(next)) member.flush_scheduled = false;
     Effects effects;
     member.core->step(std::move(next), effects);
-    for (Effect& effect : effects) {
-      lines.push_back(to_string(effect));
-      carry_out(name, effect);
-    }
     if (auto wrong = member.invariants->check(*member.core)) note(*wrong);
     if (checks_cluster) {
       if (auto wrong = cluster_invariants.check(*member.core)) note(*wrong);
     }
-    if (member.core->stopped()) {
-      member.core.reset();
-      announce_down(name);
+    if (carry_out_all(name, std::deque<Effect>(effects.begin(), effects.end()), lines))
+      after_effects(name, lines);
+  }
+  return lines;
+}
+
+/// False if the rest waits behind a store, or the member crashed on the way.
+bool World::carry_out_all(const std::string& name, std::deque<Effect> effects,
+                          std::vector<std::string>& lines) {
+  Member& member = members_.at(name);
+  while (!effects.empty()) {
+    if (crash_after_effects && (*crash_after_effects)-- == 0) {
+      crash_after_effects.reset();
+      interrupted.insert(name);
+      crash(name);
+      return false;
     }
-    if (pending_installs_.erase(name) > 0 && alive(name)) {
-      for (std::string& line : finish_install(name, true)) lines.push_back(std::move(line));
-    }
+    Effect effect = std::move(effects.front());
+    effects.pop_front();
+    lines.push_back(to_string(effect));
+    carry_out(name, effect);
+    if (!member.storing) continue;
+    member.behind = std::move(effects);
+    return false;
+  }
+  return true;
+}
+
+void World::after_effects(const std::string& name, std::vector<std::string>& lines) {
+  Member& member = members_.at(name);
+  if (member.core->stopped()) {
+    member.core.reset();
+    announce_down(name);
+  }
+  if (pending_installs_.erase(name) > 0 && alive(name)) {
+    for (std::string& line : finish_install(name, true)) lines.push_back(std::move(line));
+  }
+}
+
+std::vector<std::string> World::finish_store(const std::string& name) {
+  std::vector<std::string> lines;
+  Member& member = members_.at(name);
+  if (!member.storing) return lines;
+  member.state.current_term = member.storing->term;
+  member.state.voted_for = member.storing->voted_for;
+  member.storing.reset();
+  if (carry_out_all(name, std::exchange(member.behind, {}), lines)) after_effects(name, lines);
+  std::deque<Event> waiting = std::exchange(own_[name], {});
+  for (Event& event : waiting) {
+    if (!alive(name)) break;
+    for (std::string& line : step(name, std::move(event))) lines.push_back(std::move(line));
   }
   return lines;
 }
@@ -329,14 +432,20 @@ void World::carry_out(const std::string& name, Effect& any) {
   Member& member = members_.at(name);
   const ServerId self = server(name);
   if (auto* persist = std::get_if<effect::PersistTermVote>(&any)) {
+    if (stores_hang) {
+      member.storing = *persist;
+      return;
+    }
     member.state.current_term = persist->term;
     member.state.voted_for = persist->voted_for;
   } else if (std::holds_alternative<effect::AmnesiaEnded>(any)) {
     member.state.amnesia.reset();
   } else if (auto* append = std::get_if<effect::AppendToLog>(&any)) {
+    keep_old_suffix(member, append->entries.front().index);
     member.log.erase(member.log.lower_bound(append->entries.front().index), member.log.end());
     for (Entry& entry : append->entries) member.log[entry.index] = std::move(entry);
   } else if (auto* truncate = std::get_if<effect::TruncateLog>(&any)) {
+    keep_old_suffix(member, truncate->last + 1);
     member.log.erase(member.log.upper_bound(truncate->last), member.log.end());
   } else if (auto* apply = std::get_if<effect::Apply>(&any)) {
     for (Index index = apply->first; index <= apply->last; ++index) {

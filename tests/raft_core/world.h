@@ -42,6 +42,11 @@ struct Member {
   std::shared_ptr<const SnapshotMeta> incoming_meta;
   std::optional<ServerId> monitored;
   bool flush_scheduled = false;
+  /// Term and vote that are being stored, and what waits behind; further events wait in own_.
+  std::optional<effect::PersistTermVote> storing;
+  std::deque<Effect> behind;
+  /// What was durable and is truncated or overwritten: it may be on the disk still.
+  std::map<Index, Entry> old_suffix;
 };
 
 class World {
@@ -49,6 +54,11 @@ class World {
   /// Snapshots are installed as soon as they are complete; otherwise by finish_install().
   bool installs_at_once = true;
   CoreOptions options;
+  /// A store of term and vote lasts until finish_store().
+  bool stores_hang = false;
+  /// After so many effects the member that carries them out crashes; its name is in `interrupted`.
+  std::optional<std::size_t> crash_after_effects;
+  std::set<std::string> interrupted;
 
   /// A brand-new member that knows `members`. Membership other than voter needs the join to name
   /// uid "uid_<node>".
@@ -57,6 +67,11 @@ class World {
   /// Loses what is not durable, but for `keep` entries behind the durable ones.
   void crash(const std::string& name, std::size_t keep = 0);
   std::vector<std::string> restart(const std::string& name);
+  /// The member is started again while its log stays open: what is not durable is still there.
+  std::vector<std::string> restart_inside(const std::string& name);
+  std::vector<std::string> finish_store(const std::string& name);
+  /// What was sent and not delivered between the two is lost, and both hear of it.
+  void break_link(const std::string& one, const std::string& other);
   /// A crashed member's disk loses what it has above `last` (a snapshot above it, too), and with
   /// `term_lost` the stored term and vote. The member will know that.
   void forget(const std::string& name, Index last, bool term_lost);
@@ -96,7 +111,12 @@ class World {
   };
 
   void announce_down(const std::string& name);
-  void start_core(const std::string& name);
+  void start_core(const std::string& name, std::optional<Index> durable = std::nullopt);
+  void end_core(const std::string& name);
+  void keep_old_suffix(Member& member, Index from);
+  bool carry_out_all(const std::string& name, std::deque<Effect> effects,
+                     std::vector<std::string>& lines);
+  void after_effects(const std::string& name, std::vector<std::string>& lines);
   void carry_out(const std::string& name, Effect& effect);
   void send_snapshot(const std::string& name, const effect::SendSnapshot& send);
   void reply_to_call(CallToken call, Event reply);
