@@ -13,7 +13,7 @@ all() ->
      help, version, usage_errors, failures_before_asking,
      written_but_not_said, read_but_not_written, output_is_closed,
      value_does_not_end, node_hangs, names_in_use,
-     odd_replies, no_answer, redirected_for_ever, compacted_between, never_readable,
+     names_of_others_are_escaped, odd_replies, no_answer, redirected_for_ever, compacted_between, never_readable,
      leader_dies, no_majority, dead_member_in_status, hung_members_in_status].
 
 suite() -> [{timetrap, {minutes, 3}}].
@@ -271,6 +271,8 @@ usage_errors(Config) ->
             || Command <- [["put", "k", "v"], ["get", "k"], ["delete", "k"], ["status"]]]
         ++ [{"--server.*see rakv " ++ hd(Command) ++ " --help", Command}
             || Command <- [["put", "k", "v"], ["get", "k"], ["delete", "k"], ["status"]]]
+        ++ [{"--timeout: must be a number of seconds from 0.1 to 86400", ["get", "k", "--timeout=" ++ Seconds | Server]}
+            || Seconds <- ["nan", "NaN", "inf", "-inf", "-1", "86401", "1e999", "", "0x10", " 5", "5s", "0.09"]]
         ++ [{"KEY", [Command | Server]} || Command <- ["put", "get", "delete"]]
         ++ [{"VALUE or --value-file", ["put" | Server] ++ Args}
             || Args <- [["k"], ["k", "v", "--value-file", "-"]]]
@@ -365,6 +367,33 @@ names_in_use(Config) ->
     failed(1, "rakv_cli_1 to rakv_cli_8 are in use.*wait", cli(Config, ["status", "--timeout", "0.5", "--server", rakv(Config)])),
     [ok = gen_tcp:close(Socket) || Socket <- Sockets],
     {0, _, <<>>} = cli(Config, ["status", "--server", rakv(Config)]).
+
+%% Names and reasons of others do nothing to the terminal.
+names_of_others_are_escaped(Config) ->
+    Odd = list_to_atom("k\e[31m\n\x{9b}v\x{202e}"),
+    Fake = fake(Config, "names", [{reply, {ok, [{Odd, list_to_atom(rakv(Config))}], {kv, 'x@y'}}}]),
+    {0, Table, <<>>} = cli(Config, ["status", "--timeout", "5", "--server", Fake]),
+    ?assertMatch([_Head, _Row], string:lexemes(Table, "\n")),
+    ?assertMatch({match, _}, re:run(Table, "k\\\\x1B\\[31m\\\\n\\\\x{9B}v\\\\x{202E}")),
+    harmless(Table),
+    {0, Json, <<>>} = cli(Config, ["status", "--json", "--timeout", "5", "--server", Fake]),
+    #{<<"members">> := [#{<<"name">> := Name}]} = json:decode(Json),
+    ?assertEqual(atom_to_binary(Odd), Name),
+    harmless(Json),
+    Refuses = fake(Config, "reasons", [{reply, {error, Odd}}]),
+    [begin
+         {1, <<>>, Error} = cli(Config, [hd(Command), "--server", Refuses, "--timeout", "5" | tl(Command)]),
+         one_line(Error),
+         harmless(Error)
+     end || Command <- [["put", "k", "v"], ["get", "k"], ["delete", "k"]]],
+    {3, <<>>, Missing} = cli(Config, ["get", "--server", rakv(Config), <<"no\e[1m\nkey", 255>>]),
+    one_line(Missing),
+    harmless(Missing).
+
+harmless(Text) ->
+    Characters = unicode:characters_to_list(Text),
+    ?assert(is_list(Characters)),
+    ?assertEqual([], [C || C <- Characters, C =/= $\n, C < 32 orelse (C >= 127 andalso C < 160) orelse C =:= 16#202e]).
 
 %% ---------------------------------------------------------------------------------------------------------------
 %% Servers that misbehave. 4 stands for an unknown outcome, which only what was sent can have.

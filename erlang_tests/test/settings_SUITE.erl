@@ -115,7 +115,11 @@ connect(Config) ->
 
 'exit-with-parent'(Config) ->
     [begin
-         Program = start_with(Config, [{sname, alive(Config) ++ Suffix}, {'data-dir', data(Config)}, {cookie, cookie} | More], "</dev/null"),
+         Given = [{sname, alive(Config) ++ Suffix}, {'data-dir', data(Config)}, {cookie, "cookie"} | More],
+         Program = case ?config(how, Config) of
+                       by_option -> start_with(Config, Given, "</dev/null");
+                       by_file -> start_with(Config, [{config, file(Config, Given)}], "</dev/null")
+                   end,
          _ = ready(Program),
          case More of
              [_] -> receive {Program, {exit_status, 0}} -> ok after 30000 -> ct:fail(still_there) end;
