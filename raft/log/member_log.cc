@@ -13,15 +13,46 @@ MemberLog::MemberLog(LogSystem& system, ServerConfig config, WriterId writer)
     : system_(system),
       config_(std::move(config)),
       writer_(writer),
-      segments_(system, system.member_directory(config_.uid),
-                {[this] { return snapshot_ ? std::optional(snapshot_->meta.index) : std::nullopt; },
-                 [this] {
-                   return snapshot_ &&
-                          !(snapshot_->live_indexes_known && snapshot_->live_indexes.empty());
-                 },
-                 [this](Index index) { return needed(index); },
-                 [this](IndexRange range) { return any_needed(range); }}) {
+      superseded_(system.disk_, system.member_directory(config_.uid),
+                  system.options_.keep_superseded_for, superseded_seams()),
+      segments_(system, system.member_directory(config_.uid), live_view()) {
   meta_.uid = config_.uid;
+}
+
+MemberSegments::LiveView MemberLog::live_view() {
+  return {
+      .snapshot_index =
+          [this] { return snapshot_ ? std::optional(snapshot_->meta.index) : std::nullopt; },
+      .any_live =
+          [this] {
+            return snapshot_ && !(snapshot_->live_indexes_known && snapshot_->live_indexes.empty());
+          },
+      .needed = [this](Index index) { return needed(index); },
+      .kept = [this](Index index) { return keeps(index); },
+      .any_kept = [this](IndexRange range) { return keeps_any(range); },
+      .any_superseded = [this] { return superseded_.any(); },
+  };
+}
+
+SupersededEntries::Seams MemberLog::superseded_seams() {
+  return {
+      .now = [this] { return system_.options_.now(); },
+      .run =
+          [this](std::function<Result<void>()> job, std::function<void(Result<void>)> then) {
+            system_.run_on(system_.background(), std::move(job),
+                           [then = std::move(then),
+                            alive = std::weak_ptr<bool>(alive_)](Result<void> done) {
+                             if (!alive.expired()) then(std::move(done));
+                           });
+          },
+      .on_dropped = [this] { segments_.superseded_dropped(); },
+      .report = [this](const Error& error) { system_.report(error); },
+  };
+}
+
+void MemberLog::drop_superseded(bool all) {
+  // Until it is known which snapshot is the newest.
+  if (!installing_) superseded_.settle(snapshot_, all);
 }
 
 std::string MemberLog::directory() const { return system_.member_directory(uid()); }
@@ -94,10 +125,10 @@ void MemberLog::read(std::vector<Index> indexes, ReadCallback callback) {
   std::vector<std::pair<std::size_t, MemberSegments::Place>> on_disk;
   std::optional<Error> missing;
   for (const Index index : indexes) {
-    const bool may_be = !empty_ && index <= last_.index && needed(index);
+    const bool may_be = !empty_ && index <= last_.index;
     if (const Entry* entry = may_be ? memory_.find(index) : nullptr) {
       entries.push_back(*entry);
-    } else if (auto place = may_be ? segments_.find(index) : std::nullopt) {
+    } else if (auto place = may_be && keeps(index) ? segments_.find(index) : std::nullopt) {
       on_disk.emplace_back(entries.size(), std::move(*place));
       entries.emplace_back();
     } else {
@@ -458,11 +489,14 @@ void MemberLog::begin_snapshot(Snapshot snapshot, std::optional<std::vector<Inde
   }
   snapshot_in_progress_ = true;
   installing_ = installed;
+  auto prepare = superseded_.before_snapshot(
+      snapshot_, installed && !agrees_with({snapshot.meta.index, snapshot.meta.term}));
   auto shared = std::make_shared<Snapshot>(std::move(snapshot));
   system_.run_on(
       system_.background(),
       [&disk = system_.disk_, path = directory() + "/snapshots", shared,
-       unsorted = std::move(unsorted_live)]() mutable {
+       prepare = std::move(prepare), unsorted = std::move(unsorted_live)]() mutable {
+        if (auto prepared = prepare(); !prepared) return prepared;
         if (unsorted) shared->live_indexes = IndexSet::of(std::move(*unsorted));
         return log::write_snapshot(disk, path, *shared);
       },
@@ -473,6 +507,7 @@ void MemberLog::begin_snapshot(Snapshot snapshot, std::optional<std::vector<Inde
           return;
         }
         snapshot_in_progress_ = installing_ = false;
+        superseded_.snapshot_written(outcome.has_value());
         if (outcome) set_snapshot(std::move(*shared), installed);
         done(std::move(outcome));
         if (alive.expired()) return;
@@ -497,12 +532,17 @@ void MemberLog::settle() {
       });
 }
 
+bool MemberLog::agrees_with(Position position) const {
+  return !empty_ && position.index <= last_.index && term_at(position.index) == position.term;
+}
+
 void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
   const Position position{snapshot.meta.index, snapshot.meta.term};
-  const bool agrees =
-      !empty_ && position.index <= last_.index && term_at(position.index) == position.term;
+  const bool agrees = agrees_with(position);
+  superseded_.snapshot_replaced(std::exchange(snapshot_, std::nullopt), position.index,
+                                installed && !agrees);
   snapshot_ = std::move(snapshot);
-  const auto is_live = [this](Index index) { return needed(index); };
+  const auto is_kept = [this](Index index) { return keeps(index); };
   if (installed && !agrees) {
     memory_.truncate_after(position.index);
     changed_from_ = std::min(changed_from_, position.index + 1);
@@ -510,7 +550,8 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
     durable_behind_mark_ = 0;
     last_ = last_written_ = position;
   }
-  memory_.drop_prefix(position.index, is_live);
+  // After an own snapshot entries stay in memory until they are in segments, or needed nowhere.
+  if (installed || !superseded_.any()) memory_.drop_prefix(position.index, is_kept);
   if (installed) {
     for (auto& [index, entry] : incoming_) {
       if (index <= position.index && needed(index)) memory_.put_sparse(std::move(entry));
@@ -548,7 +589,7 @@ void MemberLog::set_live_indexes(IndexSet live_indexes, DoneCallback done) {
         if (outcome && !alive.expired() && snapshot_->meta.index == index) {
           snapshot_->live_indexes = std::move(live);
           snapshot_->live_indexes_known = true;
-          memory_.drop_prefix(index, [this](Index at) { return needed(at); });
+          memory_.drop_prefix(index, [this](Index at) { return keeps(at); });
           segments_.remove_dead();
         }
         done(std::move(outcome));
@@ -580,7 +621,7 @@ std::vector<Entry> MemberLog::entries_to_flush(Index& next, Index last,
       take_incoming_below(entry.index);
       if (full()) return false;
       const bool replaced = incoming != incoming_end && incoming->first == entry.index;
-      if (!replaced && needed(entry.index)) take(entry);
+      if (!replaced && keeps(entry.index)) take(entry);
       return true;
     });
     take_incoming_below(UINT64_MAX);
@@ -590,7 +631,9 @@ std::vector<Entry> MemberLog::entries_to_flush(Index& next, Index last,
 }
 
 void MemberLog::add_segment(std::shared_ptr<const Segment> segment) {
+  const auto is_kept = [this](Index index) { return keeps(index); };
   for (const auto& slot : segment->slots()) {
+    memory_.drop_front(slot.index - std::min<Index>(slot.index, 1), is_kept);
     // Not when it was truncated or overwritten while the segment was written: memory has the
     // newer one.
     memory_.drop_flushed(slot.index, slot.term);
@@ -603,6 +646,12 @@ void MemberLog::add_segment(std::shared_ptr<const Segment> segment) {
     incoming_on_disk_.push_back(slot.index);
   }
   segments_.add(std::move(segment));
+}
+
+void MemberLog::forget_flushed(IndexRange range) {
+  if (!snapshot_) return;
+  memory_.drop_prefix(std::min(range.last, snapshot_->meta.index),
+                      [this](Index index) { return keeps(index); });
 }
 
 }  // namespace rakv::log

@@ -15,6 +15,7 @@
 #include "raft/log/server_config.h"
 #include "raft/log/server_marks.h"
 #include "raft/log/snapshot_file.h"
+#include "raft/log/superseded_entries.h"
 #include "raft/log/types.h"
 #include "raft/log/wal.h"
 
@@ -85,8 +86,8 @@ class MemberLog {
   const Entry* fetch(Index index) const { return memory_.find(index); }
   /// Whether the log has it anywhere (memory or segment, above the snapshot or live).
   bool has(Index index) const;
-  /// Reads entries wherever they are, in the order asked for; not_found names the first that is
-  /// missing, corrupt one whose checksum fails. The callback always comes later on the owner's
+  /// Reads entries wherever they are, in the order asked for, superseded ones that are still kept
+  /// among them (superseded_entries.h); not_found names the first that is missing, corrupt one whose checksum fails. The callback always comes later on the owner's
   /// executor.
   using ReadCallback = std::function<void(Result<std::vector<Entry>>)>;
   void read(std::vector<Index> indexes, ReadCallback callback);
@@ -154,6 +155,9 @@ class MemberLog {
   /// has been dropped then): what the owner found in the machine's state; made durable.
   void set_live_indexes(IndexSet live_indexes, DoneCallback done);
   bool snapshot_in_progress() const { return snapshot_in_progress_; }
+  /// Gives up superseded entries that have been kept long enough, or `all` of them. The owner calls
+  /// it every second or so, through LogSystem::drop_superseded().
+  void drop_superseded(bool all);
 
   std::size_t segment_count() const { return segments_.size(); }
   std::uint64_t memory_bytes() const { return memory_.bytes(); }
@@ -204,17 +208,27 @@ class MemberLog {
   void remove_install_mark();
   void handle_written(const Written& event);
   void note_durable(Index last);
+  bool agrees_with(Position position) const;
+  /// Whether the entry is to stay readable: needed, or superseded a short while ago.
+  bool keeps(Index index) const { return needed(index) || superseded_.keeps(index); }
+  bool keeps_any(IndexRange range) const {
+    return any_needed(range) || superseded_.keeps_any(range);
+  }
+  MemberSegments::LiveView live_view();
+  SupersededEntries::Seams superseded_seams();
   void begin_snapshot(Snapshot snapshot, std::optional<std::vector<Index>> unsorted_live,
                       bool installed, DoneCallback done);
   void set_snapshot(Snapshot snapshot, bool installed);
   void settle();
   bool needed(Index index) const;
   bool any_needed(IndexRange range) const;
-  /// What from `next` to `last` is in memory and still needed, ascending, as much as one segment
-  /// may hold; `next` becomes the index behind it.
+  /// What from `next` to `last` is in memory and to be kept, ascending, as much as one segment may
+  /// hold; `next` becomes the index behind it.
   std::vector<Entry> entries_to_flush(Index& next, Index last, const SegmentOptions& limits) const;
   /// Takes over a segment that was flushed: it is on disk, so its entries leave memory.
   void add_segment(std::shared_ptr<const Segment> segment);
+  /// The WAL files with these entries are gone: what had not to go to segments leaves memory.
+  void forget_flushed(IndexRange range);
   void remove_dead_segments() { segments_.remove_dead(); }
   std::string directory() const;
 
@@ -248,6 +262,7 @@ class MemberLog {
   bool snapshot_in_progress_ = false;
   std::vector<std::function<void()>> settled_waiting_;
   bool installing_ = false;
+  SupersededEntries superseded_;
   MemberSegments segments_;
   std::uint64_t next_segment_ = 1;
   /// The lowest index that was truncated since the flusher looked last.

@@ -57,10 +57,10 @@ void MemberSegments::add(std::shared_ptr<const Segment> segment) {
 
 bool MemberSegments::is_dead(const Segment& segment) const {
   const auto range = segment.range();
-  if (!range || !live_.any_needed(*range)) return true;
+  if (!range || !live_.any_kept(*range)) return true;
   const auto& slots = segment.slots();
   return std::none_of(slots.begin(), slots.end(),
-                      [this](const SegmentSlot& slot) { return live_.needed(slot.index); });
+                      [this](const SegmentSlot& slot) { return live_.kept(slot.index); });
 }
 
 void MemberSegments::remove_dead() {
@@ -108,8 +108,30 @@ void MemberSegments::schedule(bool major) {
   }
   ++counts_.major;
   minors_ = 0;
-  compaction_.emplace(Major{*snapshot_index, 0, CompactionGroups(system_.options_.segment), {}});
+  begin_major(*snapshot_index);
+}
+
+void MemberSegments::begin_major(Index snapshot_index) {
+  left_superseded_ = live_.any_superseded();
+  compaction_.emplace(Major{snapshot_index, 0, CompactionGroups(system_.options_.segment), {}});
   continue_major();
+}
+
+void MemberSegments::superseded_dropped() {
+  const auto snapshot_index = live_.snapshot_index();
+  if (!snapshot_index) return;
+  if (compaction_ || replacing_) {
+    dropped_meanwhile_ = true;
+    return;
+  }
+  if (left_superseded_) return begin_major(*snapshot_index);
+  remove_dead();
+}
+
+/// What had to wait for a compaction or a replacement that is over.
+void MemberSegments::go_on_after() {
+  if (std::exchange(dropped_meanwhile_, false)) return superseded_dropped();
+  remove_dead();
 }
 
 // ---- a major compaction
@@ -126,7 +148,7 @@ LiveSegment MemberSegments::live_part(std::size_t position) const {
     }
   }
   for (const auto& slot : part.segment->slots()) {
-    if (!live_.needed(slot.index)) continue;
+    if (!live_.kept(slot.index)) continue;
     const bool overwritten = std::any_of(newer.begin(), newer.end(), [&](const Segment* other) {
       return other->find(slot.index) != nullptr;
     });
@@ -162,8 +184,8 @@ void MemberSegments::continue_major() {
     if (!compaction_->step.empty()) return run_step();
     const bool moved = live_.snapshot_index() > compaction_->snapshot_index;
     compaction_.reset();
-    if (moved) return schedule(false);
-    return remove_dead();
+    if (moved) schedule(false);
+    return go_on_after();
   }
   system_.owner_.post([this, alive = std::weak_ptr<bool>(alive_)] {
     if (!alive.expired()) continue_major();
@@ -196,6 +218,7 @@ void MemberSegments::finish_step(CompactionOutcome outcome, std::size_t merged_c
   note_bounds();
   if (outcome.error) {  // the next compaction tries again
     compaction_.reset();
+    dropped_meanwhile_ = false;
     system_.report(*outcome.error);
     return;
   }
@@ -256,7 +279,7 @@ void MemberSegments::replace_damaged(SegmentDamage damage, std::map<Index, Entry
         if (!written) return done(written.error());
         *place_of(shared->segment->number()) = std::move(*written);
         note_bounds();
-        remove_dead();
+        go_on_after();
         done({});
       });
 }

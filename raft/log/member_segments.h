@@ -35,7 +35,9 @@ class MemberSegments {
     std::function<std::optional<Index>()> snapshot_index;
     std::function<bool()> any_live;     ///< any entry at or below the snapshot
     std::function<bool(Index)> needed;  ///< live, or above the snapshot
-    std::function<bool(IndexRange)> any_needed;
+    std::function<bool(Index)> kept;    ///< needed, or superseded a short while ago
+    std::function<bool(IndexRange)> any_kept;
+    std::function<bool()> any_superseded;  ///< some may be kept that are not needed
   };
   MemberSegments(LogSystem& system, std::string directory, LiveView live)
       : system_(system), directory_(std::move(directory)), live_(std::move(live)) {}
@@ -52,9 +54,11 @@ class MemberSegments {
 
   /// Takes over a segment that is on disk.
   void add(std::shared_ptr<const Segment> segment);
-  /// Removes segments that hold nothing that is needed, except the newest; waits until a major
+  /// Removes segments that hold nothing that is kept, except the newest; waits until a major
   /// compaction is done.
   void remove_dead();
+  /// Superseded entries are not kept any more: what former compactions had to leave goes now.
+  void superseded_dropped();
 
   /// After so many minor compactions the next one is a major one; nothing = only when asked for
   /// (ra's major_compaction_strategy).
@@ -83,6 +87,8 @@ class MemberSegments {
     CompactionStep step;
   };
   void schedule(bool major);
+  void go_on_after();
+  void begin_major(Index snapshot_index);
   void continue_major();
   bool look_at(std::size_t position);
   void run_step();
@@ -104,6 +110,8 @@ class MemberSegments {
   std::optional<std::uint64_t> major_after_ = 8;
   std::uint64_t minors_ = 0;  // since the last major one
   std::optional<Major> compaction_;
+  bool left_superseded_ = false;  // by the last major compaction; another one follows
+  bool dropped_meanwhile_ = false;  // superseded entries, while a compaction was under way
   bool replacing_ = false;
   CompactionCounts counts_;
   // A job in flight holds a weak pointer to it, to see whether the member is still there.

@@ -10,7 +10,7 @@ namespace rakv::log {
 
 /// A member's entries that are in memory: one contiguous run at the end of the log (deque: O(1)
 /// fetch and append) and, below it, single live entries of a snapshot (ordered map). Entries leave
-/// when they are in a segment, or when a snapshot makes them unneeded. Not thread-safe: owner
+/// when they are in a segment, or when they need not be in one. Not thread-safe: owner
 /// thread only; payloads are shared with other threads by reference.
 class MemoryTable {
  public:
@@ -65,6 +65,14 @@ class MemoryTable {
     for (Index i = range.first > base ? range.first : base;
          i <= range.last && i - base < tail_.size(); ++i) {
       if (!visit(tail_[i - base])) return;
+    }
+  }
+  /// Drops entries of the run from its front, up to `index`, as long as `is_needed` refuses them.
+  template <class IsNeeded>
+  void drop_front(Index index, IsNeeded&& is_needed) {
+    while (!tail_.empty() && tail_.front().index <= index && !is_needed(tail_.front().index)) {
+      bytes_ -= tail_.front().payload.size();
+      tail_.pop_front();
     }
   }
   /// Drops one entry outside the run, if it is there.

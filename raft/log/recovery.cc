@@ -43,6 +43,7 @@ Result<void> MemberRecovery::run(const MetaRow* meta) {
   for (const auto& segment : segments_) log.segments_.add(segment);
   log.next_segment_ = next_segment_;
   log.snapshot_ = found_.snapshot;
+  if (auto done = log.superseded_.recover(found_.snapshot); !done) return done;
   take_live(log);
   take_tail(log);
   return judge(log, meta);
@@ -165,7 +166,7 @@ void MemberRecovery::lay_out_entries() {
 void MemberRecovery::take_live(MemberLog& log) {
   if (wal_ == nullptr || !found_.snapshot) return;
   for (const auto& [index, entry] : wal_->entries) {
-    if (index <= snapshot_index() && log.needed(index)) log.memory_.put_sparse(entry);
+    if (index <= snapshot_index() && log.keeps(index)) log.memory_.put_sparse(entry);
   }
 }
 

@@ -62,6 +62,7 @@ class Release final : public LogSystemObserver {
 Result<void> Release::open() {
   LogSystemOptions options;
   options.wal_thread = false;
+  options.keep_superseded_for = {};
   auto opened = LogSystem::open(directory_, disk_, owner_, worker_, options);
   if (!opened) return opened.error();
   system_ = std::move(*opened);

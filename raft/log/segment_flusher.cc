@@ -114,7 +114,10 @@ void SegmentFlusher::finish() {
         flushes_.pop_front();
         busy_ = false;
         for (const auto& [uid, part] : done.parts) {
-          if (MemberLog* member = system_.find(uid)) member->remove_dead_segments();
+          MemberLog* member = system_.find(uid);
+          if (member == nullptr) continue;
+          member->forget_flushed(part.range);
+          member->remove_dead_segments();
         }
         for (const auto& uid : deleted) {
           system_.finish_deletion(uid, [this](const Result<void>& outcome) {

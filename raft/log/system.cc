@@ -339,6 +339,10 @@ void LogSystem::check_space() {
       });
 }
 
+void LogSystem::drop_superseded() {
+  for (auto& [uid, member] : members_) member->drop_superseded(space_watch_.low());
+}
+
 // ---- WAL events
 
 void LogSystem::handle_wal_events(std::vector<WalEvent> events) {

@@ -42,6 +42,13 @@ struct LogSystemOptions {
   /// Run in the background when many entries have left memory: gives free memory back to the
   /// operating system. Empty = nothing.
   std::function<void()> release_memory;
+  /// How long superseded entries stay readable (superseded_entries.h); 0 = not at all.
+  std::chrono::milliseconds keep_superseded_for = SupersededEntries::kDefaultKeepFor;
+  /// The time on a clock that never goes back.
+  std::function<std::chrono::milliseconds()> now = [] {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::chrono::steady_clock::now().time_since_epoch());
+  };
   /// Told how far the recovery in open() has come: what it does, how much of it is done, and how
   /// much there is. May be empty.
   std::function<void(const std::string& what, std::uint64_t done, std::uint64_t all)> on_progress;
@@ -130,6 +137,9 @@ class LogSystem {
   /// Measures the room on the disk, on the background thread, and tells the observer what changed.
   /// The owner calls it every second or so.
   void check_space();
+  /// Gives up superseded entries that have been kept long enough; all of them while the disk is
+  /// nearly full. The owner calls it every second or so.
+  void drop_superseded();
   void roll_over_wal() { queue_.roll_over(); }
   void retry_wal() { queue_.retry(); }
   /// For tests: the WAL fails where it stands (wal_down follows). What is queued is kept.

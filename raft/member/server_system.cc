@@ -379,6 +379,7 @@ void ServerSystem::check_disk_later() {
   disk_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
     if (error || !*alive) return;
     log_system_.check_space();
+    log_system_.drop_superseded();
     // A new file would only take what is left for votes.
     if (wal_is_down_ && !space_is_low_) log_system_.retry_wal();
     check_disk_later();

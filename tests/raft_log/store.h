@@ -92,6 +92,7 @@ inline LogSystemOptions small_options() {
   options.wal.salt_seed = 7;
   options.segment.max_entries = 16;
   options.reserve_bytes = 0;
+  options.keep_superseded_for = {};
   return options;
 }
 
