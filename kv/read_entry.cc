@@ -1,5 +1,8 @@
 #include "kv/read_entry.h"
 
+#include <algorithm>
+#include <chrono>
+
 #include "cnode/etf/cursor.h"
 #include "kv/machine.h"
 #include "raft/wire/entry.h"
@@ -21,26 +24,49 @@ bool write_meta(etf::Writer& writer, const log::Entry& entry, const wire::EntryV
   return true;
 }
 
-/// Answers with the value where it lies in the entry: a large one is never copied.
-void answer_read(node::RpcCall& call, const Result<std::vector<log::Entry>>& entries,
-                 std::string_view members) {
+/// `{error, {not_readable, Index, Text}}`. Never `{error, not_found}`, which clients take for
+/// "there is no such key".
+void answer_unreadable(node::RpcCall& call, std::uint64_t index, std::string_view text) {
   etf::Writer reply;
-  if (!entries && entries.error().code != ErrorCode::not_found) {
+  reply.tuple(2).atom("error").tuple(3).atom("not_readable").u64(index).binary(text);
+  call.answer(reply.view());
+}
+
+/// Answers with the value where it lies in the entry: a large one is never copied.
+void answer_read(node::RpcCall& call, std::uint64_t index,
+                 const Result<std::vector<log::Entry>>& entries, std::string_view members) {
+  etf::Writer reply;
+  if (!entries && entries.error().code == ErrorCode::not_found) {
+    return answer_unreadable(call, index,
+                             entries.error().message +
+                                 ", any more or yet: the key was put again, or this member lags; "
+                                 "get the key again");
+  }
+  if (!entries && entries.error().code == ErrorCode::timeout)
+    return answer_unreadable(call, index, entries.error().message);
+  if (!entries)
     return call.answer(reply.tuple(2).atom("error").binary(entries.error().message).view());
+  const log::Entry& entry = entries->front();
+  const wire::EntryView view = wire::parse_entry(entry.payload.view());
+  const Result<Command> command = view.kind == raft::EntryKind::user
+                                      ? parse_command(view.data)
+                                      : Result<Command>(make_error(ErrorCode::not_found, ""));
+  reply.tuple(3).atom("ok");
+  if (command && command->kind == Command::Kind::put && write_meta(reply, entry, view, members)) {
+    return call.answer({reply.view(), entry.payload, command->value});
   }
-  if (entries) {
-    const log::Entry& entry = entries->front();
-    const wire::EntryView view = wire::parse_entry(entry.payload.view());
-    const Result<Command> command = view.kind == raft::EntryKind::user
-                                        ? parse_command(view.data)
-                                        : Result<Command>(make_error(ErrorCode::not_found, ""));
-    reply.tuple(3).atom("ok");
-    if (command && command->kind == Command::Kind::put && write_meta(reply, entry, view, members)) {
-      return call.answer({reply.view(), entry.payload, command->value});
-    }
-  }
+  // The committed entry, and no put: no client was ever told this index.
   reply.clear();
   call.answer(reply.tuple(2).atom("error").atom("not_found").view());
+}
+
+/// What the client allows for the read, in ms; anything else than an integer is `infinity`.
+std::chrono::milliseconds time_of(std::string_view timeout) {
+  etf::Cursor cursor(timeout);
+  const std::optional<std::uint64_t> given =
+      cursor.kind() == etf::TermKind::integer ? cursor.u64() : std::nullopt;
+  const auto longest = static_cast<std::uint64_t>(member::HeldReads::kLongest.count());
+  return std::chrono::milliseconds(std::min(given.value_or(longest), longest));
 }
 
 }  // namespace
@@ -57,10 +83,14 @@ void add_read_entry(member::ServerSystem& system) {
     if (member == nullptr) {
       return call.answer(etf::Writer().tuple(2).atom("error").atom("noproc").view());
     }
+    if (*index == 0) {  // never a put's
+      return call.answer(etf::Writer().tuple(2).atom("error").atom("not_found").view());
+    }
     auto waiting = std::make_shared<node::RpcCall>(std::move(call));
-    member->read_entry(*index, [waiting](Result<std::vector<log::Entry>> entries) {
-      answer_read(*waiting, entries, waiting->argument(2));
-    });
+    member->read_entry(*index, time_of(waiting->argument(3)),
+                       [waiting, at = *index](const Result<std::vector<log::Entry>>& entries) {
+                         answer_read(*waiting, at, entries, waiting->argument(2));
+                       });
   });
 }
 

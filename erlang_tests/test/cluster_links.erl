@@ -5,7 +5,7 @@
 %% and ends of connections wait, as they do when a network goes silent; allow/3 lets them go on. cut/3 closes.
 -module(cluster_links).
 
--export([start_link/0, port/2, own_port/2, block/3, allow/3, cut/3, hold_at/4, held/3]).
+-export([start_link/0, port/2, own_port/2, block/3, allow/3, cut/3, delay/4, hold_at/4, held/3]).
 
 -type links() :: #{server := pid(), table := ets:table()}.
 -export_type([links/0]).
@@ -50,6 +50,13 @@ allow(Links, A, B) -> ask(Links, {allow, pair(A, B)}).
 %% Closes the connections between two nodes; new ones are possible.
 -spec cut(links(), node(), node()) -> ok.
 cut(Links, A, B) -> ask(Links, {cut, pair(A, B)}).
+
+%% What passes between two nodes comes so many milliseconds later, in each direction; on connections that are made from
+%% now on.
+-spec delay(links(), node(), node(), non_neg_integer()) -> ok.
+delay(#{table := Table}, A, B, Ms) ->
+    true = ets:insert(Table, {{delay, pair(A, B)}, Ms}),
+    ok.
 
 %% Blocks a link by itself as soon as these bytes passed it, in either direction; at most 16.
 -spec hold_at(links(), node(), node(), binary()) -> ok.
@@ -205,8 +212,28 @@ proxy(Socket, Pair, To, #{table := Table} = State) ->
     end.
 
 both(Links, Pair, A, B) ->
-    _ = spawn_link(fun() -> pump(Links, Pair, B, A, <<>>) end),
-    pump(Links, Pair, A, B, <<>>).
+    _ = spawn_link(fun() -> pump(Links, Pair, B, sender(Links, Pair, A), <<>>) end),
+    pump(Links, Pair, A, sender(Links, Pair, B), <<>>).
+
+%% How bytes go on to a socket: at once, or later by a process that ends with the connection.
+sender(#{table := Table}, Pair, Socket) ->
+    case ets:lookup(Table, {delay, Pair}) of
+        [{_, Ms}] when Ms > 0 -> {Socket, Ms, spawn_link(fun() -> send_later(Socket) end)};
+        _ -> {Socket, 0, none}
+    end.
+
+send({Socket, 0, none}, Bytes) -> gen_tcp:send(Socket, Bytes);
+send({_, Ms, Later}, Bytes) ->
+    Later ! {erlang:monotonic_time(millisecond) + Ms, Bytes},
+    ok.
+
+send_later(Socket) ->
+    receive
+        {At, Bytes} ->
+            timer:sleep(max(0, At - erlang:monotonic_time(millisecond))),
+            _ = gen_tcp:send(Socket, Bytes),
+            send_later(Socket)
+    end.
 
 %% The sockets belong to the first process of the two, which lives on until the connection is over in both directions.
 %% `Before` is the end of what passed.
@@ -214,7 +241,7 @@ pump(Links, Pair, From, To, Before) ->
     case gen_tcp:recv(From, 0) of
         {ok, Bytes} ->
             ok = pass(Links, Pair),
-            case gen_tcp:send(To, Bytes) of
+            case send(To, Bytes) of
                 ok -> pump(Links, Pair, From, To, watch(Links, Pair, Before, Bytes));
                 {error, _} -> close(Links, Pair, From, To)
             end;
@@ -222,7 +249,7 @@ pump(Links, Pair, From, To, Before) ->
             close(Links, Pair, From, To)
     end.
 
-close(Links, Pair, From, To) ->
+close(Links, Pair, From, {To, _, _}) ->
     ok = pass(Links, Pair),
     _ = gen_tcp:close(To),
     _ = gen_tcp:close(From),

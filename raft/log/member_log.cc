@@ -39,11 +39,11 @@ SupersededEntries::Seams MemberLog::superseded_seams() {
       .now = [this] { return system_.options_.now(); },
       .run =
           [this](std::function<Result<void>()> job, std::function<void(Result<void>)> then) {
-            system_.run_on(system_.background(), std::move(job),
-                           [then = std::move(then),
-                            alive = std::weak_ptr<bool>(alive_)](Result<void> done) {
-                             if (!alive.expired()) then(std::move(done));
-                           });
+            system_.run_on(
+                system_.background(), std::move(job),
+                [then = std::move(then), alive = std::weak_ptr<bool>(alive_)](Result<void> done) {
+                  if (!alive.expired()) then(std::move(done));
+                });
           },
       .on_dropped = [this] { segments_.superseded_dropped(); },
       .report = [this](const Error& error) { system_.report(error); },

@@ -87,8 +87,8 @@ class MemberLog {
   /// Whether the log has it anywhere (memory or segment, above the snapshot or live).
   bool has(Index index) const;
   /// Reads entries wherever they are, in the order asked for, superseded ones that are still kept
-  /// among them (superseded_entries.h); not_found names the first that is missing, corrupt one whose checksum fails. The callback always comes later on the owner's
-  /// executor.
+  /// among them (superseded_entries.h); not_found names the first that is missing, corrupt one
+  /// whose checksum fails. The callback always comes later on the owner's executor.
   using ReadCallback = std::function<void(Result<std::vector<Entry>>)>;
   void read(std::vector<Index> indexes, ReadCallback callback);
   /// As read, at once, waiting for the disk: for tools and tests.

@@ -110,7 +110,7 @@ class MemberSegments {
   std::optional<std::uint64_t> major_after_ = 8;
   std::uint64_t minors_ = 0;  // since the last major one
   std::optional<Major> compaction_;
-  bool left_superseded_ = false;  // by the last major compaction; another one follows
+  bool left_superseded_ = false;    // by the last major compaction; another one follows
   bool dropped_meanwhile_ = false;  // superseded entries, while a compaction was under way
   bool replacing_ = false;
   CompactionCounts counts_;

@@ -13,7 +13,9 @@ namespace {
 constexpr std::size_t kIndexAt = 4;
 constexpr std::size_t kLiveAt = 12;
 
-std::string path_of(const std::string& server_directory) { return server_directory + "/superseded"; }
+std::string path_of(const std::string& server_directory) {
+  return server_directory + "/superseded";
+}
 
 }  // namespace
 
@@ -34,9 +36,8 @@ Result<std::optional<SnapshotHorizon>> read_horizon(Disk& disk,
     if (bytes.error().code == ErrorCode::not_found) return std::optional<SnapshotHorizon>();
     return bytes.error();
   }
-  if (bytes->size() <= kLiveAt ||
-      get_big_endian<std::uint32_t>(*bytes, 0) !=
-          crc32(0, std::string_view(*bytes).substr(kIndexAt))) {
+  if (bytes->size() <= kLiveAt || get_big_endian<std::uint32_t>(*bytes, 0) !=
+                                      crc32(0, std::string_view(*bytes).substr(kIndexAt))) {
     return std::optional<SnapshotHorizon>();
   }
   auto live = IndexSet::decode(std::string_view(*bytes).substr(kLiveAt));
@@ -89,7 +90,8 @@ Result<void> SupersededEntries::recover(const std::optional<Snapshot>& newest) {
   if (newest_is_settled_) return remove_horizon(disk_, directory_);
   auto found = read_horizon(disk_, directory_);
   if (!found) return found.error();
-  file_fits_ = *found && (*found)->index <= newest_index_ && (!newest || newest->live_indexes_known);
+  file_fits_ =
+      *found && (*found)->index <= newest_index_ && (!newest || newest->live_indexes_known);
   if (file_fits_) settled_ = std::move(**found);
   newest_is_settled_ = newest && (!file_fits_ || settled_.index == newest_index_);
   return {};
@@ -134,8 +136,8 @@ void SupersededEntries::snapshot_replaced(std::optional<Snapshot> former, Index 
   }
   if (!former || !former->live_indexes_known) return;
   if (!newest_is_settled_ && waiting_) return;  // that one is settled first
-  SnapshotHorizon horizon{former->meta.index, std::make_shared<const IndexSet>(
-                                                  std::move(former->live_indexes))};
+  SnapshotHorizon horizon{former->meta.index,
+                          std::make_shared<const IndexSet>(std::move(former->live_indexes))};
   if (newest_is_settled_) {
     settled_ = std::move(horizon);
     newest_is_settled_ = false;

@@ -20,9 +20,7 @@ struct SnapshotHorizon {
   std::shared_ptr<const IndexSet> live = std::make_shared<const IndexSet>();
   /// Whether the snapshot needs the entry, or does not cover it.
   bool needs(Index at) const { return at > index || live->contains(at); }
-  bool needs_any(IndexRange range) const {
-    return range.last > index || live->intersects(range);
-  }
+  bool needs_any(IndexRange range) const { return range.last > index || live->intersects(range); }
 };
 
 /// The file of a horizon in a server's directory (`superseded`): what may not be read any more. Of
@@ -38,11 +36,11 @@ Result<void> remove_horizon(Disk& disk, const std::string& server_directory);
 
 /// Which entries stay readable although the newest snapshot does not need them.
 ///
-/// ra_kv:get/3 asks the leader for the index of a key's entry and reads the entry afterwards. If the
-/// key is put again and a snapshot is taken in between, the entry is superseded when the client
-/// comes for it. So nothing that a snapshot superseded is dropped before `keep_for` has passed since
-/// that snapshot, also when the process was started again meanwhile (then it is counted from the
-/// start). What is dropped is what an older snapshot, the settled one, does not need either.
+/// ra_kv:get/3 asks the leader for the index of a key's entry and reads the entry afterwards. If
+/// the key is put again and a snapshot is taken in between, the entry is superseded when the client
+/// comes for it. So nothing that a snapshot superseded is dropped before `keep_for` has passed
+/// since that snapshot, also when the process was started again meanwhile (then it is counted from
+/// the start). What is dropped is what an older snapshot, the settled one, does not need either.
 ///
 /// Bounds: besides the newest snapshot's live indexes those of two older ones are held, whatever
 /// the number of snapshots; entries are kept for `keep_for` at least and for twice that and a
@@ -53,9 +51,9 @@ Result<void> remove_horizon(Disk& disk, const std::string& server_directory);
 class SupersededEntries {
  public:
   using Milliseconds = std::chrono::milliseconds;
-  /// A connection that is silent for longer is closed by net_kernel (net_ticktime, 60 s, is noticed
-  /// within 75 s): no honest client comes later with an index.
-  static constexpr Milliseconds kDefaultKeepFor{80'000};
+  /// A client reads right after it was told the index: round trips and pauses of it are a small
+  /// part of this.
+  static constexpr Milliseconds kDefaultKeepFor{30'000};
 
   /// How the member's log and its jobs are reached.
   struct Seams {
@@ -121,7 +119,7 @@ class SupersededEntries {
   Index newest_index_ = 0;
   Milliseconds newest_since_{0};
   std::shared_ptr<bool> file_written_;  // by the job of before_snapshot()
-  bool file_fits_ = false;  // the file is there and is the settled one's
+  bool file_fits_ = false;              // the file is there and is the settled one's
   bool busy_ = false;
 };
 

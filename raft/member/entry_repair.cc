@@ -96,6 +96,7 @@ void EntryRepair::look_at(Result<log::SegmentDamage> damage) {
   if (!damage) return finish(damage.error().message);
   Job& job = queue_.front();
   job.damage = std::move(*damage);
+  if (job.damage.dropped.contains(job.index)) return finish("it was superseded");
   if (job.damage.needed.empty()) return finish(std::nullopt);  // another reader's job has done it
   spdlog::error("{}: {}: {} entries can't be read, among them {}; they are fetched from others",
                 context_.log_id, job.damage.segment->path(), job.damage.needed.size(), job.index);

@@ -65,6 +65,7 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::shared_ptr<Co
                       entry_repair_.read(std::move(indexes), std::move(callback));
                     }},
       entry_repair_(peer_context_, [this]() -> const Machine& { return *machine_; }),
+      held_reads_(services.io),
       snapshot_receiver_(log, [this] { return machine_->fresh(); }),
       election_timer_(services.io),
       condition_timer_(services.io),
@@ -148,9 +149,18 @@ void Member::stop(std::string_view reason_atom) {
 
 void Member::trigger_election() { step(raft::event::TriggerElection{}); }
 
-void Member::read_entry(std::uint64_t index, log::MemberLog::ReadCallback callback) {
+void Member::read_entry(std::uint64_t index, std::chrono::milliseconds time,
+                        log::MemberLog::ReadCallback callback) {
   counters_->add(Counter::read_ops);
-  entry_repair_.read({index}, std::move(callback));
+  if (raft::Index{index} <= core_.last_applied() || index > log_.last().index)
+    return entry_repair_.read({index}, std::move(callback));
+  held_reads_.hold(raft::Index{index}, time,
+                   [this, index, callback = std::move(callback)](bool reached) mutable {
+                     if (reached) return entry_repair_.read({index}, std::move(callback));
+                     callback(make_error(ErrorCode::timeout, log_id_ + ": has not applied entry " +
+                                                                 std::to_string(index) +
+                                                                 " yet; get the key again"));
+                   });
 }
 
 // --- events and effects

@@ -21,6 +21,7 @@
 #include "raft/member/append_entries_sender.h"
 #include "raft/member/counters.h"
 #include "raft/member/entry_repair.h"
+#include "raft/member/held_reads.h"
 #include "raft/member/machine.h"
 #include "raft/member/peer_context.h"
 #include "raft/member/pending_calls.h"
@@ -128,9 +129,13 @@ class Member : public node::Process,
   void log_down() { step(raft::event::LogDown{}); }
   void log_up() { step(raft::event::LogUp{}); }
 
-  /// Reads entries that are in memory or on disk, or on other members' if they are damaged here.
-  /// The callback comes later, or never if the member ends first.
-  void read_entry(std::uint64_t index, log::MemberLog::ReadCallback callback);
+  /// Reads a committed entry that is in memory or on disk, or on other members' if it is damaged
+  /// here. One that the log has and the machine has not reached is waited for, `time` at most:
+  /// until then it may not be the committed one. Errors: not_found when the log does not have it
+  /// (not yet, or not any more), timeout, corrupt, io. The callback comes later, or never if the
+  /// member ends first.
+  void read_entry(std::uint64_t index, std::chrono::milliseconds time,
+                  log::MemberLog::ReadCallback callback);
 
   /// ra:key_metrics/1 of a running member.
   void write_key_metrics(etf::Writer& writer) const;
@@ -339,6 +344,7 @@ class Member : public node::Process,
 
   PeerContext peer_context_;
   EntryRepair entry_repair_;
+  HeldReads held_reads_;
   std::map<raft::ServerId, std::unique_ptr<AppendEntriesSender>> append_entries_senders_;
   std::map<raft::ServerId, std::unique_ptr<SnapshotSender>> snapshot_senders_;
   std::map<raft::ServerId, std::unique_ptr<boost::asio::steady_timer>> snapshot_retry_timers_;

@@ -1,8 +1,7 @@
-#include "raft/log/superseded_entries.h"
-
 #include <gtest/gtest.h>
 
 #include "raft/log/memory_disk.h"
+#include "raft/log/superseded_entries.h"
 #include "tests/raft_log/store.h"
 
 // ra_kv:get/3 reads an entry after it asked for its index: what a snapshot has superseded meanwhile
