@@ -8,6 +8,7 @@
 
 #include <array>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -16,6 +17,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <system_error>
 #include <thread>
 
 #include "cnode/base/printable.h"
@@ -27,6 +29,7 @@
 #include "kv/read_entry.h"
 #include "kv/remote_client.h"
 #include "kv/replicated_machine.h"
+#include "kv/resource_limits.h"
 #include "kv/takeover_conditions.h"
 #include "kv/test_hooks.h"
 #include "raft/log/disk.h"
@@ -101,6 +104,19 @@ class Program {
   }
 
  private:
+  /// Everything is taken at the start that a node could lack later, or is bounded from then on.
+  Result<void> share_out_resources() {
+    const auto shares = DescriptorShares::of(raise_descriptor_limit());
+    if (!shares) return shares.error();
+    descriptors_ = *shares;
+    BudgetChoice budget = choose_budget(options_.memory_budget_bytes, available_memory());
+    memory_budget_bytes_ = budget.bytes;
+    if (!budget.notice.empty()) spdlog::warn("{}", budget.notice);
+    // The thread that looks up hosts is started by the first question.
+    resolver_.async_resolve("localhost", "0", [](const auto&, const auto&) {});
+    return {};
+  }
+
   Result<void> open() {
     Result<std::string> name = options_.long_name.empty() ? short_node_name(options_.short_name)
                                                           : long_node_name(options_.long_name);
@@ -119,13 +135,13 @@ class Program {
                                                     "; stop that one, or choose another directory "
                                                     "or node name");
     }
+    if (auto shared_out = share_out_resources(); !shared_out) return shared_out;
     disk_ = log::make_posix_disk();
     log::LogSystemOptions log_options;
-    log_options.memory_budget_bytes = options_.memory_budget_bytes;
+    log_options.memory_budget_bytes = memory_budget_bytes_;
+    log_options.max_open_segments = descriptors_.segments;
     log_options.background = &background_;
-    log_options.release_memory = [budget = options_.memory_budget_bytes] {
-      release_free_memory(budget);
-    };
+    log_options.release_memory = [budget = memory_budget_bytes_] { release_free_memory(budget); };
     log_options.on_progress = [said = std::chrono::steady_clock::now()](const std::string& what,
                                                                         std::uint64_t done,
                                                                         std::uint64_t all) mutable {
@@ -150,6 +166,8 @@ class Program {
                                        : options_.listen_address;
     node_options_.listen_port = options_.listen_port;
     node_options_.net_ticktime = std::chrono::seconds(options_.net_ticktime_s);
+    node_options_.max_half_open = descriptors_.handshakes;
+    node_options_.max_connections = descriptors_.connections;
     node_options_.on_note = [](const std::string& line) { spdlog::info("{}", line); };
     return {};
   }
@@ -244,11 +262,14 @@ class Program {
   }
 
   const StartOptions& options_;
+  DescriptorShares descriptors_;
+  std::uint64_t memory_budget_bytes_ = 0;
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   std::string node_name_;
   node::NodeOptions node_options_;
   std::unique_ptr<log::Disk> disk_;
   boost::asio::io_context io_{1};
+  boost::asio::ip::tcp::resolver resolver_{io_};
   IoExecutor owner_;
   std::unique_ptr<log::LogSystem> log_system_;
   // They end before the log system, which holds the directory's lock, and before the disk that
@@ -300,7 +321,16 @@ int run_start_command(const StartOptions& options) {
   std::signal(SIGPIPE, SIG_IGN);
   // What a node writes is its owner's alone, whatever makes the file.
   ::umask(077);
-  return Program(options).run();
+  try {
+    return Program(options).run();
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::resource_unavailable_try_again) throw;
+    spdlog::critical(
+        "a thread can't be started ({}): raise the limit on processes (ulimit -u, pids.max of the "
+        "cgroup), and start again",
+        error.what());
+    return 1;
+  }
 }
 
 }  // namespace rakv::kv

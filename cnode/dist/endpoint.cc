@@ -90,14 +90,22 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     if (stopped) return;
     acceptor.async_accept([self = shared_from_this()](error_code error, tcp::socket socket) {
       if (self->stopped || error == asio::error::operation_aborted) return;
-      if (error) return self->accept_later(error);
+      if (error) return self->accept_later(error.message());
+      if (self->connections.size() >= self->options.max_connections) {
+        error_code ignored;
+        socket.close(ignored);
+        return self->accept_later(
+            std::to_string(self->connections.size()) +
+            " peers are connected, and no descriptor may be taken for another one (ulimit -n)");
+      }
+      self->accept_fails = false;
       self->accepted(std::move(socket));
       self->accept_next();
     });
   }
 
-  void accept_later(error_code error) {
-    note("cannot accept a connection: " + error.message());
+  void accept_later(const std::string& why) {
+    if (!std::exchange(accept_fails, true)) note("cannot accept a connection: " + why);
     accept_pause.expires_after(kAcceptRetryPause);
     accept_pause.async_wait([self = shared_from_this()](error_code timer_error) {
       if (!timer_error) self->accept_next();
@@ -438,6 +446,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   std::uint64_t next_inbound_key = 1;
   std::map<std::string, std::shared_ptr<Connection>, std::less<>> connections;
   std::map<std::string, asio::steady_timer> holds;
+  bool accept_fails = false;
   bool stopped = false;
 };
 

@@ -38,6 +38,8 @@ struct EndpointOptions {
   /// has its own time.
   std::chrono::milliseconds inbound_window{2000};
   std::size_t max_half_open = 256;  ///< inbound handshakes at once; one more closes the oldest
+  /// Connections with peers at which no further one is accepted; those are closed at once.
+  std::size_t max_connections = SIZE_MAX;
   ConnectionOptions connection;
   epmd::Options epmd;
 };

@@ -20,6 +20,8 @@ dist::EndpointOptions endpoint_options(const NodeOptions& options) {
   made.listen_address = options.listen_address;
   made.listen_port = options.listen_port;
   made.connection.net_ticktime = options.net_ticktime;
+  made.max_half_open = options.max_half_open;
+  made.max_connections = options.max_connections;
   made.epmd = options.epmd;
   return made;
 }

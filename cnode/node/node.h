@@ -37,6 +37,8 @@ struct NodeOptions {
   std::string listen_address = "0.0.0.0";
   std::uint16_t listen_port = 0;  ///< 0: any
   std::chrono::milliseconds net_ticktime{60000};
+  std::size_t max_half_open = 256;         ///< see dist::EndpointOptions
+  std::size_t max_connections = SIZE_MAX;  ///< see dist::EndpointOptions
   dist::epmd::Options epmd;
   FailureDetectorOptions failure_detector;
   std::chrono::milliseconds redial_min{

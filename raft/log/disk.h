@@ -64,10 +64,11 @@ struct DirectoryEntry {
   Kind kind;
 };
 
-/// Room on the file system of a path, in bytes.
+/// Room on the file system of a path, in bytes and in files (inodes).
 struct DiskSpace {
   std::uint64_t free = UINT64_MAX;  ///< for this process
   std::uint64_t total = UINT64_MAX;
+  std::uint64_t free_files = UINT64_MAX;  ///< UINT64_MAX also where files are not counted
 };
 
 /// A file system.

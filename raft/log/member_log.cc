@@ -289,6 +289,7 @@ void MemberLog::note_last(const Entry& entry) {
   if (empty_) first_index_ = entry.index;
   empty_ = false;
   last_ = {entry.index, entry.term};
+  system_.note_appended(entry.payload.size());
   queue(entry, false);
 }
 

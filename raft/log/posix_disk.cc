@@ -207,7 +207,8 @@ class PosixDisk final : public Disk {
     struct statvfs status {};
     if (::statvfs(path.c_str(), &status) != 0) return system_error("stat file system", path, errno);
     return DiskSpace{std::uint64_t{status.f_bavail} * status.f_frsize,
-                     std::uint64_t{status.f_blocks} * status.f_frsize};
+                     std::uint64_t{status.f_blocks} * status.f_frsize,
+                     status.f_files == 0 ? UINT64_MAX : std::uint64_t{status.f_favail}};
   }
 
  private:

@@ -74,9 +74,15 @@ std::size_t SegmentFiles::open_count() const {
 void SegmentFiles::put(const Segment* segment, std::shared_ptr<const File> file) {
   open_.push_front({segment, std::move(file)});
   places_[segment] = open_.begin();
-  if (open_.size() <= max_open_) return;
-  places_.erase(open_.back().segment);
-  open_.pop_back();  // a reader that uses it right now keeps it open until it is done
+  if (open_.size() > max_open_) close_oldest(1);
+}
+
+/// A reader that uses one right now keeps it open until it is done.
+void SegmentFiles::close_oldest(std::size_t count) {
+  for (; count > 0 && !open_.empty(); --count) {
+    places_.erase(open_.back().segment);
+    open_.pop_back();
+  }
 }
 
 void SegmentFiles::forget(const Segment* segment) {
@@ -163,6 +169,11 @@ Result<Segment::Source> Segment::source() const {
   }
   if (successor_) return Source{nullptr, successor_};
   auto file = files_->disk_.open_read(path_);
+  if (!file && file.error().code == ErrorCode::io && !files_->open_.empty()) {
+    // There may be no descriptor left: those that were not used for the longest time give way.
+    files_->close_oldest((files_->open_.size() + 1) / 2);
+    file = files_->disk_.open_read(path_);
+  }
   if (!file) return file.error();
   std::shared_ptr<const File> shared = std::move(*file);
   files_->put(this, shared);

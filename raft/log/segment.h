@@ -50,7 +50,8 @@ class SegmentFiles {
     const Segment* segment;
     std::shared_ptr<const File> file;
   };
-  // The lock is held by the caller of these two.
+  // The lock is held by the caller of these three.
+  void close_oldest(std::size_t count);
   void put(const Segment* segment, std::shared_ptr<const File> file);
   void forget(const Segment* segment);
 

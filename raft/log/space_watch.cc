@@ -17,7 +17,8 @@ std::uint64_t SpaceWatch::low_water(const DiskSpace& space) {
 
 bool SpaceWatch::update(const DiskSpace& space) {
   const std::uint64_t mark = low_water(space);
-  const bool low = low_ ? space.free < 2 * mark : space.free < mark;
+  const std::uint64_t times = low_ ? 2 : 1;
+  const bool low = space.free < times * mark || space.free_files < times * kLowWaterFiles;
   return std::exchange(low_, low) != low;
 }
 

@@ -318,8 +318,9 @@ void LogSystem::write_metadata_soon() {
 void LogSystem::check_space() {
   if (space_checking_) return;
   space_checking_ = true;
+  appended_since_check_ = 0;
   run_on(
-      background(),
+      worker_,  // a segment that is being written does not hold it up
       [&disk = disk_, directory = directory_, reserve = reserve_path(),
        bytes = options_.reserve_bytes]() -> Result<DiskSpace> {
         auto space = disk.space(directory);
@@ -337,6 +338,12 @@ void LogSystem::check_space() {
           observer_->space_enough();
         }
       });
+}
+
+void LogSystem::note_appended(std::uint64_t bytes) {
+  constexpr std::uint64_t kCheckAfterBytes = std::uint64_t{16} << 20;
+  appended_since_check_ += bytes;
+  if (appended_since_check_ >= kCheckAfterBytes) check_space();
 }
 
 void LogSystem::drop_superseded() {

@@ -134,8 +134,8 @@ class LogSystem {
   /// Appended, not yet durable payload bytes over all members (for back-pressure).
   std::uint64_t queued_bytes() const { return queue_.queued_bytes(); }
   /// Starts a new WAL file at the next batch; the old one goes to segments.
-  /// Measures the room on the disk, on the background thread, and tells the observer what changed.
-  /// The owner calls it every second or so.
+  /// Measures the room on the disk, on the worker, and tells the observer what changed. The owner
+  /// calls it every second or so; it is also done whenever much has been appended.
   void check_space();
   /// Gives up superseded entries that have been kept long enough; all of them while the disk is
   /// nearly full. The owner calls it every second or so.
@@ -217,7 +217,12 @@ class LogSystem {
   std::shared_ptr<MetaFile> meta_file_ = std::make_shared<MetaFile>();
   std::vector<DoneCallback> metadata_waiting_;
 
+  /// So many bytes of entries were taken. A fast disk can be filled between two of the owner's
+  /// checks.
+  void note_appended(std::uint64_t bytes);
+
   SpaceWatch space_watch_;
+  std::uint64_t appended_since_check_ = 0;
   bool space_checking_ = false;
 
   SegmentFlusher flusher_{*this};

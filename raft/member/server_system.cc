@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::chrono::seconds kMetadataInterval{5};
 constexpr std::chrono::seconds kDiskCheckInterval{1};
+/// Before a server that could not be started for want of something is started again.
+constexpr std::chrono::seconds kStartPause{1};
 
 std::string_view without_version(std::string_view encoded) { return encoded.substr(1); }
 
@@ -221,6 +223,7 @@ void ServerSystem::register_and_start(log::ServerConfig config, Started done) {
 }
 
 void ServerSystem::stop_member(const std::string& name, std::string_view reason) {
+  start_pauses_.erase(name);
   if (const auto starting = starting_.find(name); starting != starting_.end()) {
     const std::shared_ptr<MemberStart> start(std::move(starting->second.start));
     const std::vector<Started> waiting = std::move(starting->second.waiting);
@@ -253,12 +256,24 @@ void ServerSystem::restart_member(const std::string& name, const std::string& re
   stop_member(name, reason);
   if (log == nullptr) return;
   boost::asio::post(io_, [this, name, uid = log->uid(), alive = alive_] {
-    if (!*alive || members_.contains(name)) return;
-    log::MemberLog* again = log_system_.find(uid);
-    if (again == nullptr) return;
-    start_member(*again, [name](const Result<Member*>& started) {
-      if (!started)
-        spdlog::error("server {} can't be started again: {}", name, started.error().message);
+    if (*alive) start_again(name, uid, "");
+  });
+}
+
+/// What it lacked may be there a moment later: a file descriptor, memory, a disk that answers.
+void ServerSystem::start_again(const std::string& name, const std::string& uid,
+                               const std::string& last_error) {
+  log::MemberLog* log = log_system_.find(uid);
+  if (log == nullptr || members_.contains(name)) return;
+  start_member(*log, [this, name, uid, last_error](const Result<Member*>& started) {
+    if (started) return;
+    const std::string error = started.error().message;
+    if (error != last_error) spdlog::error("server {} can't be started again: {}", name, error);
+    if (started.error().code != ErrorCode::io) return;
+    boost::asio::steady_timer& pause = start_pauses_.try_emplace(name, io_).first->second;
+    pause.expires_after(kStartPause);
+    pause.async_wait([this, name, uid, error, alive = alive_](boost::system::error_code cancelled) {
+      if (!cancelled && *alive) start_again(name, uid, error);
     });
   });
 }
@@ -352,9 +367,12 @@ void ServerSystem::wal_up() {
 
 void ServerSystem::space_low(const log::DiskSpace& space) {
   spdlog::error(
-      "the disk of {} is nearly full, {} bytes are free: commands are refused until {} are; remove "
-      "files, or make the disk larger",
-      log_system_.directory(), space.free, 2 * log::SpaceWatch::low_water(space));
+      "the disk of {} is nearly full, {} bytes and {} files (inodes) are free: commands are "
+      "refused "
+      "until {} and {} are; remove files, or make the disk larger",
+      log_system_.directory(), space.free,
+      space.free_files == UINT64_MAX ? "any number of" : std::to_string(space.free_files),
+      2 * log::SpaceWatch::low_water(space), 2 * log::SpaceWatch::kLowWaterFiles);
   const bool before = writable();
   space_is_low_ = true;
   tell_writable(before);

@@ -74,6 +74,7 @@ class ServerSystem : private log::LogSystemObserver {
   /// Whether new entries can be taken; members hear when that changes.
   bool writable() const { return !wal_is_down_ && !space_is_low_; }
   void tell_writable(bool before);
+  void start_again(const std::string& name, const std::string& uid, const std::string& last_error);
   void flush_metadata_regularly();
 
   // starting and stopping (server_system.cc)
@@ -125,6 +126,8 @@ class ServerSystem : private log::LogSystemObserver {
   /// By server name: a stopped server's pid is still shown, as on BEAM.
   std::map<std::string, etf::Pid, std::less<>> last_pids_;
   std::unique_ptr<Supervisor> supervisor_;
+  /// Until servers are started again that could not be.
+  std::map<std::string, boost::asio::steady_timer> start_pauses_;
   boost::asio::steady_timer disk_timer_;
   boost::asio::steady_timer metadata_timer_;
   bool wal_is_down_ = false;
