@@ -83,7 +83,7 @@ void Member::continue_apply() {
   }
   flush_notifications();
   check_conditional_queries();
-  held_reads_.reached(core_.last_applied());
+  held_reads_.reached(applied_);
 }
 
 void Member::apply_entry(const log::Entry& entry, bool as_leader) {

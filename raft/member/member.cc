@@ -152,7 +152,7 @@ void Member::trigger_election() { step(raft::event::TriggerElection{}); }
 void Member::read_entry(std::uint64_t index, std::chrono::milliseconds time,
                         log::MemberLog::ReadCallback callback) {
   counters_->add(Counter::read_ops);
-  if (raft::Index{index} <= core_.last_applied() || index > log_.last().index)
+  if (raft::Index{index} <= applied_ || index > log_.last().index)
     return entry_repair_.read({index}, std::move(callback));
   held_reads_.hold(raft::Index{index}, time,
                    [this, index, callback = std::move(callback)](bool reached) mutable {
