@@ -130,6 +130,12 @@ void World::end_core(const std::string& name) {
     }
   }
   own_[name].clear();
+  // Whoever called it hears of its end.
+  std::vector<CallToken> open;
+  for (const auto& [token, call] : calls_) {
+    if (call.callee == name) open.push_back(token);
+  }
+  for (const CallToken token : open) fail_call(token);
   announce_down(name);
 }
 
