@@ -76,6 +76,24 @@ Result<void> remove_tree(Disk& disk, const std::string& path) {
   return disk.remove_directory(path);
 }
 
+Result<void> sync_tree(Disk& disk, const std::string& path) {
+  const auto entries = disk.list(path);
+  if (!entries) return entries.error();
+  for (const auto& entry : *entries) {
+    const std::string child = path + "/" + entry.name;
+    Result<void> done;
+    if (entry.kind == DirectoryEntry::Kind::directory) {
+      done = sync_tree(disk, child);
+    } else if (entry.kind == DirectoryEntry::Kind::file) {
+      auto file = disk.open_read(child);
+      if (!file) return file.error();
+      done = (*file)->fdatasync();
+    }
+    if (!done) return done;
+  }
+  return disk.sync_directory(path);
+}
+
 Result<void> ensure_directory(Disk& disk, const std::string& path) {
   auto made = disk.make_directory(path);
   if (!made && made.error().code == ErrorCode::already_exists) return {};

@@ -100,7 +100,7 @@ class Disk {
   virtual Result<DiskSpace> space(const std::string&) { return DiskSpace{}; }
 };
 
-/// Real files.
+/// Real files. What it makes is for the user alone: directories 0700, files 0600.
 std::unique_ptr<Disk> make_posix_disk();
 
 // Helpers over any Disk.
@@ -116,6 +116,8 @@ Result<void> replace_file(Disk& disk, const std::string& path, std::string_view 
 /// Removes a file, or a directory with everything in it. Missing = success. Does not sync the
 /// parent.
 Result<void> remove_tree(Disk& disk, const std::string& path);
+/// Makes a directory durable with everything below it; symbolic links are left out.
+Result<void> sync_tree(Disk& disk, const std::string& path);
 /// Makes the directory unless it exists.
 Result<void> ensure_directory(Disk& disk, const std::string& path);
 /// The parent of a path ("." when it has none).

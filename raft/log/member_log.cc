@@ -368,18 +368,26 @@ void MemberLog::write_install_mark() {
   for (const auto& entry : unmarked_) log_end = std::min(log_end, entry.index - 1);
   if (install_mark_) log_end = std::min(log_end, *install_mark_);
   install_mark_busy_ = true;
+  // It may come to the disk at any moment from now on, also when nobody waits for it any more: what
+  // a next leader appends behind it counts only when it is gone again.
+  install_mark_ = log_end;
+  install_mark_sure_ = false;
   system_.run_on(
       system_.background(),
       [&disk = system_.disk_, path = directory(), log_end] {
         return log::write_install_mark(disk, path, log_end);
       },
-      [this, alive = std::weak_ptr<bool>(alive_), log_end](const Result<void>& written) {
+      [this, alive = std::weak_ptr<bool>(alive_)](const Result<void>& written) {
         if (alive.expired()) return;
         install_mark_busy_ = false;
-        install_mark_ = log_end;
         install_mark_sure_ = static_cast<bool>(written);
-        if (!written) return system_.report(written.error());  // the next entries try again
-        queue_marked_sparse();
+        if (!written) system_.report(written.error());  // the next entries try again
+        const bool own_behind_sparse =
+            pending_.empty() && last_sparse_sequence_ + 1 < next_sequence_;
+        if (unmarked_.empty() && incoming_.empty() && own_behind_sparse) {
+          return remove_install_mark();  // they were written before the mark
+        }
+        if (written) queue_marked_sparse();
       });
 }
 

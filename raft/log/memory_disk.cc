@@ -34,6 +34,22 @@ struct MemoryDisk::Node {
   bool is_directory = false;
   std::string bytes;
   std::string durable_bytes;
+  std::set<std::size_t> given_up;  // sectors that no sync writes until they are written again
+
+  /// What a sync would make durable.
+  std::string syncable() const {
+    std::string all = bytes;
+    for (const std::size_t sector : given_up) {
+      const std::size_t begin = sector * kSectorSize;
+      if (begin >= all.size()) continue;
+      const std::size_t size = std::min(kSectorSize, all.size() - begin);
+      std::memset(all.data() + begin, 0, size);
+      if (begin >= durable_bytes.size()) continue;
+      std::memcpy(all.data() + begin, durable_bytes.data() + begin,
+                  std::min(size, durable_bytes.size() - begin));
+    }
+    return all;
+  }
   std::map<std::string, NodePtr> entries;
   std::map<std::string, NodePtr> durable_entries;
 };
@@ -46,6 +62,10 @@ class MemoryDisk::OpenFile final : public File {
     for (const auto& slice : slices) {
       if (node_->bytes.size() < offset + slice.size) node_->bytes.resize(offset + slice.size);
       if (slice.size != 0) std::memcpy(node_->bytes.data() + offset, slice.data, slice.size);
+      if (!node_->given_up.empty() && slice.size != 0) {
+        node_->given_up.erase(node_->given_up.lower_bound(offset / kSectorSize),
+                              node_->given_up.upper_bound((offset + slice.size - 1) / kSectorSize));
+      }
       offset += slice.size;
     }
     return {};
@@ -57,7 +77,7 @@ class MemoryDisk::OpenFile final : public File {
     return got;
   }
   Result<void> fdatasync() override {
-    node_->durable_bytes = node_->bytes;
+    node_->durable_bytes = node_->given_up.empty() ? node_->bytes : node_->syncable();
     return {};
   }
   Result<std::uint64_t> size() const override { return std::uint64_t{node_->bytes.size()}; }
@@ -139,6 +159,7 @@ Result<std::unique_ptr<File>> MemoryDisk::create(const std::string& path) {
   }
   if (place->node->is_directory) return make_error(ErrorCode::io, path + ": is a directory");
   place->node->bytes.clear();
+  place->node->given_up.clear();
   return std::unique_ptr<File>(std::make_unique<OpenFile>(place->node, reserve_at_most_));
 }
 
@@ -228,6 +249,7 @@ std::unique_ptr<MemoryDisk> MemoryDisk::clone() const {
     filled->is_directory = node->is_directory;
     filled->bytes = node->bytes;
     filled->durable_bytes = node->durable_bytes;
+    filled->given_up = node->given_up;
     for (const auto& [name, child] : node->entries) filled->entries[name] = copy(child);
     for (const auto& [name, child] : node->durable_entries) {
       filled->durable_entries[name] = copy(child);
@@ -240,6 +262,18 @@ std::unique_ptr<MemoryDisk> MemoryDisk::clone() const {
   return disk;
 }
 
+void MemoryDisk::give_up_unsynced(const std::string& path) {
+  const auto node = find_file(path);
+  if (!node) return;
+  Node& file = **node;
+  for (std::size_t begin = 0; begin < file.bytes.size(); begin += kSectorSize) {
+    const std::size_t size = std::min(kSectorSize, file.bytes.size() - begin);
+    const bool durable = begin + size <= file.durable_bytes.size() &&
+                         file.bytes.compare(begin, size, file.durable_bytes, begin, size) == 0;
+    if (!durable) file.given_up.insert(begin / kSectorSize);
+  }
+}
+
 void MemoryDisk::crash(CrashMode mode, std::uint64_t seed) {
   locked_ = std::make_shared<std::set<std::string>>();
   if (mode == CrashMode::keep_everything) return;
@@ -249,9 +283,10 @@ void MemoryDisk::crash(CrashMode mode, std::uint64_t seed) {
 
 void MemoryDisk::crash_node(Node& node, CrashMode mode, std::mt19937_64& random) {
   if (!node.is_directory) {
-    node.bytes = mode == CrashMode::random ? torn(node.durable_bytes, node.bytes, random)
+    node.bytes = mode == CrashMode::random ? torn(node.durable_bytes, node.syncable(), random)
                                            : node.durable_bytes;
     node.durable_bytes = node.bytes;
+    node.given_up.clear();
     return;
   }
   auto left = node.durable_entries;

@@ -36,6 +36,10 @@ class MemoryDisk final : public Disk {
   /// Forgets what `mode` says; open files and locks made before must not be used any more.
   void crash(CrashMode mode, std::uint64_t seed = 0);
 
+  /// What the kernel does when it can't write a file's pages: what is not durable of it stays as it
+  /// is in the page cache, and later syncs leave it out and succeed, until it is written again.
+  void give_up_unsynced(const std::string& path);
+
   /// File::reserve lengthens a file by so many bytes at most; 0, as at first: it is not supported.
   void reserve_at_most(std::uint64_t bytes) { reserve_at_most_ = bytes; }
 

@@ -1,9 +1,12 @@
 #include "raft/log/ownership.h"
 
+#include <charconv>
+
 namespace rakv::log {
 namespace {
 
 std::string beams_names(const std::string& directory) { return directory + "/names.dets"; }
+std::string last_beam_wal(const std::string& directory) { return directory + "/rakv.beam_wal"; }
 std::string our_names(const std::string& directory) { return directory + "/names.dets.rakv"; }
 
 /// Size of a file; 0 when there is none.
@@ -45,6 +48,28 @@ Result<void> take_ownership(Disk& disk, const std::string& directory,
                             const std::vector<NameRow>& rows) {
   if (auto done = write_registered(disk, directory, rows); !done) return done;
   return replace_file(disk, beams_names(directory), {});
+}
+
+Result<void> write_last_beam_wal(Disk& disk, const std::string& directory, std::uint64_t number) {
+  const std::string path = last_beam_wal(directory);
+  const auto there = disk.exists(path);
+  if (!there) return there.error();
+  if (number == 0 && !*there) return {};
+  return replace_file(disk, path, std::to_string(number));
+}
+
+Result<std::uint64_t> read_last_beam_wal(Disk& disk, const std::string& directory) {
+  constexpr std::uint64_t kMaxSize = 64;
+  const auto text = read_file(disk, last_beam_wal(directory), kMaxSize);
+  if (!text) {
+    if (text.error().code == ErrorCode::not_found) return std::uint64_t{0};
+    if (text.error().code == ErrorCode::limit_exceeded) return UINT64_MAX;
+    return text.error();
+  }
+  std::uint64_t number = 0;
+  const char* end = text->data() + text->size();
+  const auto parsed = std::from_chars(text->data(), end, number);
+  return parsed.ec == std::errc{} && parsed.ptr == end ? number : UINT64_MAX;
 }
 
 Result<void> give_up_ownership(Disk& disk, const std::string& directory,

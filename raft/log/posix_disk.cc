@@ -19,6 +19,11 @@
 namespace rakv::log {
 namespace {
 
+/// What clients store is nobody's business but the node's user's, whatever the umask. Files and
+/// directories that are there already keep their modes.
+constexpr mode_t kDirectoryMode = 0700;
+constexpr mode_t kFileMode = 0600;
+
 Error system_error(const char* what, const std::string& path, int number) {
   ErrorCode code = ErrorCode::io;
   if (number == ENOSPC || number == EDQUOT) code = ErrorCode::no_space;
@@ -151,7 +156,8 @@ class PosixDisk final : public Disk {
     return {};
   }
   Result<void> make_directory(const std::string& path) override {
-    if (::mkdir(path.c_str(), 0755) != 0) return system_error("make directory", path, errno);
+    if (::mkdir(path.c_str(), kDirectoryMode) != 0)
+      return system_error("make directory", path, errno);
     return {};
   }
   Result<void> remove_directory(const std::string& path) override {
@@ -179,6 +185,10 @@ class PosixDisk final : public Disk {
 
   Result<void> sync_directory(const std::string& path) override {
     const Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (descriptor.get() < 0 && errno == EACCES) {  // may be entered and not read: all is synced
+      ::sync();
+      return {};
+    }
     if (descriptor.get() < 0) return system_error("open directory", path, errno);
     if (::fsync(descriptor.get()) != 0) return system_error("sync directory", path, errno);
     return {};
@@ -192,7 +202,7 @@ class PosixDisk final : public Disk {
   }
 
   Result<std::unique_ptr<FileLock>> lock(const std::string& path) override {
-    Descriptor descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    Descriptor descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kFileMode));
     if (descriptor.get() < 0) return system_error("open lock file", path, errno);
     if (::flock(descriptor.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno == EWOULDBLOCK) {
@@ -214,7 +224,7 @@ class PosixDisk final : public Disk {
  private:
   static Result<std::unique_ptr<File>> open_file(const char* what, const std::string& path,
                                                  int flags) {
-    Descriptor descriptor(::open(path.c_str(), flags | O_CLOEXEC, 0644));
+    Descriptor descriptor(::open(path.c_str(), flags | O_CLOEXEC, kFileMode));
     if (descriptor.get() < 0) return system_error(what, path, errno);
     return std::unique_ptr<File>(std::make_unique<PosixFile>(std::move(descriptor), path));
   }

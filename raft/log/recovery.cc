@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cnode/etf/cursor.h"
+#include "raft/log/kept_records.h"
 
 namespace rakv::log {
 
@@ -24,6 +25,9 @@ Result<bool> is_empty(Disk& disk, const std::string& path) {
 Result<void> MemberRecovery::run(const MetaRow* meta) {
   directory_ = system_.member_directory(config_.uid);
   if (auto done = prepare_directory(); !done) return done;
+  // A name that the last process gave may be in the page cache only. What is built on it here must
+  // not be removed elsewhere, nor what it replaced be taken for gone, before it is durable.
+  if (auto done = system_.disk_.sync_directory(directory_); !done) return done;
   auto found = find_snapshot(system_.disk_, directory_ + "/snapshots");
   if (!found) return found.error();
   found_ = std::move(*found);
@@ -280,6 +284,7 @@ Result<void> SystemRecovery::run() {
     if (auto done = system_.names_write_job()(); !done) return done;
   }
   if (auto done = remove_leftovers(); !done) return done;
+  if (auto done = keep_records_of_broken(); !done) return done;
   queue_flush();
   return {};
 }
@@ -293,8 +298,10 @@ Result<void> SystemRecovery::open_directory() {
     for (std::size_t slash = directory.find('/', 1);; slash = directory.find('/', slash + 1)) {
       const std::string part = directory.substr(0, slash);
       auto made = disk.make_directory(part);
-      if (made) made = disk.sync_directory(parent_of(part));
-      if (!made && made.error().code != ErrorCode::already_exists) {
+      if (made || made.error().code == ErrorCode::already_exists) {
+        made = disk.sync_directory(parent_of(part));  // who made it may not have come that far
+      }
+      if (!made) {
         return make_error(made.error().code, "can't make the data directory " + directory + ": " +
                                                  made.error().message);
       }
@@ -310,6 +317,11 @@ Result<void> SystemRecovery::open_directory() {
                           "directory or node name");
   }
   system_.lock_ = std::move(*lock);
+  // The last process may have been killed between a change and its sync: what is seen here is
+  // believed, so it must not change by a power cut any more.
+  for (const std::string& seen : {parent_of(directory), directory}) {
+    if (auto done = disk.sync_directory(seen); !done) return done;
+  }
   auto entries = disk.list(directory);
   if (!entries) {
     return make_error(entries.error().code, "can't read the data directory " + directory + ": " +
@@ -339,6 +351,15 @@ Result<void> SystemRecovery::take_over(const RegisteredServers& registered) {
     if (admitted) continue;
     return make_error(admitted.error().code,
                       system_.directory_ + " can't be taken over: " + admitted.error().message);
+  }
+  // A BEAM does not sync all that it writes.
+  if (auto done = sync_tree(system_.disk_, system_.directory_); !done) return done;
+  std::uint64_t last_wal = 0;
+  for (const auto& entry : entries_) {
+    last_wal = std::max(last_wal, number_of_name(entry.name, ".wal").value_or(0));
+  }
+  if (auto done = write_last_beam_wal(system_.disk_, system_.directory_, last_wal); !done) {
+    return done;
   }
   if (auto done = take_ownership(system_.disk_, system_.directory_, registered.rows); !done) {
     return done;
@@ -402,17 +423,21 @@ Result<void> SystemRecovery::adopt_servers() {
     if (entry.kind != DirectoryEntry::Kind::directory || entry.name.ends_with(kDeletedSuffix)) {
       continue;
     }
-    const auto there = system_.disk_.exists(system_.member_directory(entry.name));
-    if (!there) return there.error();
-    if (!*there) continue;  // its deletion was finished just now
     const bool known = std::any_of(system_.names_.begin(), system_.names_.end(),
                                    [&](const auto& row) { return row.second == entry.name; });
     if (known) continue;
+    const auto there = system_.disk_.exists(system_.member_directory(entry.name));
+    if (!there) return there.error();
+    if (!*there) continue;  // its deletion was finished just now
     const auto config = read_server_config(system_.disk_, system_.member_directory(entry.name));
     if (!config || config->uid != entry.name || system_.names_.contains(config->id.name)) {
       system_.notices_.push_back(system_.member_directory(entry.name) +
                                  ": belongs to no registered server; left alone");
       continue;
+    }
+    // Whoever made it may not have come as far as syncing it.
+    if (auto done = sync_tree(system_.disk_, system_.member_directory(entry.name)); !done) {
+      return done;
     }
     system_.names_[config->id.name] = config->uid;
     names_changed_ = true;
@@ -437,29 +462,74 @@ Result<void> SystemRecovery::give_up_metadata(const Error& damage) {
 /// Reads the WAL. What is damaged in it may be any server's acknowledged end: all are told before
 /// it is set aside, and what was good up to there is kept.
 Result<void> SystemRecovery::recover_wal_files() {
-  auto wal =
-      recover_wal(system_.disk_, system_.directory_, [this](std::size_t done, std::size_t all) {
-        if (system_.options_.on_progress) {
-          system_.options_.on_progress("reading the WAL files of " + system_.directory_, done, all);
-        }
-      });
+  const auto last_of_beam = read_last_beam_wal(system_.disk_, system_.directory_);
+  if (!last_of_beam) return last_of_beam.error();
+  const auto on_file = [this](std::size_t done, std::size_t all) {
+    if (!system_.options_.on_progress) return;
+    system_.options_.on_progress("reading the WAL files of " + system_.directory_, done, all);
+  };
+  auto wal = recover_wal(system_.disk_, system_.directory_, on_file, *last_of_beam);
   if (!wal) return wal.error();
   wal_ = std::move(*wal);
   for (const auto& notice : wal_.notices) system_.notices_.push_back(notice);
+  if (auto done = keep_damaged_records(); !done) return done;
   if (!wal_.damage) return {};
   for (const auto& [name, uid] : system_.names_) {
-    const std::string directory = system_.member_directory(uid);
-    auto known = read_amnesia(system_.disk_, directory);
-    if (!known) return known.error();
-    const Amnesia amnesia{wal_.damage->what, *known && (*known)->term_lost};
-    if (auto done = write_amnesia(system_.disk_, directory, amnesia); !done) return done;
+    if (auto done = tell(uid, wal_.damage->what); !done) return done;
   }
   return set_damage_aside(system_.disk_, *wal_.damage);
 }
 
+/// Notes in a server's directory that it may have lost something.
+Result<void> SystemRecovery::tell(const std::string& uid, const std::string& what) {
+  const std::string directory = system_.member_directory(uid);
+  const auto known = read_amnesia(system_.disk_, directory);
+  if (!known) return known.error();
+  return write_amnesia(system_.disk_, directory, {what, *known && (*known)->term_lost});
+}
+
+/// The file itself goes when what was good in it is elsewhere.
+Result<void> SystemRecovery::keep_damaged_records() {
+  for (const auto& [path, what] : wal_.damaged_kept) {
+    const std::string& owner = wal_.kept.at(path);
+    for (const auto& [name, uid] : system_.names_) {
+      if (!owner.empty() && uid != owner) continue;
+      if (auto done = tell(uid, what); !done) return done;
+    }
+    const auto bytes = read_file(system_.disk_, path);
+    if (!bytes) return bytes.error();
+    if (auto done = replace_file(system_.disk_, path + ".bad", *bytes); !done) return done;
+  }
+  return {};
+}
+
+/// See kept_records.h. Also of a directory that is no registered server's: it may become one when
+/// its config is repaired.
+Result<void> SystemRecovery::keep_records_of_broken() {
+  for (const auto& [uid, writer] : wal_.writers) {
+    if (writer.entries.empty() || system_.find(uid) != nullptr) continue;
+    const auto there = system_.disk_.exists(system_.member_directory(uid));
+    if (there && !*there) continue;  // deleted
+    if (writer.files.size() == 1 && wal_.kept.contains(writer.files.front()) &&
+        !wal_.damaged_kept.contains(writer.files.front())) {
+      std::erase(wal_.files, writer.files.front());  // it stays
+      continue;
+    }
+    const std::string path =
+        system_.directory_ + "/" + numbered_name(++wal_.last_number, kKeptSuffix);
+    if (auto done = write_kept_records(system_.disk_, path, uid, writer); !done) return done;
+    system_.notices_.push_back(path + ": has what the WAL had of server " + uid +
+                               ", until that can be started");
+  }
+  return {};
+}
+
 /// What was read may be in the page cache only (the last process was killed): it is about to be
-/// called durable.
+/// called durable. A sync that failed in that process is not told to this one.
 Result<void> SystemRecovery::sync_wal_files() {
+  for (const auto& bytes : wal_.unproven) {
+    if (auto done = write_again(system_.disk_, bytes); !done) return done;
+  }
   for (const auto& path : wal_.files) {
     auto file = system_.disk_.open_write(path);
     if (!file) return file.error();
@@ -491,6 +561,11 @@ Result<void> SystemRecovery::recover_members() {
       }
     }
     if (outcome) continue;
+    if (const auto half_made = system_.members_.find(uid); half_made != system_.members_.end()) {
+      std::erase_if(system_.by_writer_,
+                    [&](const auto& writer) { return writer.second == half_made->second.get(); });
+      system_.members_.erase(half_made);
+    }
     system_.broken_.emplace(uid, outcome.error());
     system_.notices_.push_back("server " + name + " can't be started: " + outcome.error().message);
   }
@@ -505,16 +580,9 @@ Result<void> SystemRecovery::remove_leftovers() {
   return {};
 }
 
-/// The recovered WAL files go to segments and are then removed, unless they hold entries of a
-/// server that could not be started: then they stay as they are.
+/// The recovered WAL files go to segments and are then removed.
 void SystemRecovery::queue_flush() {
   if (wal_.files.empty()) return;
-  for (const auto& [uid, error] : system_.broken_) {
-    if (!wal_.writers.contains(uid)) continue;
-    system_.notices_.push_back(system_.directory_ + ": WAL files are kept because server " + uid +
-                               " can't be started");
-    return;
-  }
   std::map<std::string, IndexRange> ranges;
   for (const auto& [uid, writer] : wal_.writers) {
     if (writer.entries.empty()) continue;

@@ -88,6 +88,9 @@ class SystemRecovery {
   Result<void> sync_wal_files();
   Result<void> recover_members();
   Result<void> recover_wal_files();
+  Result<void> tell(const std::string& uid, const std::string& what);
+  Result<void> keep_damaged_records();
+  Result<void> keep_records_of_broken();
   Result<void> give_up_metadata(const Error& damage);
   Result<void> remove_leftovers();
   void queue_flush();

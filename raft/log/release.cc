@@ -210,7 +210,7 @@ namespace {
 /// that is kept for votes.
 bool goes_with_a_release(const std::string& name) {
   return name.ends_with(".wal") || name.ends_with(".tmp") || name == "writers.snapshot" ||
-         name == "rakv.reserve";
+         name == "rakv.reserve" || name == "rakv.beam_wal";
 }
 
 bool is_half_made(const std::string& name) {

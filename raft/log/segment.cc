@@ -44,15 +44,16 @@ std::string seal_of(std::string_view head, std::size_t head_size) {
   return seal;
 }
 
-/// False when the file ends with a seal that does not fit its head.
-Result<bool> seal_fits(const File& file, std::string_view head) {
+/// Whether the file ends with a seal; nothing when that does not fit its head.
+Result<std::optional<bool>> read_seal(const File& file, std::string_view head) {
   const auto size = file.size();
   if (!size) return size.error();
   std::string seal(kSeal.size() + 4, '\0');
-  if (*size < seal.size()) return true;
+  if (*size < seal.size()) return std::optional(false);
   const auto got = file.pread(*size - seal.size(), seal.data(), seal.size());
   if (!got) return got.error();
-  return *got < seal.size() || !seal.starts_with(kSeal) || seal == seal_of(head, head.size());
+  if (*got < seal.size() || !seal.starts_with(kSeal)) return std::optional(false);
+  return seal == seal_of(head, head.size()) ? std::optional(true) : std::optional<bool>();
 }
 
 /// An index record that goes back voids what is at and above it; a later one of the same index
@@ -125,11 +126,12 @@ Result<std::shared_ptr<const Segment>> Segment::open(Disk& disk, const std::stri
   if (*region_size < region.size() && !segment->slots_.empty()) {
     return make_error(ErrorCode::corrupt, path + ": ends within its index");
   }
-  const auto fits = seal_fits(**file, header + region);
-  if (!fits) return fits.error();
-  if (!*fits) {
+  const auto sealed = read_seal(**file, header + region);
+  if (!sealed) return sealed.error();
+  if (!*sealed) {
     return make_error(ErrorCode::corrupt, path + ": the checksum of its index does not fit");
   }
+  segment->sealed_ = **sealed;
   segment->slots_.shrink_to_fit();
   for (const auto& slot : segment->slots_) segment->bytes_ += slot.size;
   segment->path_ = path;
@@ -203,7 +205,7 @@ Result<Entry> Segment::read(const SegmentSlot& slot) const {
   const auto got = from->file->pread(slot.offset, entry.payload.mutable_data(), slot.size);
   if (!got) return got.error();
   if (*got < slot.size) return beyond_end();
-  if (slot.crc != 0 && slot.crc != crc32(0, entry.payload.view())) {
+  if ((slot.crc != 0 || sealed_) && slot.crc != crc32(0, entry.payload.view())) {
     return make_error(ErrorCode::corrupt, path_ + ": the checksum of entry " +
                                               std::to_string(slot.index) + " does not fit");
   }
@@ -218,13 +220,20 @@ Result<std::shared_ptr<const Segment>> Segment::create(Disk& disk, const std::st
                                                        const SegmentOptions& options,
                                                        std::shared_ptr<SegmentFiles> files) {
   RAKV_CHECK(!entries.empty() && entries.size() <= options.max_entries);
-  auto writer = SegmentWriter::create(disk, path + ".tmp", options.max_entries);
-  if (!writer) return writer.error();
-  for (const auto& entry : entries) {
-    if (auto done = (*writer)->append(entry); !done) return done.error();
-  }
-  if (auto done = (*writer)->sync(); !done) return done.error();
-  return (*writer)->publish(path, number, std::move(files));
+  const std::string temporary = path + ".tmp";
+  const auto write = [&]() -> Result<std::shared_ptr<const Segment>> {
+    auto writer = SegmentWriter::create(disk, temporary, options.max_entries);
+    if (!writer) return writer.error();
+    for (const auto& entry : entries) {
+      if (auto done = (*writer)->append(entry); !done) return done.error();
+    }
+    if (auto done = (*writer)->sync(); !done) return done.error();
+    return (*writer)->publish(path, number, std::move(files));
+  };
+  auto segment = write();
+  // On a full disk it takes up room that others need.
+  if (!segment) static_cast<void>(disk.unlink(temporary));
+  return segment;
 }
 
 SegmentWriter::SegmentWriter(Disk& disk, std::string path, std::uint32_t max_count)

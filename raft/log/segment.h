@@ -105,6 +105,7 @@ class Segment {
   std::uint64_t number_ = 0;
   std::vector<SegmentSlot> slots_;
   std::uint64_t bytes_ = 0;
+  bool sealed_ = true;  // written by us: a checksum of 0 is one like any other
   std::shared_ptr<SegmentFiles> files_;
   // Both guarded by files_->mutex_.
   std::shared_ptr<const File> unnamed_file_;  // while the file does not have its name yet

@@ -79,7 +79,7 @@ void SegmentFlusher::write_segment(MemberLog& member, std::vector<Entry> entries
   system_.run_on(
       system_.background(),
       [&disk = system_.disk_, directory = system_.member_directory(uid),
-       number = member.next_segment_++, entries = std::move(entries),
+       number = member.next_segment_, entries = std::move(entries),
        limits = flushes_.front().limits, files = system_.segment_files_] {
         return create_segment(disk, directory, number, entries, limits, files);
       },
@@ -87,7 +87,10 @@ void SegmentFlusher::write_segment(MemberLog& member, std::vector<Entry> entries
         if (!segment) return fail(segment.error());
         flushes_.front().parts[uid].next = next;
         MemberLog* log = system_.find(uid);
-        if (*segment != nullptr && log != nullptr) log->add_segment(std::move(*segment));
+        if (*segment != nullptr && log != nullptr) {
+          log->next_segment_ = (*segment)->number() + 1;
+          log->add_segment(std::move(*segment));
+        }
         busy_ = false;
         run();
       });

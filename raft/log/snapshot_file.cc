@@ -264,6 +264,11 @@ Result<FoundSnapshot> find_snapshot(Disk& disk, const std::string& snapshots_dir
     }
     auto snapshot = read_snapshot_directory(disk, directory);
     if (snapshot) {
+      // The process that wrote it may not have come as far as syncing its names, and older ones are
+      // about to be removed.
+      for (const std::string& named : {directory, snapshots_directory}) {
+        if (auto done = disk.sync_directory(named); !done) return done.error();
+      }
       found.snapshot = std::move(*snapshot);
       continue;
     }

@@ -190,8 +190,11 @@ class WalWriter {
   bool write_pending();
   Result<void> write_batch(std::size_t count);
   void gather(std::size_t count);
+  void reserve(std::uint64_t end);
+  Result<void> write_final_mark();
   void add_record(const Item& item);
   Result<void> open_next_file();
+  Result<void> make_file(std::uint64_t number);
   void finish_file();
   void abandon_file();
   void go_down(Error error);
@@ -209,6 +212,7 @@ class WalWriter {
   std::uint64_t number_ = 0;  // of the present file; the next one gets number_ + 1
   std::uint64_t offset_ = 0;  // end of what is durable in it
   std::uint64_t reserved_ = 0;
+  std::uint64_t file_size_ = 0;  // what reserving made of it
   std::uint64_t salt_ = 0;
   std::uint64_t batch_sequence_ = 0;
   std::uint32_t next_ref_ = 1;

@@ -18,9 +18,9 @@ constexpr std::size_t kCopyBelow = 512;
 std::uint64_t make_salt(std::uint64_t seed, std::uint64_t file_number) {
   if (seed == 0) {
     std::random_device device;
-    return std::uint64_t{device()} << 32 | device();
+    return make_salt_of(std::uint64_t{device()} << 32 | device());
   }
-  return std::mt19937_64(seed ^ file_number)();
+  return make_salt_of(std::mt19937_64(seed ^ file_number)());
 }
 
 }  // namespace
@@ -54,10 +54,22 @@ std::string WalWriter::path_of(std::uint64_t number, std::string_view suffix) co
 /// before any record in it can be acknowledged.
 Result<void> WalWriter::open_next_file() {
   const std::uint64_t number = number_ + 1;
+  auto done = make_file(number);
+  if (done) return done;
+  // Nothing is in it, and on a full disk it takes up room that others need.
+  for (const char* suffix : {".tmp", ".wal"}) {
+    static_cast<void>(disk_.unlink(path_of(number, suffix)));
+  }
+  return done;
+}
+
+Result<void> WalWriter::make_file(std::uint64_t number) {
   const std::uint64_t salt = make_salt(options_.salt_seed, number);
   std::string head(kWalMagic);
-  append_mark(head, {MarkKind::start, 0, kWalMagic.size(),
-                     finish_mark_crc(0, 0, kWalMagic.size(), salt), salt});
+  WalMark start{MarkKind::start, 0, kWalMagic.size(), finish_mark_crc(0, 0, kWalMagic.size(), salt),
+                salt};
+  start.file_size = kWalMagic.size() + mark_size(kWalMagic.size());
+  append_mark(head, start, kWalMagic.size());
   auto file = disk_.create(path_of(number, ".tmp"));
   if (!file) return file.error();
   if (auto done = (*file)->pwrite(0, head); !done) return done;
@@ -72,6 +84,7 @@ Result<void> WalWriter::open_next_file() {
   file_ = std::move(*file);
   offset_ = head.size();
   reserved_ = 0;
+  file_size_ = 0;
   salt_ = salt;
   batch_sequence_ = 0;
   next_ref_ = 1;
@@ -192,9 +205,11 @@ void WalWriter::gather(std::size_t count) {
   slices_.clear();
   for (std::size_t i = 0; i < count; ++i) add_record(pending_[i]);
   // The arena does not move any more, except for the mark, for which there is room now.
-  arena_.reserve(arena_.size() + kWalMarkSize);
+  arena_.reserve(arena_.size() + kWalMarkSize + kWalMaxPad);
   std::size_t at = 0;
+  std::uint64_t mark_at = offset_;
   std::uint32_t crc = 0;
+  QuietParts quiet(offset_);
   for (const auto& piece : pieces_) {
     const char* data = piece.payload;
     if (data == nullptr) {
@@ -203,24 +218,35 @@ void WalWriter::gather(std::size_t count) {
     }
     slices_.push_back({data, piece.size});
     crc = crc32c(crc, {data, piece.size});
+    quiet.add({data, piece.size});
+    mark_at += piece.size;
   }
+  quiet.finish();
   const std::uint64_t sequence = batch_sequence_ + 1;
-  append_mark(arena_, {MarkKind::batch, sequence, offset_,
-                       finish_mark_crc(crc, sequence, offset_, salt_), salt_});
-  slices_.push_back({arena_.data() + at, kWalMarkSize});
+  const std::size_t size = mark_size(mark_at);
+  reserve(mark_at + size);
+  append_mark(arena_,
+              {MarkKind::batch, sequence, offset_, finish_mark_crc(crc, sequence, offset_, salt_),
+               salt_, true, std::max(file_size_, mark_at + size), quiet.count(), quiet.set()},
+              mark_at);
+  slices_.push_back({arena_.data() + at, size});
+}
+
+/// Blocks and a length that are there already make fdatasync cheaper. Failing is no harm: the write
+/// itself tells.
+void WalWriter::reserve(std::uint64_t end) {
+  if (options_.preallocate_bytes == 0 || end <= reserved_) return;
+  const std::uint64_t from = std::max(reserved_, offset_);
+  const std::uint64_t step = std::max(options_.preallocate_bytes, end - offset_);
+  reserved_ = file_->reserve(from, step) ? from + step : UINT64_MAX;
+  const auto size = file_->size();  // not every file system lengthens the file
+  if (size) file_size_ = *size;
 }
 
 Result<void> WalWriter::write_batch(std::size_t count) {
   gather(count);
   std::uint64_t size = 0;
   for (const auto& slice : slices_) size += slice.size;
-  if (options_.preallocate_bytes != 0 && offset_ + size > reserved_) {
-    // Blocks and a length that are there already make fdatasync cheaper. Failing is no harm: the
-    // write itself tells.
-    const std::uint64_t from = std::max(reserved_, offset_);
-    const std::uint64_t step = std::max(options_.preallocate_bytes, size);
-    reserved_ = file_->reserve(from, step) ? from + step : UINT64_MAX;
-  }
   if (auto done = file_->pwritev(offset_, slices_); !done) return done;
   if (auto done = file_->fdatasync(); !done) return done;
   offset_ += size;
@@ -257,12 +283,19 @@ void WalWriter::report_written(std::size_t count) {
 /// Ends a file in order. The final mark says that nothing is missing behind it; without it (an
 /// error here) the file is only less well guarded.
 void WalWriter::finish_file() {
-  const std::uint64_t sequence = batch_sequence_ + 1;
-  std::string mark;
-  append_mark(mark, {MarkKind::final, sequence, offset_,
-                     finish_mark_crc(0, sequence, offset_, salt_), salt_});
-  if (file_->pwrite(offset_, mark)) static_cast<void>(file_->fdatasync());
+  static_cast<void>(write_final_mark());
   abandon_file();
+}
+
+Result<void> WalWriter::write_final_mark() {
+  const std::uint64_t sequence = batch_sequence_ + 1;
+  WalMark final{MarkKind::final, sequence, offset_, finish_mark_crc(0, sequence, offset_, salt_),
+                salt_};
+  final.file_size = std::max<std::uint64_t>(file_size_, offset_ + mark_size(offset_));
+  std::string mark;
+  append_mark(mark, final, offset_);
+  if (auto done = file_->pwrite(offset_, mark); !done) return done;
+  return file_->fdatasync();
 }
 
 void WalWriter::abandon_file() {
@@ -295,12 +328,7 @@ Result<void> WalWriter::close() {
                                          " log entries could not be written; none of them was "
                                          "acknowledged");
   }
-  const std::uint64_t sequence = batch_sequence_ + 1;
-  std::string mark;
-  append_mark(mark, {MarkKind::final, sequence, offset_,
-                     finish_mark_crc(0, sequence, offset_, salt_), salt_});
-  if (auto done = file_->pwrite(offset_, mark); !done) return done;
-  return file_->fdatasync();
+  return write_final_mark();
 }
 
 WalThread::WalThread(std::unique_ptr<WalWriter> writer)

@@ -116,6 +116,73 @@ TEST(DiskFull, EntriesWaitAndCountUntilThereIsRoom) {
   EXPECT_THAT(store.watcher.events, ElementsAre(HasSubstr("down: "), "up"));
 }
 
+std::vector<std::string> names_in(Disk& disk, const std::string& directory) {
+  std::vector<std::string> names;
+  for (const auto& one : disk.list(directory).value()) names.push_back(one.name);
+  return names;
+}
+
+/// Each attempt would leave a file behind, and take a new number.
+TEST(DiskFull, FlushesThatFailLeaveNothing) {
+  MemoryDisk memory;
+  FaultyDisk disk(memory);
+  Store store(disk);
+  MemberLog* log = store.add("kv", "KVAAAA");
+  const std::string member = std::string(kDirectory) + "/KVAAAA";
+  for (const DiskOperation failing :
+       {DiskOperation::create, DiskOperation::write, DiskOperation::sync, DiskOperation::rename}) {
+    const auto before = names_in(memory, member);
+    const Index next = log->last().index + 1;
+    store.append(*log, entries(next, next + 9, 1));
+    disk.set_rule([&](DiskOperation operation, const std::string& path) -> std::optional<Error> {
+      if (operation != failing || path.find(".segment") == std::string::npos) return std::nullopt;
+      return make_error(ErrorCode::no_space, path + ": No space left on device");
+    });
+    store.roll_over();
+    for (int attempt = 0; attempt < 5; ++attempt) {
+      store.system->flush_metadata([](const Result<void>&) {});
+      store.settle();
+    }
+    EXPECT_EQ(store.watcher.events.size(), 6U);
+    store.watcher.events.clear();
+    EXPECT_EQ(names_in(memory, member), before);
+    disk.set_rule({});
+    store.system->flush_metadata([](const Result<void>&) {});
+    store.settle();
+    EXPECT_EQ(names_in(memory, member).size(), before.size() + 1);
+  }
+  EXPECT_TRUE(memory.exists(member + "/0000000000000004.segment").value());
+}
+
+TEST(DiskFull, WalFilesThatCantBeMadeLeaveNothing) {
+  MemoryDisk memory;
+  FaultyDisk disk(memory);
+  Store store(disk);
+  store.add("kv", "KVAAAA");
+  for (const DiskOperation failing : {DiskOperation::write, DiskOperation::sync,
+                                      DiskOperation::rename, DiskOperation::sync_directory}) {
+    const auto before = names_in(memory, kDirectory).size();
+    disk.set_rule([&](DiskOperation operation, const std::string& path) -> std::optional<Error> {
+      const bool wal = path.find(".wal") != std::string::npos ||
+                       path.find("/00000000") != std::string::npos || path == kDirectory;
+      if (operation != failing || !wal) return std::nullopt;
+      return make_error(ErrorCode::no_space, path + ": No space left on device");
+    });
+    store.system->roll_over_wal();
+    for (int attempt = 0; attempt < 5; ++attempt) {
+      store.settle();
+      store.system->retry_wal();
+    }
+    store.settle();
+    EXPECT_LE(names_in(memory, kDirectory).size(), before);
+    disk.set_rule({});
+    store.system->retry_wal();
+    store.system->flush_metadata([](const Result<void>&) {});
+    store.settle();
+    EXPECT_EQ(names_in(memory, kDirectory).size(), before);
+  }
+}
+
 TEST(DiskFull, ASnapshotThatDoesNotFitLeavesNothingAndTheNextWorks) {
   MemoryDisk memory;
   FaultyDisk disk(memory);

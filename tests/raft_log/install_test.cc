@@ -190,5 +190,43 @@ TEST(Install, ADamagedMarkMeansAmnesia) {
   EXPECT_EQ(log->last_written().index, 11U);
 }
 
+/// The leader gives up while the mark of its transfer is still being written: what the next leader
+/// sends is acknowledged before that is on disk.
+TEST(Install, AMarkThatComesLateVoidsNothing) {
+  for (const bool written_before : {true, false}) {
+    MemoryDisk memory;
+    Index acknowledged = 0;
+    {
+      ManualExecutor background;
+      LogSystemOptions options = testing::small_options();
+      options.background = &background;
+      Store store(memory, options);
+      MemberLog* log = store.add("kv", "KVAAAA");
+      ASSERT_TRUE(store.vote("KVAAAA", 9, std::nullopt));
+      store.append(*log, entries(1, 39, 1));
+      log->write_sparse({entry(50, 9)});
+      log->append(entries(40, 45, 9));
+      if (written_before) {
+        store.settle();  // but for the background
+        acknowledged = log->last_written().index;
+      }
+      background.run_all();
+      acknowledged = std::max(acknowledged, log->last_written().index);
+      const auto cut = memory.clone();
+      cut->crash(CrashMode::lose_unsynced);
+      {
+        Store after(*cut);
+        EXPECT_GE(after.system->find("KVAAAA")->last_written().index, acknowledged);
+      }
+      store.background = &background;
+      store.settle();
+      EXPECT_EQ(log->last_written().index, 45U);
+    }
+    memory.crash(CrashMode::lose_unsynced);
+    Store store(memory);
+    EXPECT_EQ(store.system->find("KVAAAA")->last_written().index, 45U);
+  }
+}
+
 }  // namespace
 }  // namespace rakv::log

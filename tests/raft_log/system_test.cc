@@ -509,7 +509,8 @@ TEST(LogSystem, ABrokenConfigKeepsTheServersDataAndTheOthersStart) {
     ASSERT_TRUE(store.system->broken_servers().contains("KVAAAA"));
     EXPECT_THAT(store.system->broken_servers().at("KVAAAA").message, HasSubstr("KVAAAA/config"));
     EXPECT_EQ(store.system->find("KVBBBB")->last().index, 4U);
-    EXPECT_EQ(names_in(disk, kDirectory, ".wal").size(), 2U);
+    EXPECT_EQ(names_in(disk, kDirectory, ".wal").size(), 1U);
+    EXPECT_EQ(names_in(disk, kDirectory, ".kept").size(), 1U);
   }
   const auto text = print_server_config(config("kv", "KVAAAA"));
   ASSERT_TRUE(replace_file(disk, "/data/a@host/KVAAAA/config", *text));
@@ -517,6 +518,7 @@ TEST(LogSystem, ABrokenConfigKeepsTheServersDataAndTheOthersStart) {
   store.settle();
   EXPECT_EQ(store.system->find("KVAAAA")->last().index, 3U);
   EXPECT_EQ(names_in(disk, kDirectory, ".wal").size(), 1U);
+  EXPECT_EQ(names_in(disk, kDirectory, ".kept").size(), 0U);
 }
 
 TEST(LogSystem, AServerWithoutNameRowIsTakenIn) {
