@@ -118,5 +118,5 @@ wait(Condition, Left) ->
         false -> timer:sleep(20), wait(Condition, Left - 1)
     end.
 
-is_mark({Kind, <<_:28/binary>>}) -> lists:member(Kind, [start, batch, final]);
+is_mark({Kind, <<_:48/binary, _/binary>>}) -> lists:member(Kind, [start, batch, final]);
 is_mark(_) -> false.
