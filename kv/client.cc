@@ -83,6 +83,10 @@ std::optional<KeyMetrics> read_key_metrics(std::string_view term) {
       metrics.state = read_state(cursor).value_or("");
     } else if (cursor.is_atom("membership")) {
       metrics.membership = read_state(cursor).value_or("");
+    } else if (cursor.is_atom("note")) {
+      const bool text = cursor.kind() == etf::TermKind::binary;
+      metrics.note = text ? cursor.binary().value_or("") : std::string_view{};
+      if (!text) cursor.skip();
     } else if (cursor.is_atom("term")) {
       metrics.term = cursor.i64();
     } else if (cursor.is_atom("last_index")) {

@@ -43,6 +43,7 @@ struct StoredValue {
 struct KeyMetrics {
   std::string state = "unknown";       ///< leader, follower, ..., noproc
   std::string membership = "unknown";  ///< voter, promotable, non_voter, unknown
+  std::string note;                    ///< why the member does not take part; else empty
   std::optional<std::int64_t> term, last_index, last_written_index, commit_index, last_applied,
       snapshot_index;  ///< -1: no snapshot
 };

@@ -409,6 +409,10 @@ std::string status_table(const std::vector<StatusRow>& rows) {
     }
     text += '\n';
   }
+  for (const StatusRow& row : rows) {
+    if (!row.metrics.note.empty())
+      text += to_string(row.member) + ' ' + cell(row.metrics.note) + '\n';
+  }
   return text;
 }
 
@@ -427,7 +431,8 @@ std::string status_json(const std::string& cluster, const std::vector<StatusRow>
            ",\"last_applied\":" + number(metrics.last_applied, "null") +
            ",\"snapshot_index\":" + number(metrics.snapshot_index, "null") +
            ",\"membership\":" + json_text(metrics.membership) +
-           ",\"reachable\":" + (row.reachable ? "true" : "false") + "}";
+           ",\"reachable\":" + (row.reachable ? "true" : "false") +
+           (metrics.note.empty() ? "" : ",\"note\":" + json_text(metrics.note)) + "}";
     comma = ",";
   }
   return out + "]}\n";

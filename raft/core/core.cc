@@ -48,6 +48,12 @@ Core::Core(CoreState state)
     if (entry.kind == EntryKind::noop && entry.at.index <= last_applied_) {
       effective_machine_version_ = std::max(effective_machine_version_, entry.machine_version);
     }
+    // A deletion that was carried out before and did not come to its end: it is applied again when
+    // a leader says that it is committed, or by this member as a leader, which then tells the rest.
+    if (entry.kind == EntryKind::cluster_delete && entry.at.index <= last_applied_) {
+      last_applied_ = entry.at.index - 1;
+      commit_index_ = last_applied_;
+    }
     special_entries_.push_back(std::move(entry));
   }
 }

@@ -148,6 +148,8 @@ class Core {
   MachineVersion machine_version() const { return machine_version_; }
   /// What the last applied noop announced; above machine_version() nothing is applied any more.
   MachineVersion effective_machine_version() const { return effective_machine_version_; }
+  /// Whether a deletion of the cluster is in the log, committed or not.
+  bool deletion_in_log() const;
   const CoreOptions& options() const { return options_; }
   /// The other members as a leader sees them; nullptr when there is no such knowledge (any other
   /// role).
@@ -275,6 +277,7 @@ class Core {
   void on(event::FailureDetector& event);
   void on(event::NodeUp& event);
   void on(event::NodeDown& event);
+  void on(event::PeerDeleted& event);
   void on(event::PeerSuspended& event);
   void on(event::PeerResumed& event);
   void tell_term(const std::string& node);

@@ -31,6 +31,12 @@ struct SnapshotRetry {
 /// Every second (`tick_timeout`), in every state.
 struct Tick {};
 
+/// The cluster's deletion is under way and this member has carried it out: its node has no such
+/// server any more.
+struct PeerDeleted {
+  ServerId peer;
+};
+
 // --- own log
 // --------------------------------------------------------------------------------------------------------
 
@@ -224,7 +230,7 @@ using Event =
                  event::Heartbeat, event::HeartbeatReplied, event::InfoRequested,
                  event::InfoReplied, event::InstallSnapshot, event::InstallSnapshotReplied,
                  event::SnapshotInstalled, event::SnapshotTransferEnded, event::LeaderDown,
-                 event::FailureDetector, event::NodeUp, event::NodeDown, event::PeerSuspended,
-                 event::PeerResumed>;
+                 event::PeerDeleted, event::FailureDetector, event::NodeUp, event::NodeDown,
+                 event::PeerSuspended, event::PeerResumed>;
 
 }  // namespace rakv::raft

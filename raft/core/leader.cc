@@ -187,6 +187,22 @@ void Core::evaluate_commit() {
 // --- the end
 // ----------------------------------------------------------------------------------------------------------
 
+bool Core::deletion_in_log() const {
+  return std::any_of(special_entries_.begin(), special_entries_.end(),
+                     [](const auto& entry) { return entry.kind == EntryKind::cluster_delete; });
+}
+
+/// What is deleted will never acknowledge anything any more.
+void Core::on(event::PeerDeleted& event) {
+  if (role() != Role::terminating_leader) return;
+  Peers& peers = leader_data()->peers;
+  const auto peer = peers.find(event.peer);
+  if (peer == peers.end()) return;
+  peer->second.next_index = log_.last().index + 1;
+  peer->second.match_index = log_.last().index;
+  peer->second.commit_index_sent = commit_index_;
+}
+
 bool Core::is_fully_replicated() const {
   const Peers& peers = leader_data()->peers;
   return std::all_of(peers.begin(), peers.end(), [this](const auto& entry) {

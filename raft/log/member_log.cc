@@ -67,6 +67,19 @@ void MemberLog::end_amnesia(DoneCallback done) {
       std::move(done));
 }
 
+void MemberLog::store_known_voters(std::string bytes, DoneCallback done) {
+  known_voters_ = bytes;
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, path = directory(), bytes = std::move(bytes)]() -> Result<void> {
+        const auto there = disk.exists(path);
+        if (!there) return there.error();
+        // A server that is deleted meanwhile must not come back as a directory.
+        return *there ? write_known_voters(disk, path, bytes) : Result<void>();
+      },
+      std::move(done));
+}
+
 void MemberLog::forget_from(Index index, const std::string& reason, DoneCallback done) {
   Amnesia amnesia = amnesia_.value_or(Amnesia{});
   amnesia.reason = reason;

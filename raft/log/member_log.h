@@ -50,6 +50,9 @@ class MemberLog {
   const std::optional<Amnesia>& amnesia() const { return amnesia_; }
   /// The member has caught up. `done` comes when the next start will know it, too.
   void end_amnesia(DoneCallback done);
+  /// See server_marks.h.
+  const std::string& known_voters() const { return known_voters_; }
+  void store_known_voters(std::string bytes, DoneCallback done);
 
   // ---- for the start of a member, which nobody else may use the log meanwhile
 
@@ -238,6 +241,7 @@ class MemberLog {
   bool term_vote_stored_ = true;
   std::uint64_t term_vote_number_ = 0;  // of the newest store_term_vote
   std::optional<Amnesia> amnesia_;
+  std::string known_voters_;
   MemberLogObserver* observer_ = nullptr;
   WriterId writer_ = 0;
 

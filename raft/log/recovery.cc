@@ -61,6 +61,9 @@ Result<void> MemberRecovery::read_marks() {
     system_.notices_.push_back(directory_ + ": has not caught up since it was found that " +
                                amnesia_->reason + "; the server must not vote until it has");
   }
+  auto voters = read_known_voters(system_.disk_, directory_);
+  if (!voters) return voters.error();
+  known_voters_ = std::move(*voters);
   const auto mark = read_install_mark(system_.disk_, directory_);
   if (!mark && mark.error().code != ErrorCode::corrupt) return mark.error();
   if (!mark) {
@@ -235,6 +238,7 @@ Result<void> MemberRecovery::judge(MemberLog& log, const MetaRow* meta) {
     }
   }
   log.amnesia_ = amnesia_;
+  log.known_voters_ = known_voters_;
   log.install_mark_ = install_mark_;
   return noted;
 }
@@ -423,6 +427,7 @@ Result<void> SystemRecovery::adopt_servers() {
     if (entry.kind != DirectoryEntry::Kind::directory || entry.name.ends_with(kDeletedSuffix)) {
       continue;
     }
+    if (entry.name.ends_with(kReplacedSuffix)) continue;
     const bool known = std::any_of(system_.names_.begin(), system_.names_.end(),
                                    [&](const auto& row) { return row.second == entry.name; });
     if (known) continue;

@@ -13,6 +13,8 @@ namespace rakv::log {
 
 /// A server's directory gets this suffix when it is deleted.
 inline constexpr std::string_view kDeletedSuffix = ".deleted";
+/// A server whose name another one has taken (LogSystem::set_server_aside). No UId has a dot.
+inline constexpr std::string_view kReplacedSuffix = ".replaced";
 
 /// Builds one member's log from its snapshot, its segments and what the WAL files have of it.
 ///
@@ -63,6 +65,7 @@ class MemberRecovery {
   std::uint64_t next_segment_ = 1;
   std::vector<std::pair<Index, Place>> above_;  // the snapshot; ascending
   std::optional<Amnesia> amnesia_;
+  std::string known_voters_;
   std::optional<Index> install_mark_;
   /// What stands behind this index is not known to be the log's.
   std::optional<Index> log_end_;

@@ -129,6 +129,7 @@ void SegmentFlusher::finish() {
         }
         system_.queue_.flushed(done.bytes);
         system_.release_memory_soon();
+        system_.flush_finished();
         run();
       });
 }

@@ -4,13 +4,14 @@
 
 #include "raft/log/checksum.h"
 
-// Both files are one line of text, `CRC32 WORD REST`, the checksum being that of what follows it.
+// The files are one line of text, `CRC32 WORD REST`, the checksum being that of what follows it.
 
 namespace rakv::log {
 namespace {
 
 constexpr std::string_view kAmnesia = "/amnesia";
 constexpr std::string_view kInstalling = "/installing";
+constexpr std::string_view kKnownVoters = "/known_voters";
 constexpr std::string_view kTermLost = "term_lost ";
 constexpr std::string_view kTermKnown = "term_known ";
 constexpr std::string_view kLogEnd = "log_end ";
@@ -98,6 +99,17 @@ Result<void> write_install_mark(Disk& disk, const std::string& server_directory,
 
 Result<void> remove_install_mark(Disk& disk, const std::string& server_directory) {
   return remove_line(disk, path_of(server_directory, kInstalling));
+}
+
+Result<std::string> read_known_voters(Disk& disk, const std::string& server_directory) {
+  auto line = read_line(disk, path_of(server_directory, kKnownVoters));
+  if (!line) return line.error();
+  return *line ? (*line)->text.value_or("") : std::string();
+}
+
+Result<void> write_known_voters(Disk& disk, const std::string& server_directory,
+                                const std::string& bytes) {
+  return write_line(disk, path_of(server_directory, kKnownVoters), bytes);
 }
 
 }  // namespace rakv::log

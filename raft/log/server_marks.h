@@ -6,8 +6,8 @@
 #include "raft/log/disk.h"
 #include "raft/log/types.h"
 
-// Two small files in a server's directory that say what its log may be trusted with. Both are
-// written before what they warn of happens, and removed when it is over; ra ignores them.
+// Small files in a server's directory; ra ignores them. Two say what its log may be trusted with:
+// they are written before what they warn of happens, and removed when it is over.
 
 namespace rakv::log {
 
@@ -33,5 +33,11 @@ Result<void> remove_amnesia(Disk& disk, const std::string& server_directory);
 Result<std::optional<Index>> read_install_mark(Disk& disk, const std::string& server_directory);
 Result<void> write_install_mark(Disk& disk, const std::string& server_directory, Index own_log_end);
 Result<void> remove_install_mark(Disk& disk, const std::string& server_directory);
+
+/// What the member remembers of the other voters (raft/member/voter_identities.h), in bytes that
+/// the log does not look into. Empty when there is no such file, or it is damaged.
+Result<std::string> read_known_voters(Disk& disk, const std::string& server_directory);
+Result<void> write_known_voters(Disk& disk, const std::string& server_directory,
+                                const std::string& bytes);
 
 }  // namespace rakv::log

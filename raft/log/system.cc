@@ -200,6 +200,65 @@ void LogSystem::update_config(ServerConfig config, DoneCallback done) {
       });
 }
 
+const Error* LogSystem::why_broken(const std::string& name) const {
+  const auto row = names_.find(name);
+  const auto found = row == names_.end() ? broken_.end() : broken_.find(row->second);
+  return found == broken_.end() ? nullptr : &found->second;
+}
+
+void LogSystem::set_server_aside(const std::string& uid,
+                                 std::function<void(Result<std::string>)> done) {
+  if (find(uid) == nullptr || set_aside_.contains(uid)) {
+    owner_.post([done = std::move(done),
+                 error = make_error(ErrorCode::not_found,
+                                    directory_ + ": no server with UId " + uid)] { done(error); });
+    return;
+  }
+  set_aside_[uid] = {std::move(done), -1};
+  flush_finished();
+}
+
+/// Moves those aside whose entries are all in segments; the others' entries leave the WAL next.
+/// What was appended just before is in the second file at the latest: a roll-over goes before what
+/// waits.
+void LogSystem::flush_finished() {
+  constexpr int kFlushes = 3;
+  std::vector<std::string> ready;
+  for (auto& [uid, waiting] : set_aside_) {
+    const MemberLog* member = find(uid);
+    if (member == nullptr || member->memory_entries() == 0 || ++waiting.flushes == kFlushes)
+      ready.push_back(uid);
+  }
+  for (const std::string& uid : ready) {
+    auto row = set_aside_.extract(uid);
+    move_aside(uid, std::move(row.mapped().done));
+  }
+  if (!set_aside_.empty()) queue_.roll_over();
+}
+
+/// A crash in between leaves the server as it was, or a name without a directory, which recovery
+/// takes off the list.
+void LogSystem::move_aside(const std::string& uid, std::function<void(Result<std::string>)> done) {
+  const auto found = members_.find(uid);
+  if (found == members_.end()) {
+    return done(make_error(ErrorCode::not_found, directory_ + ": no server with UId " + uid));
+  }
+  by_writer_.erase(found->second->writer_);
+  members_.erase(found);
+  std::erase_if(names_, [&](const auto& row) { return row.second == uid; });
+  const std::string kept = member_directory(uid) + std::string(kReplacedSuffix);
+  run_on(
+      background(),
+      [&disk = disk_, parent = directory_, directory = member_directory(uid),
+       kept]() -> Result<void> {
+        if (auto renamed = disk.rename(directory, kept); !renamed) return renamed;
+        return disk.sync_directory(parent);
+      },
+      [kept, done = std::move(done)](const Result<void>& moved) {
+        done(moved ? Result<std::string>(kept) : Result<std::string>(moved.error()));
+      });
+}
+
 void LogSystem::delete_server(const std::string& uid, DoneCallback done) {
   const auto found = members_.find(uid);
   if (found == members_.end()) {

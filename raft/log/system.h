@@ -118,6 +118,12 @@ class LogSystem {
   void register_server(ServerConfig config, std::function<void(Result<MemberLog*>)> done);
   /// Replaces the config file of a registered server.
   void update_config(ServerConfig config, DoneCallback done);
+  /// Why the registered server of that name can't be started; null when it can, or is not known.
+  const Error* why_broken(const std::string& name) const;
+  /// Gives up a server's name but not its data: its directory becomes UID.replaced, with everything
+  /// that the log has in it, and is never looked at again. `done` gets the directory. Its MemberLog
+  /// must not be used any more.
+  void set_server_aside(const std::string& uid, std::function<void(Result<std::string>)> done);
   /// Removes a server with all its files. Its MemberLog is destroyed at once.
   void delete_server(const std::string& uid, DoneCallback done);
 
@@ -169,6 +175,8 @@ class LogSystem {
   MemberLog& add_member(ServerConfig config);
   void handle_wal_events(std::vector<WalEvent> events);
   void handle_wal_closed(const WalClosed& closed);
+  void flush_finished();
+  void move_aside(const std::string& uid, std::function<void(Result<std::string>)> done);
   void finish_deletion(const std::string& uid, DoneCallback done);
   void report(const Error& error);
   void release_memory_soon();
@@ -208,6 +216,12 @@ class LogSystem {
   std::shared_ptr<SegmentFiles> segment_files_;
   std::map<std::string, std::unique_ptr<MemberLog>> members_;  // by UId
   std::map<WriterId, MemberLog*> by_writer_;
+  /// UIds whose entries must come to segments before their directories are renamed.
+  struct SetAside {
+    std::function<void(Result<std::string>)> done;
+    int flushes = 0;  ///< finished since it was asked for
+  };
+  std::map<std::string, SetAside> set_aside_;
   std::set<std::string> deleting_;            // UIds whose directories may still have their names
   std::map<std::string, std::string> names_;  // name to UId, as it shall be
   std::map<std::string, MetaRow> meta_;       // as it shall be

@@ -156,6 +156,7 @@ void Member::send_notification(const std::string& pid_term, std::string_view bod
   const std::optional<etf::PidView> pid =
       cursor.kind() == etf::TermKind::pid ? cursor.pid_view() : std::nullopt;
   if (!pid) return;
+  if (event_formatter_) return event_formatter_->send(pid_term, std::string(body));
   const node::Delivery delivery = services_.node.send(
       pid_, *pid,
       [&](dist::OutMessage& out) {

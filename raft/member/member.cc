@@ -50,7 +50,7 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::shared_ptr<Co
       counters_(std::move(counters)),
       options_(std::move(options)),
       id_(recovered.core.id),
-      log_id_(print_server_id(id_)),
+      log_id_(options_.friendly_name.empty() ? print_server_id(id_) : options_.friendly_name),
       core_(std::move(recovered.core)),
       pid_(recovered.pid),
       applied_(core_.last_applied()),
@@ -66,6 +66,8 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::shared_ptr<Co
                     }},
       entry_repair_(peer_context_, [this]() -> const Machine& { return *machine_; }),
       held_reads_(services.io),
+      voters_(services.io, peer_context_, [this] { standing_changed(); }),
+      deletion_(peer_context_, voters_, [this] { end(raft::effect::StopReason::deleted); }),
       snapshot_receiver_(log, [this] { return machine_->fresh(); }),
       election_timer_(services.io),
       condition_timer_(services.io),
@@ -74,7 +76,12 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::shared_ptr<Co
       persist_timer_(services.io),
       farewell_timer_(services.io),
       random_(std::random_device{}()),
-      snapshot_size_bytes_(recovered.snapshot_bytes) {}
+      snapshot_size_bytes_(recovered.snapshot_bytes) {
+  if (!options_.event_formatter.empty()) {
+    event_formatter_ =
+        std::make_unique<EventFormatter>(peer_context_, options_.event_formatter, id_);
+  }
+}
 
 Member::~Member() {
   *alive_ = false;
@@ -117,6 +124,7 @@ void Member::go_live() {
   }
   raft::effect::ClusterChanged cluster;
   carry_out(cluster);
+  voters_.start();
   // What this member's predecessor was about to promise when it ended, in this process: it counts
   // from here on, and nothing is answered before it is on disk.
   if (!log_.term_vote_stored())
@@ -269,6 +277,10 @@ void Member::arm(boost::asio::steady_timer& timer, std::uint64_t delay_ms, raft:
 }
 
 void Member::carry_out(raft::effect::SetElectionTimer& effect) {
+  if (!voters_.takes_part()) {
+    held_election_timer_ = effect;
+    return;
+  }
   constexpr std::uint64_t kPollMs = 1000;  // aten's poll_interval
   const raft::ElectionTimerRange range =
       raft::range_of(effect, options_.broadcast_time_ms, kPollMs);
@@ -277,7 +289,19 @@ void Member::carry_out(raft::effect::SetElectionTimer& effect) {
   arm(election_timer_, delay_ms, raft::event::ElectionTimeout{effect.number});
 }
 
-void Member::carry_out(raft::effect::CancelElectionTimer&) { election_timer_.cancel(); }
+void Member::carry_out(raft::effect::CancelElectionTimer&) {
+  held_election_timer_.reset();
+  election_timer_.cancel();
+}
+
+/// A member that waits hears nothing of its peers and lets its election timer rest
+/// (voter_identities.h); all else goes on.
+void Member::standing_changed() {
+  if (!voters_.takes_part() || !held_election_timer_) return;
+  raft::effect::SetElectionTimer effect = *std::exchange(held_election_timer_, std::nullopt);
+  carry_out(effect);
+}
+
 void Member::carry_out(raft::effect::SetConditionTimer& effect) {
   arm(condition_timer_, effect.timeout_ms, raft::event::ConditionTimeout{});
 }
@@ -294,10 +318,12 @@ void Member::tick() {
     if (error || !*alive || stopped_) return;
     note_last_applied();
     const std::uint64_t commit = core_.commit_index().value();
-    const double per_second = static_cast<double>(commit - std::min(commit, commit_rate_last_)) *
-                              1000.0 / static_cast<double>(options_.tick_timeout_ms);
-    commit_rate_ = commit_rate_ * 0.9 + per_second * 0.1;
+    last_commit_rate_ = static_cast<double>(commit - std::min(commit, commit_rate_last_)) * 1000.0 /
+                        static_cast<double>(options_.tick_timeout_ms);
+    commit_rate_ = commit_rate_ * 0.9 + last_commit_rate_ * 0.1;
     commit_rate_last_ = commit;
+    voters_.tick();
+    deletion_.tick();
     retry_notifications();
     take_snapshot_when_durable();
     tick_timer_.expires_at(tick_timer_.expiry() +
@@ -344,6 +370,8 @@ void Member::carry_out(raft::effect::LeaderChanged& effect) {
                  core_.current_term().value());
   }
   services_.on_leader_or_cluster_change(*this);
+  voters_.look_again();
+  voters_.tick();
 }
 
 void Member::carry_out(raft::effect::ClusterChanged&) {
@@ -359,6 +387,8 @@ void Member::carry_out(raft::effect::ClusterChanged&) {
   }
   kept_nodes_ = std::move(wanted);
   services_.on_leader_or_cluster_change(*this);
+  voters_.look_again();
+  voters_.tick();
 }
 
 void Member::carry_out(raft::effect::AmnesiaEnded&) {

@@ -19,14 +19,17 @@
 #include "raft/log/member_log.h"
 #include "raft/log/system.h"
 #include "raft/member/append_entries_sender.h"
+#include "raft/member/cluster_deletion.h"
 #include "raft/member/counters.h"
 #include "raft/member/entry_repair.h"
+#include "raft/member/event_formatter.h"
 #include "raft/member/held_reads.h"
 #include "raft/member/machine.h"
 #include "raft/member/peer_context.h"
 #include "raft/member/pending_calls.h"
 #include "raft/member/snapshot_receiver.h"
 #include "raft/member/snapshot_sender.h"
+#include "raft/member/voter_identities.h"
 #include "raft/wire/entry.h"
 #include "raft/wire/messages.h"
 
@@ -67,8 +70,12 @@ struct MemberOptions {
   /// Minor compactions before a major one; nothing = only when asked for.
   std::optional<std::uint64_t> major_compaction_after = 8;
   raft::CoreOptions core;
-  std::string cluster_name;  ///< encoded term
-  std::string metrics_key;   ///< encoded term
+  std::string cluster_name;        ///< encoded term
+  std::string metrics_key;         ///< encoded term
+  std::string friendly_name;       ///< for the log instead of the id, UTF-8; empty: the id
+  std::string friendly_name_term;  ///< as it was given, encoded
+  std::string event_formatter;     ///< encoded `{Module, Function, Arguments}`; empty: none
+  std::uint64_t min_recovery_checkpoint_interval = 0;  ///< shown only: no checkpoints are written
 };
 
 /// The size of snapshot.dat for this meta and a state of so many bytes.
@@ -220,6 +227,7 @@ class Member : public node::Process,
   void carry_out(raft::effect::Stop& effect);
   void persist(const raft::effect::PersistTermVote& effect);
   void arm(boost::asio::steady_timer& timer, std::uint64_t delay_ms, raft::Event event);
+  void standing_changed();
   void tick();
   void note_last_applied();
 
@@ -230,6 +238,9 @@ class Member : public node::Process,
   void handle_leader_call(std::string_view from, std::string_view request);
   /// What is served here and now, whatever the state; false when it is none of these.
   bool serve(std::string_view from, std::string_view request, bool as_leader);
+  bool handle_system_message(std::string_view message);
+  /// The name of the state that clients see.
+  std::string_view shown_state() const;
   void submit_command(std::string_view from, std::string_view request, bool leader_call);
   /// The disk does not keep up: no more commands may wait for it. A leader refuses them then with
   /// `wal_down`, as when the log can't be written at all.
@@ -246,6 +257,7 @@ class Member : public node::Process,
   void answer(std::string_view from, std::string_view term);
   void answer_error(std::string_view from, std::string_view reason_atom);
   void answer_redirect(std::string_view from, const raft::ServerId& leader);
+  void answer_stays_out(std::string_view from);
   void unsupported(std::string_view from, std::string_view request);
   void reject_notification(std::string_view mode, const std::optional<raft::ServerId>& leader);
 
@@ -345,6 +357,11 @@ class Member : public node::Process,
   PeerContext peer_context_;
   EntryRepair entry_repair_;
   HeldReads held_reads_;
+  VoterIdentities voters_;
+  ClusterDeletion deletion_;
+  std::unique_ptr<EventFormatter> event_formatter_;  ///< null: events are sent as ra's
+  /// While the member does not take part.
+  std::optional<raft::effect::SetElectionTimer> held_election_timer_;
   std::map<raft::ServerId, std::unique_ptr<AppendEntriesSender>> append_entries_senders_;
   std::map<raft::ServerId, std::unique_ptr<SnapshotSender>> snapshot_senders_;
   std::map<raft::ServerId, std::unique_ptr<boost::asio::steady_timer>> snapshot_retry_timers_;
@@ -365,7 +382,8 @@ class Member : public node::Process,
   bool persist_fails_ = false;
   std::mt19937_64 random_;
   double commit_rate_ = 0.0;
-  std::uint64_t commit_rate_last_ = 0;
+  double last_commit_rate_ = 0.0;       ///< of the last tick alone
+  std::uint64_t commit_rate_last_ = 0;  ///< the commit index at the last tick
   std::int64_t last_wal_write_ms_ = 0;
 
   std::uint64_t snapshot_size_bytes_ = 0;

@@ -59,13 +59,20 @@ void Member::refresh_counters() const {
 
 void Member::write_key_metrics(etf::Writer& writer) const {
   refresh_counters();
-  writer.map(kKeyMetrics.size() + 2);
+  const bool waits = !voters_.takes_part();
+  writer.map(kKeyMetrics.size() + (waits ? 3 : 2));
   for (const Counter field : kKeyMetrics) {
     writer.atom(kCounterFields[static_cast<std::size_t>(field)].name)
         .integer(counters_->get(field));
   }
-  writer.atom("state").atom(to_string(core_.role()));
+  writer.atom("state").atom(shown_state());
   writer.atom("membership").atom(to_string(core_.membership()));
+  if (waits) writer.atom("note").binary(voters_.why());
+}
+
+std::string_view Member::shown_state() const {
+  if (voters_.standing() == VoterIdentities::Standing::stays_out) return "stays_out";
+  return to_string(core_.role());
 }
 
 void Member::write_log_overview(etf::Writer& writer) const {
@@ -137,7 +144,12 @@ void Member::write_overview(etf::Writer& writer) const {
   writer.atom("id");
   wire::write_server_id(writer, id_);
   writer.atom("uid").binary(log_.uid());
-  writer.atom("log_id").byte_list(log_id_);
+  writer.atom("log_id");
+  if (options_.friendly_name_term.empty()) {
+    writer.byte_list(log_id_);
+  } else {
+    writer.raw(options_.friendly_name_term);
+  }
   writer.atom("current_term").u64(core_.current_term().value());
   writer.atom("voted_for");
   write_server_or_undefined(writer, core_.voted_for());
@@ -156,7 +168,7 @@ void Member::write_overview(etf::Writer& writer) const {
   writer.atom("machine");
   machine_->write_overview(writer);
   writer.atom("machine_version").u64(core_.machine_version());
-  writer.atom("effective_machine_version").u64(core_.machine_version());
+  writer.atom("effective_machine_version").u64(core_.effective_machine_version());
   writer.atom("machine_versions").list(1);
   write_index_term(writer, log_.snapshot() ? log_.snapshot()->meta.index : 0, 0);
   writer.nil();
@@ -170,14 +182,14 @@ void Member::write_overview(etf::Writer& writer) const {
   writer.atom("max_pipeline_count").u64(core_.options().max_pipeline_count);
   writer.atom("max_append_entries_rpc_batch_size")
       .u64(core_.options().max_append_entries_rpc_batch_size);
-  writer.atom("min_recovery_checkpoint_interval").integer(0);
+  writer.atom("min_recovery_checkpoint_interval").u64(options_.min_recovery_checkpoint_interval);
   writer.atom("metrics_key").raw(options_.metrics_key);
   writer.atom("metrics_labels").map(0);
   writer.atom("counter").tuple(2).atom("write_concurrency").reference(counter_reference_);
   writer.atom("system_config");
   services_.write_system_config(writer);
   writer.atom("commit_rate").floating(commit_rate_);
-  writer.atom("commit_rate_last").floating(commit_rate_);
+  writer.atom("commit_rate_last").floating(last_commit_rate_);
 }
 
 }  // namespace rakv::member

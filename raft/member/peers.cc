@@ -159,6 +159,7 @@ bool Member::handle_peer_call(std::string_view from, std::string_view request) {
     return false;  // an unknown request, as to ra
   }
   if (!*call) return false;
+  if (!voters_.takes_part()) return true;  // as if it were not here
   if (auto* vote = std::get_if<raft::RequestVoteRpc>(&**call)) {
     step(raft::event::VoteRequested{pending_.add(from, request), *vote});
   } else if (auto* pre_vote = std::get_if<wire::PreVoteCall>(&**call)) {
@@ -179,6 +180,7 @@ bool Member::handle_peer_cast(std::string_view request) {
     return true;
   }
   if (!*event) return false;
+  if (!voters_.takes_part()) return true;
   if (const auto* append = std::get_if<raft::event::AppendEntries>(&**event)) {
     counters_->add(append->rpc.entries.empty() ? Counter::aer_received_follower_empty
                                                : Counter::aer_received_follower);
@@ -292,6 +294,7 @@ void Member::carry_out(raft::effect::ReplyInstallSnapshotWithAppendEntries& effe
 // ---------------------------------------------------------------------------------------------------------
 
 void Member::on_node_up(const std::string& node) {
+  voters_.node_up(node);
   step(raft::event::NodeUp{node});
   pump_senders(node);
 }

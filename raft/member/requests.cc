@@ -103,6 +103,7 @@ void Member::on_message(std::string_view message) {
     case node::GenMessage::Kind::info:
       break;
   }
+  if (handle_system_message(gen->request)) return;
   spdlog::debug("{}: unknown message {}", log_id_, etf::print_text(gen->request));
 }
 
@@ -137,16 +138,24 @@ void Member::handle_call(std::string_view from, std::string_view request) {
   if (tagged.is("local_call", 2)) return handle_call(from, tagged.next());
   if (tagged.is("command", 3)) return submit_command(from, request, false);
   if (handle_peer_call(from, request)) return;
-  if (tagged.is("trigger_election", 0))
+  if (tagged.is("trigger_election", 0)) {
+    if (!voters_.takes_part()) return answer_stays_out(from);
     return step(raft::event::TriggerElection{pending_.add(from, request)});
+  }
   if (tagged.is("force_member_change", 0)) {
+    voters_.forget();
     return step(raft::event::ForceMemberChange{pending_.add(from, request)});
   }
   if (serve(from, request, core_.role() == raft::Role::leader)) return;
-  const raft::Role role = core_.role();
-  if (role == raft::Role::await_condition || role == raft::Role::receive_snapshot)
-    return;  // as ra: no answer
   unsupported(from, request);
+}
+
+void Member::answer_stays_out(std::string_view from) {
+  const bool out = voters_.standing() == VoterIdentities::Standing::stays_out;
+  reply_.clear();
+  reply_.tuple(2).atom("error").tuple(2).atom(out ? "stays_out" : "undecided");
+  reply_.binary(voters_.why());
+  answer(from, reply_.view());
 }
 
 void Member::handle_cast(std::string_view request) {
@@ -171,6 +180,7 @@ void Member::handle_cast(std::string_view request) {
 }
 
 void Member::handle_leader_call(std::string_view from, std::string_view request) {
+  if (voters_.standing() == VoterIdentities::Standing::stays_out) return answer_stays_out(from);
   Tagged tagged(request);
   if (tagged.is("command", 3)) return submit_command(from, request, true);
   flush_commands();
@@ -200,10 +210,10 @@ bool Member::serve(std::string_view from, std::string_view request, bool) {
   if (tagged.is("ping", 0)) {
     reply_.clear();
     // As ra, whose terminating states answer as what they were.
-    raft::Role role = core_.role();
-    if (role == raft::Role::terminating_leader) role = raft::Role::leader;
-    if (role == raft::Role::terminating_follower) role = raft::Role::follower;
-    reply_.tuple(2).atom("pong").atom(to_string(role));
+    std::string_view state = shown_state();
+    if (state == to_string(raft::Role::terminating_leader)) state = "leader";
+    if (state == to_string(raft::Role::terminating_follower)) state = "follower";
+    reply_.tuple(2).atom("pong").atom(state);
     answer(from, reply_.view());
   } else if (tagged.is("state_query", 2)) {
     serve_state_query(from, tagged.next());
@@ -258,6 +268,7 @@ void Member::submit_command(std::string_view from, std::string_view request, boo
     return unsupported(from, request);
   }
   if (!refusal.empty()) {
+    if (!leading && from.empty()) return reject_notification(parsed->mode, core_.leader());
     if (leading || !leader_call) {
       if (from.empty()) return;
       reply_.clear();
@@ -368,7 +379,9 @@ void Member::carry_out(raft::effect::NotLeader& effect) {
 
 void Member::reject_notification(std::string_view mode_term,
                                  const std::optional<raft::ServerId>& leader) {
-  const wire::ReplyMode mode = wire::parse_reply_mode(mode_term);
+  // A follower does not look whether a leader would take the correlation.
+  const wire::ReplyMode mode = wire::parse_notify(mode_term);
+  if (mode.kind != wire::ReplyMode::Kind::notify) return;
   const bool waits = core_.role() == raft::Role::await_condition || overloaded();
   if (!waits && (!leader || *leader == id_)) return;
   etf::Writer body;

@@ -5,7 +5,11 @@
 #include <optional>
 
 #include "cnode/etf/cursor.h"
+#include "cnode/etf/scan.h"
+#include "cnode/etf/text.h"
 #include "cnode/etf/writer.h"
+#include "cnode/node/rpc.h"
+#include "raft/member/event_formatter.h"
 #include "raft/wire/ids.h"
 
 namespace rakv::member {
@@ -26,6 +30,61 @@ std::string with_version(std::string_view term) { return std::string(1, '\x83').
 Error bad_key(std::string_view key) {
   return make_error(ErrorCode::malformed,
                     "server config: '" + std::string(key) + "' is missing or malformed");
+}
+
+constexpr std::array<std::string_view, 7> kNaturalKeys = {"broadcast_time",
+                                                          "tick_timeout",
+                                                          "install_snap_rpc_timeout",
+                                                          "await_condition_timeout",
+                                                          "max_pipeline_count",
+                                                          "max_append_entries_rpc_batch_size",
+                                                          "min_recovery_checkpoint_interval"};
+
+/// A binary, an atom or a flat list of characters as UTF-8; nothing when it is something else.
+std::optional<std::string> characters(std::string_view term) {
+  etf::Cursor cursor(term);
+  if (term.empty()) return std::nullopt;
+  if (cursor.kind() == etf::TermKind::binary) return std::string(cursor.binary().value_or(""));
+  if (cursor.kind() == etf::TermKind::atom) return std::string(cursor.atom().value_or(""));
+  std::string storage;
+  const auto elements = node::list_elements(term, storage);
+  if (!elements) return std::nullopt;
+  std::string text;
+  for (const std::string_view element : *elements) {
+    etf::Cursor character(element);
+    const auto code = character.kind() == etf::TermKind::integer ? character.u64()
+                                                                 : std::optional<std::uint64_t>();
+    if (!code || *code > 0x10FFFF) return std::nullopt;
+    etf::scan::append_utf8(text, static_cast<std::uint32_t>(*code));
+  }
+  return text;
+}
+
+bool is_natural(std::string_view term) {
+  etf::Cursor cursor(term);
+  return cursor.kind() == etf::TermKind::integer && cursor.u64().has_value();
+}
+
+/// Whether a server can run with this value; those of keys that mean nothing to ra are kept as they
+/// are.
+bool is_good_value(std::string_view key, std::string_view value) {
+  etf::Cursor cursor(value);
+  if (std::find(kNaturalKeys.begin(), kNaturalKeys.end(), key) != kNaturalKeys.end())
+    return is_natural(value);
+  if (key == "ra_event_formatter")
+    return cursor.is_atom("undefined") || EventFormatter::is_formatter(value);
+  if (key == "friendly_name") return characters(value).has_value();
+  if (key == "metrics_labels") return cursor.kind() == etf::TermKind::map;
+  if (key == "initial_machine_version") return is_natural(value);
+  if (key == "membership")
+    return cursor.is_atom("voter") || cursor.is_atom("promotable") || cursor.is_atom("non_voter");
+  return true;
+}
+
+Error bad_value(std::string_view key, std::string_view value) {
+  return make_error(ErrorCode::invalid_argument, "server config: '" + std::string(key) +
+                                                     "' can't be " +
+                                                     etf::print_text(value).substr(0, 200));
 }
 
 bool read_members(std::string_view term, std::vector<log::ServerId>& members) {
@@ -88,8 +147,10 @@ Result<log::ServerConfig> read_server_config_term(std::string_view term) {
     } else if (name == "machine") {
       config.machine = with_version(*value);
     } else if (name == "log_init_args") {
+      if (value_cursor.kind() != etf::TermKind::map) return bad_key(name);
       config.log_init_args = with_version(*value);
     } else if (name != "system_config") {  // never stored
+      if (!is_good_value(name, *value)) return bad_value(name, *value);
       set_other(config, name, with_version(*value));
     }
   }
@@ -97,9 +158,7 @@ Result<log::ServerConfig> read_server_config_term(std::string_view term) {
   if (!log::valid_uid(config.uid)) return bad_key("uid");
   if (config.machine.empty()) return bad_key("machine");
   if (config.cluster_name.empty()) return bad_key("cluster_name");
-  if (config.log_init_args.empty()) {
-    config.log_init_args = etf::Writer().version().map(1).atom("uid").binary(config.uid).take();
-  }
+  if (config.log_init_args.empty()) return bad_key("log_init_args");
   add_default(config, "broadcast_time", 100);
   add_default(config, "tick_timeout", 1000);
   add_default(config, "install_snap_rpc_timeout", 120'000);
@@ -107,9 +166,11 @@ Result<log::ServerConfig> read_server_config_term(std::string_view term) {
   return config;
 }
 
-void merge_restart_config(log::ServerConfig& config, std::string_view additions) {
+Result<bool> merge_restart_config(log::ServerConfig& config, std::string_view additions) {
+  const log::EncodedTerm cluster_name = config.cluster_name;
+  const auto others = config.others;
   etf::Cursor cursor(additions);
-  const std::uint32_t count = cursor.kind() == etf::TermKind::map ? cursor.map().value_or(0) : 0;
+  const std::uint32_t count = cursor.map().value_or(0);
   for (std::uint32_t i = 0; i < count && cursor.ok(); ++i) {
     const std::string_view key_term = cursor.skip().value_or(std::string_view{});
     const std::string_view value = cursor.skip().value_or(std::string_view{});
@@ -117,12 +178,14 @@ void merge_restart_config(log::ServerConfig& config, std::string_view additions)
     if (key_cursor.kind() != etf::TermKind::atom) continue;
     const std::string_view key = key_cursor.atom().value_or("");
     if (std::find(kRestartKeys.begin(), kRestartKeys.end(), key) == kRestartKeys.end()) continue;
+    if (!is_good_value(key, value)) return bad_value(key, value);
     if (key == "cluster_name") {
       config.cluster_name = with_version(value);
     } else {
       set_other(config, key, with_version(value));
     }
   }
+  return config.cluster_name != cluster_name || config.others != others;
 }
 
 std::string_view config_value(const log::ServerConfig& config, std::string_view key) {
@@ -130,6 +193,15 @@ std::string_view config_value(const log::ServerConfig& config, std::string_view 
     if (name == key && !value.empty()) return std::string_view(value).substr(1);
   }
   return {};
+}
+
+std::string friendly_name(const log::ServerConfig& config) {
+  std::string name = characters(config_value(config, "friendly_name")).value_or("");
+  // It must not make lines of its own.
+  for (char& byte : name) {
+    if (static_cast<unsigned char>(byte) < ' ' || byte == '\x7f') byte = '?';
+  }
+  return name;
 }
 
 std::optional<std::uint64_t> map_integer(std::string_view map_term, std::string_view key) {

@@ -39,7 +39,9 @@ std::string child_failure(const std::string& name, std::string_view reason) {
 }
 
 std::string reason_term(const Error& error) {
-  const char* kind = error.code == ErrorCode::unsupported ? "unsupported" : "start_failed";
+  const char* kind = error.code == ErrorCode::unsupported        ? "unsupported"
+                     : error.code == ErrorCode::invalid_argument ? "bad_config"
+                                                                 : "start_failed";
   return etf::Writer().tuple(2).atom(kind).binary(error.message).take();
 }
 
@@ -83,8 +85,9 @@ void ServerSystem::start_server_rpc(node::RpcCall call) {
   }
   const std::string name = config->id.name;
   if (log::MemberLog* log = log_system_.find(config->uid); log != nullptr) {
-    if (const auto running = pid_of(log->config().id.name))
-      return answer_already_started(call, *running);
+    // As on a BEAM, where a server that is registered does not run before it is asked for.
+    const auto running = unasked_.contains(name) ? std::nullopt : pid_of(log->config().id.name);
+    if (running) return answer_already_started(call, *running);
     return answer_error(call, "not_new");
   }
   if (const auto running = pid_of(name)) {
@@ -112,25 +115,55 @@ void ServerSystem::start_server_rpc(node::RpcCall call) {
       waiting->answer(child_failure(name, reason_term(started.error())));
     }
   };
-  // The name is registered with another uid but not running: ra lets the new server take the name
-  // over; the old one's data would be orphaned, so it is deleted first.
-  if (log_system_.find_by_name(name) != nullptr) {
-    return delete_server(name,
-                         [this, config = std::move(*config), finish, alive = alive_]() mutable {
-                           if (*alive) register_and_start(std::move(config), finish);
-                         });
+  if (!names_in_change_.insert(name).second) {
+    return (*waiting).answer(
+        child_failure(name, reason_term(make_error(ErrorCode::unavailable,
+                                                   "another start of this server is under way"))));
   }
-  register_and_start(std::move(*config), finish);
+  const auto done = [this, name, finish, alive = alive_](const Result<Member*>& started) {
+    if (*alive) names_in_change_.erase(name);
+    finish(started);
+  };
+  if (log_system_.find_by_name(name) == nullptr)
+    return register_and_start(std::move(*config), done);
+  // The name is registered with another uid but not running: as in ra, the new server takes the
+  // name over, and what the old one has acknowledged stays on the disk.
+  set_server_aside(name, [this, config = std::move(*config), done,
+                          alive = alive_](const Result<void>& aside) mutable {
+    if (!*alive) return;
+    if (!aside) return done(aside.error());
+    register_and_start(std::move(config), done);
+  });
 }
 
 void ServerSystem::restart_server_rpc(node::RpcCall call) {
   if (!is_default_system(call.argument(0))) return answer_error(call, "system_not_started");
   const std::optional<raft::ServerId> id = server_id(call.argument(1));
   log::MemberLog* log = id ? log_system_.find_by_name(id->name()) : nullptr;
-  if (log == nullptr) return answer_error(call, "name_not_registered");
-  if (const auto running = pid_of(id->name())) return answer_already_started(call, *running);
+  if (log == nullptr) {
+    const Error* broken = id ? log_system_.why_broken(id->name()) : nullptr;
+    if (broken != nullptr) return call.answer(child_failure(id->name(), reason_term(*broken)));
+    return answer_error(call, "name_not_registered");
+  }
+  if (names_in_change_.contains(id->name())) return answer_error(call, "name_not_registered");
   log::ServerConfig config = log->config();
-  merge_restart_config(config, call.argument(2));
+  if (etf::Cursor(call.argument(2)).kind() != etf::TermKind::map) {
+    return call.raise(etf::Writer().tuple(2).atom("badmap").raw(call.argument(2)).view());
+  }
+  const Result<bool> changed = merge_restart_config(config, call.argument(2));
+  if (!changed) return call.answer(child_failure(id->name(), reason_term(changed.error())));
+  if (const auto running = pid_of(id->name())) {
+    if (unasked_.erase(id->name()) == 0) return answer_already_started(call, *running);
+    spdlog::info("{}: asked to restart; this node has started it by itself", id->name());
+    if (!*changed) {
+      const auto waiting = std::make_shared<node::RpcCall>(std::move(call));
+      return start_member(*log, [name = id->name(), waiting](const Result<Member*>& started) {
+        if (started) return answer_pid(*waiting, **started);
+        waiting->answer(child_failure(name, reason_term(started.error())));
+      });
+    }
+    stop_member(id->name(), "shutdown");  // to be started with these settings
+  }
   auto waiting = std::make_shared<node::RpcCall>(std::move(call));
   log_system_.update_config(std::move(config), [this, uid = log->uid(), waiting,
                                                 alive = alive_](const Result<void>& stored) {
@@ -219,14 +252,18 @@ void write_all_counters(etf::Writer& writer, const Counters& counters) {
 
 }  // namespace
 
-void ServerSystem::counters_overview_rpc(node::RpcCall call) {
-  etf::Writer reply;
-  reply.map(counters_.size());
+void ServerSystem::write_counters_overview(etf::Writer& writer) {
+  writer.map(counters_.size());
   for (const auto& [name, counters] : counters_) {
     if (const Member* running = find(name)) running->refresh_counters();
-    reply.tuple(2).atom(name).atom(node_.name());
-    write_all_counters(reply, *counters);
+    writer.tuple(2).atom(name).atom(node_.name());
+    write_all_counters(writer, *counters);
   }
+}
+
+void ServerSystem::counters_overview_rpc(node::RpcCall call) {
+  etf::Writer reply;
+  write_counters_overview(reply);
   call.answer(reply.view());
 }
 

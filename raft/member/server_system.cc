@@ -30,26 +30,61 @@ class ServerSystem::Supervisor : public node::Process {
 
   void on_message(std::string_view message) override {
     const std::optional<node::GenMessage> gen = node::parse_gen_message(message);
-    if (!gen || gen->kind != node::GenMessage::Kind::call) return;
-    Tagged request(gen->request);
-    if (!request.is("terminate_child", 2) || request.elements.kind() != etf::TermKind::pid) return;
-    const std::optional<etf::PidView> child = request.elements.pid_view();
-    const std::optional<std::string> name = child ? system_.name_of(*child) : std::nullopt;
-    const bool found = name.has_value();
-    if (found) system_.stop_member(*name, "shutdown");
-    system_.node_.reply(pid, gen->from, [&](dist::OutMessage& out) {
-      etf::Writer writer(out.text);
-      if (found) {
-        writer.atom("ok");
+    if (!gen) return;
+    if (gen->kind == node::GenMessage::Kind::call) return answer(gen->from, gen->request);
+    Tagged system_message(gen->request);
+    if (!system_message.is("system", 3)) return;
+    const std::string_view from = system_message.next();
+    refuse(from, "unsupported_system_message", system_message.next());
+  }
+
+  /// The requests of supervisor.erl that can have an answer.
+  void answer(std::string_view from, std::string_view request) {
+    Tagged asked(request);
+    etf::Writer reply;
+    if (asked.is("terminate_child", 2) && asked.elements.kind() == etf::TermKind::pid) {
+      const std::optional<etf::PidView> child = asked.elements.pid_view();
+      const std::optional<std::string> name = child ? system_.name_of(*child) : std::nullopt;
+      if (name) {
+        system_.unasked_.erase(*name);
+        system_.stop_member(*name, "shutdown");
+        reply.atom("ok");
       } else {
-        writer.tuple(2).atom("error").atom("not_found");
+        reply.tuple(2).atom("error").atom("not_found");
       }
-    });
+    } else if (asked.is("which_children", 0)) {
+      reply.list(system_.members_.size());
+      for (const auto& [name, member] : system_.members_) {
+        reply.tuple(4).atom("undefined").pid(member->pid()).atom("supervisor");
+        reply.list(1).atom("ra_server_sup").nil();
+      }
+      reply.nil();
+    } else if (asked.is("count_children", 0)) {
+      const std::size_t running = system_.members_.size();
+      reply.list(4).tuple(2).atom("specs").integer(1);
+      reply.tuple(2).atom("active").u64(running);
+      reply.tuple(2).atom("supervisors").u64(running);
+      reply.tuple(2).atom("workers").integer(0).nil();
+    } else {
+      return refuse(from, "unsupported_call", request);
+    }
+    send(from, reply);
   }
 
   etf::Pid pid;
 
  private:
+  /// Nobody waits for an answer that never comes.
+  void refuse(std::string_view from, std::string_view why, std::string_view request) {
+    etf::Writer reply;
+    reply.tuple(2).atom("error").tuple(2).atom(why).raw(request);
+    send(from, reply);
+  }
+
+  void send(std::string_view from, const etf::Writer& reply) {
+    system_.node_.reply(pid, from, [&](dist::OutMessage& out) { out.text.append(reply.view()); });
+  }
+
   ServerSystem& system_;
 };
 
@@ -83,6 +118,7 @@ ServerSystem::ServerSystem(boost::asio::io_context& io, node::Node& node,
   log_system_.set_observer(this);
   add_server_functions();
   add_system_functions();
+  add_operator_functions();
   flush_metadata_regularly();
   check_disk_later();
 }
@@ -125,8 +161,11 @@ void ServerSystem::start_registered(std::function<void()> done) {
   for (log::MemberLog* log : log_system_.members()) {
     const std::string name = log->config().id.name;
     if (find(name) != nullptr) continue;
-    start_member(*log, [name, all](const Result<Member*>& started) {
-      if (!started) spdlog::error("server {} can't be started: {}", name, started.error().message);
+    unasked_.insert(name);
+    start_member(*log, [this, name, all, alive = alive_](const Result<Member*>& started) {
+      if (started) return;
+      spdlog::error("server {} can't be started: {}", name, started.error().message);
+      if (*alive) unasked_.erase(name);
     });
   }
 }
@@ -151,6 +190,11 @@ Result<MemberOptions> ServerSystem::member_options(const log::ServerConfig& conf
           .value_or(options.min_snapshot_interval);
   options.major_compaction_after =
       minors_before_major(without_version(config.log_init_args), options.major_compaction_after);
+  options.min_recovery_checkpoint_interval = integer("min_recovery_checkpoint_interval", 0);
+  options.friendly_name = friendly_name(config);
+  options.friendly_name_term = config_value(config, "friendly_name");
+  const std::string_view formatter = config_value(config, "ra_event_formatter");
+  if (EventFormatter::is_formatter(formatter)) options.event_formatter = formatter;
   options.cluster_name = without_version(config.cluster_name);
   const std::string_view metrics_key = config_value(config, "metrics_key");
   options.metrics_key =
@@ -290,6 +334,7 @@ void ServerSystem::delete_server(const std::string& name, std::function<void()> 
   stop_member(name, "delete");
   counters_.erase(name);
   last_pids_.erase(name);
+  unasked_.erase(name);
   log::MemberLog* log = log_system_.find_by_name(name);
   if (log == nullptr) return done();
   // The stopped member holds a reference to its log until the event loop has turned.
@@ -302,6 +347,28 @@ void ServerSystem::delete_server(const std::string& name, std::function<void()> 
           done();
         });
       });
+}
+
+/// Keeps the files of a stopped server, outside the system, so that its name is free.
+void ServerSystem::set_server_aside(const std::string& name,
+                                    std::function<void(Result<void>)> done) {
+  counters_.erase(name);
+  last_pids_.erase(name);
+  // The stopped member holds a reference to its log until the event loop has turned.
+  boost::asio::post(io_, [this, name, done = std::move(done), alive = alive_]() mutable {
+    if (!*alive) return;
+    log::MemberLog* log = log_system_.find_by_name(name);
+    if (log == nullptr) return done({});
+    log_system_.set_server_aside(
+        log->uid(), [name, done = std::move(done)](const Result<std::string>& kept) {
+          if (!kept) return done(kept.error());
+          spdlog::warn(
+              "a new server takes the name {} of a stopped one, whose data stay in {}: remove that "
+              "directory when nobody needs them",
+              name, *kept);
+          done({});
+        });
+  });
 }
 
 void ServerSystem::leader_or_cluster_changed(const Member& member) {

@@ -2,10 +2,12 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -93,6 +95,7 @@ class ServerSystem : private log::LogSystemObserver {
   void stop_member(const std::string& name, std::string_view reason);
   void restart_member(const std::string& name, const std::string& reason);
   void delete_server(const std::string& name, std::function<void()> done);
+  void set_server_aside(const std::string& name, std::function<void(Result<void>)> done);
   void member_ended(const std::string& name, raft::effect::StopReason reason);
   void leader_or_cluster_changed(const Member& member);
   Result<MemberOptions> member_options(const log::ServerConfig& config) const;
@@ -108,6 +111,16 @@ class ServerSystem : private log::LogSystemObserver {
   void counters_rpc(node::RpcCall call);
   void counters_overview_rpc(node::RpcCall call);
   void counters_overview_of_rpc(node::RpcCall call);
+  // (operator_rpc.cc)
+  void add_operator_functions();
+  void add_directory_functions();
+  const log::MemberLog* registered(std::string_view key);
+  void overview_rpc(node::RpcCall call);
+  void system_info_rpc(node::RpcCall call);
+  void members_rpc(node::RpcCall call);
+  void ask_members(std::shared_ptr<node::RpcCall> call, const raft::ServerId& server,
+                   std::chrono::milliseconds timeout, int redirects);
+  void write_counters_overview(etf::Writer& writer);
   void write_system_config(etf::Writer& writer) const;
   void write_directory_row(etf::Writer& writer, const std::string& name, const log::MemberLog& log);
   void write_directory_overview(etf::Writer& writer);
@@ -125,6 +138,12 @@ class ServerSystem : private log::LogSystemObserver {
   std::map<std::string, LeaderboardRow, std::less<>> leaderboard_;  ///< by encoded cluster name
   /// By server name: a stopped server's pid is still shown, as on BEAM.
   std::map<std::string, etf::Pid, std::less<>> last_pids_;
+  /// Running, started by this node at its own start, and not asked for yet. An application that
+  /// starts its servers itself (ra:start_or_restart_cluster/4) expects to find them stopped: its
+  /// first restart_server is answered as if it had started the server.
+  std::set<std::string, std::less<>> unasked_;
+  /// A new server is about to take these names.
+  std::set<std::string, std::less<>> names_in_change_;
   std::unique_ptr<Supervisor> supervisor_;
   /// Until servers are started again that could not be.
   std::map<std::string, boost::asio::steady_timer> start_pauses_;

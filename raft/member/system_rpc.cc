@@ -163,8 +163,7 @@ void ServerSystem::add_system_functions() {
 
   // the ra system
   written("ra_env", "data_dir", 0, [this](etf::Writer& reply, const node::RpcCall&) {
-    const std::string& directory = log_system_.directory();
-    reply.byte_list(directory.substr(0, directory.find_last_of('/')));
+    reply.byte_list(log_system_.directory());
   });
   const auto system_config = [this](etf::Writer& reply, const node::RpcCall& call) {
     etf::Cursor cursor(call.argument(0));
@@ -206,27 +205,6 @@ void ServerSystem::add_system_functions() {
           });
   written("ra_directory", "overview", 1,
           [this](etf::Writer& reply, const node::RpcCall&) { write_directory_overview(reply); });
-  written("ra_directory", "uid_of", 2, [this](etf::Writer& reply, const node::RpcCall& call) {
-    const log::MemberLog* log = log_system_.find_by_name(atom_argument(call, 1));
-    if (log != nullptr) {
-      reply.binary(log->uid());
-    } else {
-      reply.atom("undefined");
-    }
-  });
-  written("ra_directory", "where_is", 2, [this](etf::Writer& reply, const node::RpcCall& call) {
-    if (const auto running = pid_of(atom_argument(call, 1))) {
-      reply.pid(*running);
-    } else {
-      reply.atom("undefined");
-    }
-  });
-  written("ra_directory", "name_of", 2, [this](etf::Writer& reply, const node::RpcCall& call) {
-    etf::Cursor cursor(call.argument(1));
-    const auto uid = cursor.kind() == etf::TermKind::binary ? cursor.binary() : std::nullopt;
-    const log::MemberLog* log = uid ? log_system_.find(std::string(*uid)) : nullptr;
-    reply.atom(log != nullptr ? log->config().id.name : "undefined");
-  });
   written("ra_directory", "list_registered", 1, [this](etf::Writer& reply, const node::RpcCall&) {
     const std::vector<log::MemberLog*> logs = log_system_.members();
     reply.list(logs.size());

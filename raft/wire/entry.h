@@ -98,6 +98,9 @@ struct ReplyMode {
 /// Reads a Mode. Never fails: what invalid_reply_mode() refuses is `other`, except `no_reply`.
 ReplyMode parse_reply_mode(std::string_view mode);
 
+/// Reads `{notify, Correlation, Pid}` with any correlation; `other` when it is something else.
+ReplyMode parse_notify(std::string_view mode);
+
 /// Why a leader refuses a Mode: the encoded reason `{invalid_reply_mode, Mode}` or
 /// `{unknown_option, Key, Value}`; nullopt for a good one (ra_server_proc:validate_reply_mode).
 std::optional<std::string> invalid_reply_mode(std::string_view mode);

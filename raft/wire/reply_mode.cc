@@ -133,4 +133,16 @@ std::optional<std::string> invalid_reply_mode(std::string_view mode) {
   return std::move(reading.refusal);
 }
 
+ReplyMode parse_notify(std::string_view mode) {
+  ReplyMode notify;
+  etf::Cursor cursor(mode);
+  if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 3u || !cursor.is_atom("notify"))
+    return notify;
+  notify.correlation = cursor.skip().value_or(std::string_view{});
+  if (cursor.kind() != etf::TermKind::pid) return notify;
+  notify.pid = cursor.skip().value_or(std::string_view{});
+  if (!notify.pid.empty()) notify.kind = ReplyMode::Kind::notify;
+  return notify;
+}
+
 }  // namespace rakv::wire

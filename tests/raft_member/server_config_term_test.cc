@@ -23,6 +23,7 @@ std::map<std::string, std::string> smallest() {
           {"cluster_name", Writer().atom("kv").take()},
           {"initial_members",
            Writer().list(2).raw(server_id("kv", "z@h")).raw(server_id("kv", "a@h")).nil().take()},
+          {"log_init_args", Writer().map(1).atom("uid").binary("KV_ABCDEF").take()},
           {"machine", Writer().tuple(3).atom("module").atom("ra_kv").map(0).take()}};
 }
 
@@ -68,7 +69,7 @@ TEST(ServerConfigTermTest, GivenValuesWinAndUnknownKeysAreKept) {
 }
 
 TEST(ServerConfigTermTest, MissingOrMalformedKeysAreNamed) {
-  for (const char* key : {"id", "uid", "cluster_name", "machine"}) {
+  for (const char* key : {"id", "uid", "cluster_name", "machine", "log_init_args"}) {
     auto pairs = smallest();
     pairs.erase(key);
     EXPECT_NE(error_of(map_of(pairs)).find("'" + std::string(key) + "'"), std::string::npos) << key;
@@ -78,6 +79,37 @@ TEST(ServerConfigTermTest, MissingOrMalformedKeysAreNamed) {
     pairs[key] = Writer().integer(7).take();
     EXPECT_NE(error_of(map_of(pairs)).find("'" + std::string(key) + "'"), std::string::npos) << key;
   }
+}
+
+TEST(ServerConfigTermTest, ValuesThatNoServerCanRunWithAreRefusedInWords) {
+  const std::string text = Writer().byte_list("x").take();
+  for (const char* key :
+       {"broadcast_time", "tick_timeout", "install_snap_rpc_timeout", "await_condition_timeout",
+        "max_pipeline_count", "max_append_entries_rpc_batch_size",
+        "min_recovery_checkpoint_interval", "ra_event_formatter", "membership", "metrics_labels",
+        "initial_machine_version", "log_init_args"}) {
+    auto pairs = smallest();
+    pairs[key] = text;
+    EXPECT_NE(error_of(map_of(pairs)).find("'" + std::string(key) + "'"), std::string::npos) << key;
+  }
+  auto pairs = smallest();
+  pairs["tick_timeout"] = Writer().integer(-1).take();
+  EXPECT_NE(error_of(map_of(pairs)).find("'tick_timeout' can't be -1"), std::string::npos);
+  pairs = smallest();
+  pairs["friendly_name"] = Writer().integer(7).take();
+  EXPECT_NE(error_of(map_of(pairs)).find("'friendly_name'"), std::string::npos);
+}
+
+TEST(ServerConfigTermTest, FriendlyNamesMakeNoLinesOfTheirOwn) {
+  for (const std::string& given :
+       {Writer().byte_list("a\nb").take(), Writer().binary("a\nb").take()}) {
+    auto pairs = smallest();
+    pairs["friendly_name"] = given;
+    const Result<log::ServerConfig> config = read_server_config_term(map_of(pairs));
+    ASSERT_TRUE(config) << config.error().message;
+    EXPECT_EQ(friendly_name(*config), "a?b");
+  }
+  EXPECT_EQ(friendly_name(*read_server_config_term(map_of(smallest()))), "");
 }
 
 TEST(ServerConfigTermTest, UidsThatWouldLeaveTheDirectory) {
@@ -105,18 +137,24 @@ TEST(ServerConfigTermTest, EveryTruncationIsAnError) {
 TEST(ServerConfigTermTest, RestartChangesOnlyWhatItMay) {
   Result<log::ServerConfig> config = read_server_config_term(map_of(smallest()));
   ASSERT_TRUE(config);
-  merge_restart_config(*config, map_of({{"tick_timeout", Writer().integer(9).take()},
+  const std::string additions = map_of({{"tick_timeout", Writer().integer(9).take()},
                                         {"uid", Writer().binary("OTHER").take()},
                                         {"machine", Writer().atom("other").take()},
                                         {"cluster_name", Writer().atom("renamed").take()},
-                                        {"unknown", Writer().integer(1).take()}}));
+                                        {"unknown", Writer().integer(1).take()}});
+  const Result<bool> changed = merge_restart_config(*config, additions);
+  ASSERT_TRUE(changed);
+  EXPECT_TRUE(*changed);
+  const Result<bool> again = merge_restart_config(*config, additions);
+  ASSERT_TRUE(again);
+  EXPECT_FALSE(*again) << "nothing is another value now";
   EXPECT_EQ(config_value(*config, "tick_timeout"), Writer().integer(9).view());
   EXPECT_EQ(config->cluster_name, Writer().version().atom("renamed").take());
   EXPECT_EQ(config->uid, "KV_ABCDEF");
   EXPECT_EQ(config_value(*config, "unknown"), "");
   const log::ServerConfig before = *config;
-  merge_restart_config(*config, Writer().atom("no_map").view());
-  merge_restart_config(*config, Writer().map(2).integer(1).take());
+  EXPECT_FALSE(
+      merge_restart_config(*config, map_of({{"tick_timeout", Writer().byte_list("x").take()}})));
   EXPECT_EQ(config->others, before.others);
 }
 
