@@ -91,6 +91,7 @@ Result<std::optional<std::uint32_t>> decode_register_reply(std::string_view byte
         "the name " + std::string(alive_name) +
             " is taken: another node of this host is registered under it (see epmd -names)");
   }
+  if (creation == 0) return malformed("to our registration (creation 0)");
   return std::optional<std::uint32_t>{static_cast<std::uint32_t>(creation)};
 }
 

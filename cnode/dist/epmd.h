@@ -44,8 +44,8 @@ Result<std::string> encode_lookup(std::string_view alive_name);
 /// NAMES_REQ with its length.
 std::string encode_names();
 
-/// The creation in an ALIVE2 reply, nothing while the reply is incomplete. Error `already_exists`:
-/// name taken.
+/// The creation in an ALIVE2 reply (1 to 3 from an epmd before OTP 23, never 0), nothing while the
+/// reply is incomplete. Errors: `already_exists` (name taken), `malformed`.
 Result<std::optional<std::uint32_t>> decode_register_reply(std::string_view bytes,
                                                            std::string_view alive_name);
 /// The port in a PORT2 reply; `at_end` says that epmd has closed. Nothing while incomplete. Error
@@ -84,8 +84,9 @@ class Registrar {
   Registrar(const Registrar&) = delete;
   Registrar& operator=(const Registrar&) = delete;
 
-  /// Registers; `done` gets the creation, or `already_exists` (name taken), or `unavailable` (no
-  /// epmd and none could be started). After a first success failures are retried for ever and only
+  /// Registers; `done` gets the creation, or `already_exists` (name taken), `unavailable` (no epmd
+  /// and none could be started), `malformed` (what listens there is no epmd), `timeout`. After a
+  /// first success failures are retried for ever and only
   /// reported to on_event.
   void start(Registration registration, std::function<void(Result<std::uint32_t>)> done);
   /// One line for the log whenever the registration is lost or won back.

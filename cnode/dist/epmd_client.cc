@@ -207,9 +207,16 @@ struct Registrar::State : std::enable_shared_from_this<Registrar::State> {
   }
 
   void received(std::uint64_t number, error_code error, std::size_t count) {
-    if (error) return failed(number, ErrorCode::unavailable, "it closed the connection");
-    if (registered)
-      return read(number);  // epmd has nothing to say to us; only the end of the stream matters
+    if (error && registered)
+      return failed(number, ErrorCode::unavailable, "it closed the connection");
+    if (error) {
+      return failed(number, ErrorCode::malformed,
+                    "epmd closed the connection in the middle of our registration: is something "
+                    "else listening on port " +
+                        std::to_string(options.port) + " (see ERL_EPMD_PORT)?");
+    }
+    // epmd has nothing to say to us; only the end of the stream matters.
+    if (registered) return failed(number, ErrorCode::malformed, "it sent what nobody asked for");
     answer.append(piece, count);
     const Result<std::optional<std::uint32_t>> creation =
         decode_register_reply(answer, registration.alive_name);

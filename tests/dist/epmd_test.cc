@@ -42,6 +42,9 @@ TEST(EpmdCodecTest, RegisterReplies) {
   ASSERT_FALSE(taken.has_value());
   EXPECT_EQ(taken.error().code, ErrorCode::already_exists);
   EXPECT_EQ(decode_register_reply("HTTP/1.1", "kv").error().code, ErrorCode::malformed);
+  EXPECT_EQ(decode_register_reply(bytes({118, 0, 0, 0, 0, 0}), "kv").error().code,
+            ErrorCode::malformed);
+  EXPECT_EQ(decode_register_reply(bytes({121, 0, 0, 0}), "kv").error().code, ErrorCode::malformed);
 }
 
 TEST(EpmdCodecTest, LookupReplies) {
