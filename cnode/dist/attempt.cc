@@ -43,16 +43,14 @@ void Attempt::carry_out(Handshake::Action& action) {
   if (auto* bytes = std::get_if<Handshake::Send>(&action)) {
     to_write_ += bytes->bytes;
   } else if (const auto* ask = std::get_if<Handshake::AskStatus>(&action)) {
-    StatusAnswer answer = events_.on_name(ask->peer);
+    StatusAnswer answer = events_.on_name(*ask);
     if (over_) return;
-    if (answer.close_silently) {
-      return fail(
-          make_error(ErrorCode::already_exists, "closed a second takeover by " + ask->peer.name));
-    }
-    for (Handshake::Action& next :
-         handshake_.answer_status(answer.status, std::move(answer.cookie))) {
-      carry_out(next);
-    }
+    Handshake::Actions actions =
+        answer.given_name
+            ? handshake_.answer_name(std::move(answer.given_name->name),
+                                     answer.given_name->creation, std::move(answer.cookie))
+            : handshake_.answer_status(answer.status, std::move(answer.cookie));
+    for (Handshake::Action& next : actions) carry_out(next);
   } else if (std::holds_alternative<Handshake::AskAlive>(action)) {
     for (Handshake::Action& next : handshake_.answer_alive(events_.on_alive())) carry_out(next);
   } else if (std::holds_alternative<Handshake::WaitForInbound>(action)) {

@@ -22,14 +22,19 @@ namespace rakv::dist {
 /// after the end.
 class Attempt : public std::enable_shared_from_this<Attempt> {
  public:
+  /// A name for a peer that came without one.
+  struct GivenName {
+    std::string name;
+    std::uint32_t creation = 0;
+  };
   /// What the acceptor's owner says to a name.
   struct StatusAnswer {
     Status status = Status::ok;
-    bool close_silently = false;  ///< no status at all
     std::optional<std::string> cookie;
+    std::optional<GivenName> given_name;  ///< owed to Handshake::AskStatus::wants_name
   };
   struct Events {
-    std::function<StatusAnswer(const PeerIdentity&)> on_name;  ///< acceptor
+    std::function<StatusAnswer(const Handshake::AskStatus&)> on_name;  ///< acceptor
     std::function<bool()> on_alive;  ///< initiator: is the old connection dead?
     std::function<void()> on_nok;    ///< initiator; the socket is closed
     std::function<void(Handshake::Finished, std::unique_ptr<Transport>)> on_finished;

@@ -26,8 +26,8 @@ Connection::Connection(asio::io_context& io, std::unique_ptr<Transport> transpor
       peer_(std::move(peer)),
       options_(options),
       on_gone_(std::move(on_gone)),
-      assembler_(options.receive),
-      outbox_(options.send),
+      assembler_(options.receive, framing()),
+      outbox_(options.send, framing()),
       turn_(Turn::of(io)),
       tick_timer_(io) {
   assembler_.feed(leftover);
@@ -49,6 +49,7 @@ void Connection::start(Handlers handlers) {
 
 Outbox::Admission Connection::try_send(SenderKey sender, OutMessage message) {
   if (closed_) return Outbox::Admission::overflow;
+  if (!adapt(message, peer_.flags)) return Outbox::Admission::queued;
   const Outbox::Admission admission = outbox_.try_send(sender, std::move(message));
   if (admission == Outbox::Admission::would_block) refused_ = true;
   return after_send(admission);
@@ -56,6 +57,7 @@ Outbox::Admission Connection::try_send(SenderKey sender, OutMessage message) {
 
 Outbox::Admission Connection::send(SenderKey sender, OutMessage message) {
   if (closed_) return Outbox::Admission::overflow;
+  if (!adapt(message, peer_.flags)) return Outbox::Admission::queued;
   return after_send(outbox_.send(sender, std::move(message)));
 }
 
@@ -107,6 +109,9 @@ void Connection::report_closed() {
   // go, because one of them may be what called close().
   asio::post(io_, [self = shared_from_this()] {
     Handlers handlers = std::exchange(self->handlers_, {});
+    // Whoever still holds the connection does not hold what it had received and queued.
+    self->assembler_ = FrameAssembler();
+    if (!self->writing_) self->outbox_ = Outbox();
     if (handlers.on_closed) handlers.on_closed(self->close_reason_);
   });
 }
@@ -147,7 +152,7 @@ bool Connection::handle_event(const FrameAssembler::Event& event) {
   const auto* message = std::get_if<FrameAssembler::Message>(&event);
   if (message == nullptr) return true;  // a tick: its bytes are counted already
   etf::Cursor cursor(message->terms);
-  const Result<DecodedMessage> decoded = decode_message(cursor);
+  const Result<DecodedMessage> decoded = decode_message(cursor, message->versioned);
   if (!decoded) {
     close(decoded.error());
     return false;

@@ -65,7 +65,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Begins to read, with the bytes that came behind the handshake first.
   void start(Handlers handlers);
 
-  /// See Outbox. After close() they return `overflow` and drop the message. A send that overflows
+  /// See Outbox. Messages are put in the peer's words; what it has no word for is dropped (see
+  /// adapt()). After close() they return `overflow` and drop the message. A send that overflows
   /// closes the connection.
   Outbox::Admission try_send(SenderKey sender, OutMessage message);
   Outbox::Admission send(SenderKey sender, OutMessage message);
@@ -88,10 +89,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool closed() const { return closed_; }
 
   std::size_t queued_bytes() const { return outbox_.queued_bytes(); }
+  /// Memory held for what came in and is not handled, and for what waits to be written.
+  std::size_t memory_bytes() const { return assembler_.memory_bytes() + outbox_.queued_bytes(); }
   std::uint64_t bytes_received() const { return assembler_.bytes_received(); }
   std::uint64_t bytes_written() const { return outbox_.bytes_written(); }
 
  private:
+  Framing framing() const { return has(kFlagFragments) ? Framing::headers : Framing::pass_through; }
   void read();
   void handle_input();
   void post_input();

@@ -8,18 +8,18 @@ namespace rakv::dist {
 
 ConnectionTable::ConnectionTable(std::string own_name) : own_name_(std::move(own_name)) {}
 
-ConnectionTable::DialAnswer ConnectionTable::begin_dial(const std::string& peer) {
+ConnectionTable::DialAnswer ConnectionTable::begin_dial(const std::string& peer, Claims claims) {
   Peer& entry = peers_[peer];
   if (entry.up) return {Dial::up, 0};
   if (entry.dial) return {Dial::under_way, 0};
   entry.dial = next_attempt_++;
   // Were we to dial now, the peer might give up the attempt that we are about to accept, in favour
   // of a dial that we give up the moment that attempt succeeds.
-  entry.waits_for_inbound = !entry.inbound.empty();
+  entry.waits_for_inbound = claims == Claims::heed && !entry.inbound.empty();
   return {entry.waits_for_inbound ? Dial::wait : Dial::start, *entry.dial};
 }
 
-void ConnectionTable::dial_refused_nok(const std::string& peer, AttemptId attempt) {
+void ConnectionTable::dial_waits(const std::string& peer, AttemptId attempt) {
   const auto found = peers_.find(peer);
   if (found != peers_.end() && found->second.dial == attempt) {
     found->second.waits_for_inbound = true;
@@ -46,33 +46,26 @@ void ConnectionTable::attempt_failed(const std::string& peer, AttemptId attempt)
   if (found == peers_.end()) return;
   Peer& entry = found->second;
   if (entry.dial == attempt) entry.dial.reset();
-  if (entry.takeover == attempt) entry.takeover.reset();
   entry.inbound.erase(attempt);
   forget_if_empty(peer);
 }
 
 ConnectionTable::InboundAnswer ConnectionTable::inbound_named(const std::string& peer) {
   Peer& entry = peers_[peer];
-  InboundAnswer answer{Status::ok, false, std::nullopt, 0};
+  InboundAnswer answer{Status::ok, 0};
   if (entry.up) {
-    if (entry.takeover) {
-      answer.close_silently = true;
-      return answer;
-    }
     answer.status = Status::alive;
   } else if (entry.dial && !entry.waits_for_inbound) {
     // Both dial at once: the attempt of the node with the greater name wins (net_kernel:
-    // accept_pending).
+    // accept_pending). If that is the peer, it refuses ours.
     if (own_name_ > peer) {
       answer.status = Status::nok;
       return answer;
     }
     answer.status = Status::ok_simultaneous;
-    answer.abort_dial = std::exchange(entry.dial, std::nullopt);
   }
   answer.attempt = next_attempt_++;
   entry.inbound.insert(answer.attempt);
-  if (answer.status == Status::alive) entry.takeover = answer.attempt;
   return answer;
 }
 
@@ -87,12 +80,10 @@ ConnectionTable::UpAnswer ConnectionTable::handshake_finished(const std::string&
   }
   Peer& entry = found->second;
   entry.inbound.erase(attempt);
-  const bool is_takeover = entry.takeover == attempt;
-  if (is_takeover) entry.takeover.reset();
   if (entry.dial == attempt) entry.dial.reset();
   // The peer runs one attempt at a time: of two that were verified the one begun later is the live
   // one.
-  if (entry.up && *entry.up > attempt && !is_takeover) {
+  if (entry.up && *entry.up > attempt) {
     answer.keep = false;
     return answer;
   }
@@ -106,8 +97,6 @@ void ConnectionTable::connection_closed(const std::string& peer, AttemptId attem
   const auto found = peers_.find(peer);
   if (found == peers_.end() || found->second.up != attempt) return;
   found->second.up.reset();
-  // A takeover that was told `alive` goes on; it is now simply the attempt under way.
-  found->second.takeover.reset();
   forget_if_empty(peer);
 }
 

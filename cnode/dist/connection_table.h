@@ -11,7 +11,10 @@
 #include "cnode/dist/handshake.h"
 
 // Which of several attempts to connect the same two nodes wins: pure rules, no sockets. Source: OTP
-// net_kernel's accept_pending, spec erlang-dist section 2.2.
+// net_kernel's accept_pending. A name is only a claim until the digest behind it is verified:
+// claims end nothing of ours, neither a connection nor a dial, and whether one verified attempt is
+// enough is decided by the peer of the greater name, which refuses ours (`nok`) while its own is
+// under way.
 
 namespace rakv::dist {
 
@@ -35,10 +38,17 @@ class ConnectionTable {
     Dial verdict;
     AttemptId attempt = 0;
   };
-  DialAnswer begin_dial(const std::string& peer);
-  /// The dial got `nok`: from now until inbound_window_over() we wait for the peer's own attempt.
-  void dial_refused_nok(const std::string& peer, AttemptId attempt);
-  /// The wait after a nok is over. True if it was still waiting (the dial has failed).
+  /// What to think of inbound attempts of the peer that are under way.
+  enum class Claims {
+    heed,    ///< wait for them
+    ignore,  ///< we have waited
+  };
+  DialAnswer begin_dial(const std::string& peer, Claims claims = Claims::heed);
+  /// The dial got `nok`, or failed while attempts of the peer are under way: from now until
+  /// inbound_window_over() we wait for those.
+  void dial_waits(const std::string& peer, AttemptId attempt);
+  /// The wait for the peer's own attempt is over. True if it was still waiting (this dial has
+  /// failed).
   bool inbound_window_over(const std::string& peer, AttemptId attempt);
   /// The dial got `alive`: is the connection that the peer believes in dead for us?
   bool old_connection_is_dead(const std::string& peer) const;
@@ -51,9 +61,7 @@ class ConnectionTable {
   /// A new inbound attempt has told its name.
   struct InboundAnswer {
     Status status;
-    bool close_silently = false;  ///< another takeover of this peer runs: close without a status
-    std::optional<AttemptId> abort_dial;  ///< stop this own attempt first
-    AttemptId attempt = 0;                ///< number of the new attempt, unless refused
+    AttemptId attempt = 0;  ///< number of the new attempt, unless refused
   };
   InboundAnswer inbound_named(const std::string& peer);
 
@@ -72,13 +80,14 @@ class ConnectionTable {
   std::optional<AttemptId> up(const std::string& peer) const;
   /// Peers with any attempt or connection.
   std::size_t peers() const { return peers_.size(); }
+  /// Whether `peer` is one of them.
+  bool knows(const std::string& peer) const { return peers_.contains(peer); }
 
  private:
   struct Peer {
-    std::optional<AttemptId> dial;      ///< our own attempt, or the one that got nok
-    bool waits_for_inbound = false;     ///< dial got nok
-    std::set<AttemptId> inbound;        ///< named, digest not verified
-    std::optional<AttemptId> takeover;  ///< inbound attempt that was told `alive`
+    std::optional<AttemptId> dial;   ///< our own attempt, or the one that got nok
+    bool waits_for_inbound = false;  ///< dial got nok, or has not begun yet
+    std::set<AttemptId> inbound;     ///< named, digest not verified
     std::optional<AttemptId> up;
     bool empty() const { return !dial && inbound.empty() && !up; }
   };

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "cnode/base/check.h"
 #include "cnode/etf/writer.h"
@@ -51,8 +52,8 @@ constexpr std::uint64_t kAltActExit = 16;
 /// bad input; the caller turns that into one error.
 class Reader {
  public:
-  Reader(etf::Cursor& cursor, std::uint64_t op, std::uint32_t elements)
-      : cursor_(cursor), op_(op), elements_(elements) {}
+  Reader(etf::Cursor& cursor, std::uint64_t op, std::uint32_t elements, bool versioned)
+      : cursor_(cursor), op_(op), elements_(elements), versioned_(versioned) {}
 
   std::optional<DecodedMessage> take();
 
@@ -92,12 +93,15 @@ class Reader {
   /// The one term of the payload, wholly.
   std::optional<std::string_view> take_payload_term() {
     payload_taken_ = true;
+    if (!begin_payload()) return std::nullopt;
     return cursor_.skip();
   }
+  bool begin_payload() { return !versioned_ || cursor_.version(); }
 
   etf::Cursor& cursor_;
   std::uint64_t op_;
   std::uint32_t elements_;
+  bool versioned_;
   bool payload_follows_ = false;
   bool payload_taken_ = false;
 };
@@ -107,7 +111,7 @@ std::optional<DecodedMessage> Reader::take() {
   if (!control || !cursor_.ok()) return std::nullopt;
   if (std::holds_alternative<IgnoredSignal>(*control)) return DecodedMessage{*control, {}};
   if (payload_follows_ && !payload_taken_) {
-    if (cursor_.rest().empty()) return std::nullopt;
+    if (!begin_payload() || cursor_.rest().empty()) return std::nullopt;
     return DecodedMessage{*control, cursor_.rest()};
   }
   if (!cursor_.at_end()) return std::nullopt;
@@ -390,7 +394,7 @@ OutMessage encode_watch(std::uint64_t op, const etf::PidView& watcher, const Pid
 
 }  // namespace
 
-Result<DecodedMessage> decode_message(etf::Cursor& cursor) {
+Result<DecodedMessage> decode_message(etf::Cursor& cursor, bool versioned) {
   const auto bad = [&cursor](std::string_view expected) {
     return make_error(ErrorCode::malformed,
                       "bad control message from the peer: " + cursor.error(expected).message);
@@ -399,7 +403,7 @@ Result<DecodedMessage> decode_message(etf::Cursor& cursor) {
   if (!arity || *arity == 0) return bad("a control tuple");
   const std::optional<std::uint64_t> op = cursor.u64();
   if (!op) return bad("an operation number");
-  std::optional<DecodedMessage> message = Reader(cursor, *op, *arity - 1).take();
+  std::optional<DecodedMessage> message = Reader(cursor, *op, *arity - 1, versioned).take();
   if (!message) return bad("the rest of operation " + std::to_string(*op));
   return *message;
 }
@@ -477,6 +481,84 @@ OutMessage encode_spawn_reply(const etf::ReferenceView& reference, const etf::Pi
     writer.reference(reference).pid(to).u64(flags);
     write(writer, result);
   });
+}
+
+namespace {
+
+/// The control tuple of a message of ours, element by element.
+struct OwnControl {
+  std::uint64_t op = 0;
+  std::vector<std::string_view> elements;  ///< behind the op
+};
+
+OwnControl read_own_control(std::string_view bytes) {
+  OwnControl control;
+  etf::Cursor cursor(bytes);
+  const std::optional<std::uint32_t> arity = cursor.tuple();
+  control.op = cursor.u64().value_or(0);
+  for (std::uint32_t i = 1; i < arity.value_or(0); ++i) {
+    control.elements.push_back(cursor.skip().value_or(std::string_view{}));
+  }
+  RAKV_CHECK(cursor.at_end());
+  return control;
+}
+
+/// A control tuple's bytes; `open` leaves room for one element that follows in the message.
+std::string control_tuple(std::uint64_t op, const std::vector<std::string_view>& elements,
+                          bool open) {
+  etf::Writer writer;
+  writer.tuple(1 + elements.size() + (open ? 1 : 0)).u64(op);
+  for (const std::string_view element : elements) writer.raw(element);
+  return writer.take();
+}
+
+bool is_atom(std::string_view term) { return etf::Cursor(term).kind() == etf::TermKind::atom; }
+
+}  // namespace
+
+bool adapt(OutMessage& message, Flags in_force) {
+  if ((in_force & kUnadaptedFlags) == kUnadaptedFlags) return true;
+  const OwnControl control = read_own_control(message.control());
+  const auto lacks = [in_force](Flags flag) { return (in_force & flag) == 0; };
+  const auto with_reason_inside = [&](std::uint64_t op) {
+    if (lacks(kFlagExitPayload))
+      message.replace_control(control_tuple(op, control.elements, true), true);
+    return true;
+  };
+  switch (control.op) {
+    case kSendSender:
+      if (lacks(kFlagSendSender)) {
+        etf::Writer unused;
+        unused.atom("");
+        message.replace_control(control_tuple(kSend, {unused.view(), control.elements[1]}, false),
+                                false);
+      }
+      return true;
+    case kPayloadExit:
+      return with_reason_inside(kExit);
+    case kPayloadExit2:
+      return with_reason_inside(kExit2);
+    case kPayloadMonitorPExit:
+      return with_reason_inside(kMonitorPExit);
+    case kUnlinkId:
+      if (lacks(kFlagUnlinkId)) {
+        message.replace_control(
+            control_tuple(kUnlink, {control.elements[1], control.elements[2]}, false), true);
+      }
+      return true;
+    case kUnlinkIdAck:
+      return !lacks(kFlagUnlinkId);
+    case kMonitorP:
+    case kDemonitorP:
+      return !lacks(kFlagMonitorName) || !is_atom(control.elements[1]);
+    case kSpawnRequest:
+      return !lacks(kFlagSpawn);
+    case kAliasSend:
+    case kAltActSigSend:
+      return !lacks(kFlagAlias);
+    default:
+      return true;
+  }
 }
 
 }  // namespace rakv::dist

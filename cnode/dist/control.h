@@ -115,7 +115,8 @@ struct DecodedMessage {
 /// Decodes the terms of one message (FrameAssembler::Message::terms), on which `cursor` stands.
 /// Views point into the bytes and the cursor. Error `malformed`: the connection has to be closed,
 /// as the BEAM would. Exit reasons are validated, other payloads are only checked to be there.
-Result<DecodedMessage> decode_message(etf::Cursor& cursor);
+/// `versioned` says that the payload has its 131 (FrameAssembler::Message::versioned).
+Result<DecodedMessage> decode_message(etf::Cursor& cursor, bool versioned = false);
 
 // Encoders: each gives a message with its control term; where the comment says so, the caller
 // appends one payload term to it (etf::Writer on message.text, OutMessage::share for large values).
@@ -154,5 +155,15 @@ OutMessage encode_spawn_request(const etf::ReferenceView& reference, const etf::
 /// Op 31. `result` is a new pid or an error's atom.
 OutMessage encode_spawn_reply(const etf::ReferenceView& reference, const etf::PidView& to,
                               std::uint32_t flags, const PidOrName& result);
+
+/// The flags without which adapt() has something to do.
+inline constexpr Flags kUnadaptedFlags =
+    kFlagMonitorName | kFlagSendSender | kFlagExitPayload | kFlagUnlinkId | kFlagSpawn | kFlagAlias;
+
+/// Puts a complete message (payload included) in the words of a peer with which `in_force` was
+/// negotiated: op 2 for 22, exits with the reason in the control term, the old unlink. False when
+/// the peer has no word for it (monitors by name, aliases, spawn requests, acknowledged unlinks):
+/// it must not be sent.
+bool adapt(OutMessage& message, Flags in_force);
 
 }  // namespace rakv::dist

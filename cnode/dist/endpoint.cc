@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
@@ -11,6 +12,7 @@
 
 #include "cnode/base/check.h"
 #include "cnode/dist/attempt.h"
+#include "cnode/dist/challenges.h"
 
 namespace rakv::dist {
 
@@ -22,6 +24,16 @@ using boost::system::error_code;
 
 /// Pause after a failed accept (no descriptors left).
 constexpr std::chrono::milliseconds kAcceptRetryPause{100};
+
+/// What a name given to a peer has before the @, as net_kernel makes it: 64 random bits in base 36.
+std::string random_alive_name() {
+  std::uint64_t number = std::uint64_t{random_challenge()} << 32 | random_challenge();
+  std::string name;
+  for (; number > 0 || name.empty(); number /= 36) {
+    name += "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[number % 36];
+  }
+  return name;
+}
 
 Error with_peer(const std::string& peer, const Error& error) {
   return make_error(error.code, "connecting with " + peer + ": " + error.message);
@@ -38,12 +50,14 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   struct Dialling {
     explicit Dialling(asio::io_context& context) : window(context), deadline(context) {}
     AttemptId attempt = 0;
-    bool waits = false;  ///< for the peer's own attempt
+    bool waits = false;    ///< for the peer's own attempt
+    bool claimed = false;  ///< it waits because attempts in the peer's name were here first
+    bool waited = false;   ///< it has waited once, and does not begin again
     std::vector<Done> waiting;
     std::shared_ptr<Attempt> handshake;  ///< once the socket is open
     std::shared_ptr<tcp::socket> socket;
     std::shared_ptr<tcp::resolver> resolver;
-    asio::steady_timer window;    ///< after nok: how long we wait for the peer's own attempt
+    asio::steady_timer window;    ///< how long we wait for the peer's own attempt
     asio::steady_timer deadline;  ///< while looking up and connecting
   };
 
@@ -52,6 +66,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   struct Inbound {
     std::shared_ptr<Attempt> attempt;
     std::shared_ptr<std::pair<std::string, AttemptId>> named;
+    std::string host;  ///< the address it comes from
   };
 
   Impl(asio::io_context& context, EndpointOptions given, Events handlers)
@@ -72,6 +87,10 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
                         "cannot listen on " + options.listen_address + ": not an IP address");
     }
     const tcp::endpoint local(address, options.listen_port);
+    if (options.cookie.empty()) {
+      return make_error(ErrorCode::invalid_argument,
+                        "cannot listen without a cookie: anybody could be let in");
+    }
     acceptor.open(local.protocol(), error);
     if (!error) ::fcntl(acceptor.native_handle(), F_SETFD, FD_CLOEXEC);
     if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
@@ -113,17 +132,22 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   }
 
   /// A peer that means it is done within milliseconds: the oldest handshake is the one least likely
-  /// to come to an end, and those who only connect must not keep the others out.
+  /// to come to an end. One host that only connects must not keep the others out: it is one of the
+  /// host with the most.
   void drop_oldest_handshake() {
-    const auto oldest = inbound.begin();
+    std::map<std::string, std::size_t> of_host;
+    std::size_t most = 0;
+    for (const auto& [key, handshake] : inbound) most = std::max(most, ++of_host[handshake.host]);
+    const auto oldest = std::find_if(inbound.begin(), inbound.end(), [&](const auto& entry) {
+      return of_host[entry.second.host] == most;
+    });
     if (oldest == inbound.end()) return;
     const Inbound dropped = oldest->second;
     const std::size_t under_way = inbound.size();
     inbound.erase(oldest);
     dropped.attempt->abort();
-    const std::string reason =
-        "closed the oldest incoming connection: " + std::to_string(under_way) +
-        " handshakes are under way";
+    const std::string reason = "closed the oldest incoming connection of " + dropped.host + ": " +
+                               std::to_string(under_way) + " handshakes are under way";
     if (dropped.named->second != 0) {
       inbound_failed(dropped.named->first, dropped.named->second,
                      make_error(ErrorCode::unavailable, reason));
@@ -138,8 +162,8 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     // The attempt's number in the table, once the peer has told its name.
     const auto named = std::make_shared<std::pair<std::string, AttemptId>>();
     Attempt::Events handlers;
-    handlers.on_name = [this, named](const PeerIdentity& peer) {
-      return inbound_named(peer, *named);
+    handlers.on_name = [this, named](const Handshake::AskStatus& asks) {
+      return inbound_named(asks, *named);
     };
     handlers.on_finished = [this, key, named](Handshake::Finished finished,
                                               std::unique_ptr<Transport> transport) {
@@ -155,16 +179,23 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     };
     const auto attempt = std::make_shared<Attempt>(io, Handshake::acceptor(setup(options.cookie)),
                                                    options.step_timeout, std::move(handlers));
-    inbound.emplace(key, Inbound{attempt, named});
+    const std::string from = transport->remote_address();
+    inbound.emplace(key, Inbound{attempt, named, from.substr(0, from.rfind(':'))});
     attempt->start(std::move(transport));
   }
 
-  Attempt::StatusAnswer inbound_named(const PeerIdentity& peer,
+  Attempt::StatusAnswer inbound_named(const Handshake::AskStatus& asks,
                                       std::pair<std::string, AttemptId>& named) {
-    const ConnectionTable::InboundAnswer decision = table.inbound_named(peer.name);
-    named = {peer.name, decision.attempt};
-    if (decision.abort_dial) wait_for_inbound(peer.name);
-    return {decision.status, decision.close_silently, cookie_for(peer.name)};
+    std::string name = asks.peer.name;
+    std::optional<Attempt::GivenName> given;
+    if (asks.wants_name) {
+      do name = random_alive_name() + "@" + asks.peer.name;
+      while (table.knows(name));
+      given = Attempt::GivenName{name, random_creation()};
+    }
+    const ConnectionTable::InboundAnswer decision = table.inbound_named(name);
+    named = {name, decision.attempt};
+    return {decision.status, cookie_for(name), std::move(given)};
   }
 
   // Dialling
@@ -175,8 +206,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     table.attempt_failed(peer, attempt);
     const auto found = diallings.find(peer);
     if (found == diallings.end() || !found->second.waits || table.inbound_under_way(peer)) return;
-    table.inbound_window_over(peer, found->second.attempt);
-    resolve_dialling(peer, with_peer(peer, error));
+    wait_over(peer, with_peer(peer, error));
   }
 
   void dial(const std::string& peer, Done done) {
@@ -195,21 +225,26 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     dialling.waiting.push_back(std::move(done));
     if (answer.verdict == ConnectionTable::Dial::under_way) return;
     dialling.window.cancel();
-    dialling.waits = false;
+    dialling.waits = dialling.waited = false;
     dialling.attempt = answer.attempt;
-    if (answer.verdict == ConnectionTable::Dial::wait) return wait_for_inbound(peer);
+    dialling.claimed = answer.verdict == ConnectionTable::Dial::wait;
+    if (dialling.claimed) return wait_for_inbound(peer);
+    begin_attempt(peer, answer.attempt);
+  }
+
+  void begin_attempt(const std::string& peer, AttemptId attempt) {
+    const Result<NodeName> name = parse_node_name(peer);
     if (options.fixed_peer_port != 0) {
-      return resolve_and_connect(peer, answer.attempt, name->host, options.fixed_peer_port);
+      return resolve_and_connect(peer, attempt, name->host, options.fixed_peer_port);
     }
     epmd::Options lookup_options = options.epmd;
     lookup_options.deadline = options.step_timeout;
-    epmd::lookup(
-        io, lookup_options, name->alive, name->host,
-        [self = shared_from_this(), peer, attempt = answer.attempt](Result<epmd::Endpoint> found) {
-          if (!self->running(peer, attempt)) return;
-          if (!found) return self->dial_failed(peer, attempt, found.error());
-          self->resolve_and_connect(peer, attempt, found->address, found->port);
-        });
+    epmd::lookup(io, lookup_options, name->alive, name->host,
+                 [self = shared_from_this(), peer, attempt](Result<epmd::Endpoint> found) {
+                   if (!self->running(peer, attempt)) return;
+                   if (!found) return self->dial_failed(peer, attempt, found.error());
+                   self->resolve_and_connect(peer, attempt, found->address, found->port);
+                 });
   }
 
   /// The dialling of `peer` if it is still about `attempt`, else null.
@@ -275,7 +310,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     Attempt::Events handlers;
     handlers.on_alive = [this, peer] { return table.old_connection_is_dead(peer); };
     handlers.on_nok = [this, peer, attempt] {
-      table.dial_refused_nok(peer, attempt);
+      table.dial_waits(peer, attempt);
       wait_for_inbound(peer);
     };
     handlers.on_finished = [this, attempt](Handshake::Finished finished,
@@ -293,8 +328,15 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   }
 
   void dial_failed(const std::string& peer, AttemptId attempt, const Error& error) {
+    Dialling* dialling = running(peer, attempt);
+    if (dialling != nullptr && table.inbound_under_way(peer)) {
+      // The peer may be connecting with us at this very moment.
+      dialling->waited = true;
+      table.dial_waits(peer, attempt);
+      return wait_for_inbound(peer);
+    }
     table.attempt_failed(peer, attempt);
-    if (running(peer, attempt) != nullptr) resolve_dialling(peer, with_peer(peer, error));
+    if (dialling != nullptr) resolve_dialling(peer, with_peer(peer, error));
   }
 
   /// Ends the own attempt, but not the waiting: the peer's own attempt is on its way, or should be.
@@ -308,15 +350,25 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     dialling.window.async_wait([self = shared_from_this(), peer,
                                 attempt = dialling.attempt](error_code error) {
       if (error || self->dialling_of(peer, attempt) == nullptr) return;
-      // An attempt that has shown up ends the wait itself, by success or failure.
-      if (self->table.inbound_under_way(peer)) return;
-      self->table.inbound_window_over(peer, attempt);
-      self->resolve_dialling(
-          peer,
-          make_error(ErrorCode::timeout,
-                     "connecting with " + peer +
-                         ": it prefers its own attempt to ours, but that never came; dial again"));
+      self->wait_over(peer, make_error(ErrorCode::timeout,
+                                       "connecting with " + peer +
+                                           ": it prefers its own attempt to ours, but that never "
+                                           "came; dial again"));
     });
+  }
+
+  /// No connection has come of the wait. Anybody may have been behind the attempts that we waited
+  /// for, so that we wait for them only once.
+  void wait_over(const std::string& peer, const Error& error) {
+    Dialling& dialling = diallings.at(peer);
+    const bool begins = !dialling.waited && (dialling.claimed || table.inbound_under_way(peer));
+    table.inbound_window_over(peer, dialling.attempt);
+    if (!begins) return resolve_dialling(peer, error);
+    dialling.window.cancel();
+    dialling.waits = dialling.claimed = false;
+    dialling.waited = true;
+    dialling.attempt = table.begin_dial(peer, ConnectionTable::Claims::ignore).attempt;
+    begin_attempt(peer, dialling.attempt);
   }
 
   static void give_up_attempt(Dialling& dialling) {
@@ -422,7 +474,11 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     made.own_creation = options.creation;
     made.own_flags = options.flags;
     made.cookie = cookie;
-    made.own_challenge = random_challenge();
+    const std::shared_ptr<const Challenges::Own> own = challenges->draw();
+    made.own_challenge = own->value();
+    made.may_answer = [own, book = challenges](std::uint32_t challenge) {
+      return book->answer(challenge);
+    };
     return made;
   }
 
@@ -441,6 +497,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   tcp::acceptor acceptor;
   asio::steady_timer accept_pause;
   ConnectionTable table;
+  std::shared_ptr<Challenges> challenges = std::make_shared<Challenges>();
   std::map<std::string, Dialling> diallings;
   std::map<std::uint64_t, Inbound> inbound;  ///< oldest first
   std::uint64_t next_inbound_key = 1;

@@ -34,10 +34,12 @@ struct EndpointOptions {
   std::uint16_t fixed_peer_port = 0;  ///< not 0: no epmd, every peer listens on this port
   std::chrono::milliseconds step_timeout{
       5000};  ///< for every step of connecting and of the handshake
-  /// How long a dial that got `nok` waits for the peer's own attempt to show up; once it is here it
-  /// has its own time.
+  /// How long a dial waits for the peer's own attempt, because it got `nok` or because one is here
+  /// that has told the peer's name. Then it begins in spite of such attempts: whoever is behind
+  /// them has proved nothing.
   std::chrono::milliseconds inbound_window{2000};
-  std::size_t max_half_open = 256;  ///< inbound handshakes at once; one more closes the oldest
+  /// Inbound handshakes at once; one more closes the oldest of the host that has the most.
+  std::size_t max_half_open = 256;
   /// Connections with peers at which no further one is accepted; those are closed at once.
   std::size_t max_connections = SIZE_MAX;
   ConnectionOptions connection;

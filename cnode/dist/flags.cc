@@ -32,6 +32,7 @@ constexpr std::pair<Flags, std::string_view> kNames[] = {
     {kFlagUnlinkId, "unlink with id"},
     {kFlagMandatory25Digest, "digest of OTP 25's mandatory flags"},
     {kFlagSpawn, "spawn requests"},
+    {kFlagNameMe, "a name given by the acceptor"},
     {kFlagV4NodeContainers, "wide pids and references (V4_NC)"},
     {kFlagAlias, "aliases"},
     {kFlagAltActSig, "alternative signals"},

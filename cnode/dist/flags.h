@@ -36,6 +36,7 @@ inline constexpr Flags kFlagUnlinkId = Flags{1} << 25;           ///< ops 35 and
 inline constexpr Flags kFlagMandatory25Digest = Flags{1}
                                                 << 26;  ///< stands for kFlagsImpliedByDigest
 inline constexpr Flags kFlagSpawn = Flags{1} << 32;     ///< ops 29 to 32
+inline constexpr Flags kFlagNameMe = Flags{1} << 33;    ///< the initiator wants a name given to it
 inline constexpr Flags kFlagV4NodeContainers = Flags{1} << 34;  ///< wide pids, ports and references
 inline constexpr Flags kFlagAlias = Flags{1} << 35;             ///< ops 33 and 34
 inline constexpr Flags kFlagAltActSig = Flags{1} << 37;         ///< op 37 (OTP 28 and later)
@@ -50,12 +51,9 @@ inline constexpr Flags kOfferedFlags = 0x2d07df5fbd;
 /// The same for short-lived command-line clients, which must not appear in nodes().
 inline constexpr Flags kOfferedFlagsHidden = kOfferedFlags & ~kFlagPublished;
 
-/// What we demand of a peer: OTP 26's mandatory set, and the bits of monitors, sender, payload
-/// exits, fragments, spawn and alias, which every OTP since 24 has. Nothing below this room copes
-/// with a peer without them.
-inline constexpr Flags kDemandedFlags = 0x403070f94 | kFlagMonitor | kFlagMonitorName |
-                                        kFlagSendSender | kFlagExitPayload | kFlagFragments |
-                                        kFlagSpawn | kFlagAlias;
+/// What we demand of a peer: what OTP 26 and later demand (DFLAG_DIST_MANDATORY) and no more. A C
+/// or Java node has little else; what is sent to it is put in the words that it knows (adapt()).
+inline constexpr Flags kDemandedFlags = 0x403070f94;
 
 /// `flags` with what kFlagMandatory25Digest implies, if that bit is set.
 constexpr Flags with_implied_flags(Flags flags) {

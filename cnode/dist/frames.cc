@@ -91,7 +91,8 @@ SharedBytes GrowingBuffer::release() {
   return released;
 }
 
-FrameAssembler::FrameAssembler(AssemblerLimits limits) : limits_(limits) {}
+FrameAssembler::FrameAssembler(AssemblerLimits limits, Framing framing)
+    : limits_(limits), framing_(framing) {}
 
 std::span<char> FrameAssembler::prepare() {
   finished_.reset();
@@ -149,6 +150,13 @@ Result<std::optional<FrameAssembler::Event>> FrameAssembler::next() {
 }
 
 Result<std::optional<FrameAssembler::Event>> FrameAssembler::take_frame(std::string_view frame) {
+  if (framing_ == Framing::pass_through) {
+    if (frame.size() < 2 || frame[0] != kPassThrough || frame[1] != kVersion) {
+      return malformed(
+          "it does not begin with 112 and 131, although fragments were not negotiated");
+    }
+    return std::optional<Event>{Message{frame.substr(2), true}};
+  }
   if (frame[0] == kPassThrough) {
     return malformed("a pass-through frame, although fragments were negotiated");
   }

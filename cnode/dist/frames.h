@@ -13,10 +13,17 @@
 
 // The receiving half of a connection after the handshake, as a pure machine: bytes in, ticks and
 // whole messages out. Frames are a 4-byte length and a body: nothing (a tick), 131,68 (a message),
-// 131,69 (first fragment of one) or 131,70 (a later fragment). Source: spec erlang-dist section 3;
-// no atom cache, no pass-through frames.
+// 131,69 (first fragment of one) or 131,70 (a later fragment); with a peer that has no fragments
+// they are 'p' and the terms. Source: OTP `dist.c`; no atom cache.
 
 namespace rakv::dist {
+
+/// How messages are framed: follows from whether both sides have kFlagFragments (we never offer an
+/// atom cache).
+enum class Framing {
+  headers,       ///< 131, 68..70 and a header; terms without version bytes
+  pass_through,  ///< 'p'; control term and payload with a 131 before each; no fragments
+};
 
 /// A byte buffer that grows by doubling what it really holds (realloc, so large ones move by
 /// remapping).
@@ -76,10 +83,11 @@ class FrameAssembler {
   /// 131 before either). The view lives until the next call of next() or prepare().
   struct Message {
     std::string_view terms;
+    bool versioned = false;  ///< a 131 stands before the payload term, if there is one
   };
   using Event = std::variant<Tick, Message>;
 
-  explicit FrameAssembler(AssemblerLimits limits = {});
+  explicit FrameAssembler(AssemblerLimits limits = {}, Framing framing = Framing::headers);
 
   /// Room of at least 64 KiB for the next read.
   std::span<char> prepare();
@@ -117,6 +125,7 @@ class FrameAssembler {
   Result<std::optional<Event>> take_later_fragment(std::string_view rest);
 
   AssemblerLimits limits_;
+  Framing framing_;
   GrowingBuffer slab_;
   std::size_t parsed_ = 0;  ///< bytes at the front of the slab that are done with
   std::size_t assembled_bytes_ = 0;

@@ -144,6 +144,23 @@ Handshake::Actions Handshake::answer_status(Status status, std::optional<std::st
   return out;
 }
 
+Handshake::Actions Handshake::answer_name(std::string name, std::uint32_t creation,
+                                          std::optional<std::string> cookie) {
+  RAKV_CHECK(state_ == State::awaits_status_decision);
+  Actions out;
+  if (cookie) setup_.cookie = std::move(*cookie);
+  peer_.name = std::move(name);
+  peer_.creation = creation;
+  std::string status = "named:";
+  put_number(status, peer_.name.size(), 2);
+  status += peer_.name;
+  put_number(status, creation, 4);
+  send_status(status, out);
+  send_challenge(out);
+  advance(out);
+  return out;
+}
+
 Handshake::Actions Handshake::answer_alive(bool old_connection_is_dead) {
   RAKV_CHECK(state_ == State::awaits_alive_decision);
   Actions out;
@@ -188,6 +205,8 @@ void Handshake::take_message(std::string_view body, Actions& out) {
       return take_name(body, out);
     case State::awaits_alive_reply:
       return take_alive_reply(body, out);
+    case State::awaits_complement:
+      return take_complement(body, out);
     case State::awaits_challenge_reply:
       return take_challenge_reply(body, out);
     case State::awaits_status:
@@ -204,39 +223,88 @@ void Handshake::take_message(std::string_view body, Actions& out) {
 void Handshake::take_name(std::string_view body, Actions& out) {
   FieldReader fields{body};
   const std::string_view tag = fields.text(1);
-  if (tag == "n") {
-    send_status(status_text(Status::not_allowed), out);
-    return fail(ErrorCode::unsupported,
-                "refused a peer that speaks an old handshake: it must be OTP 25 or later", out);
-  }
-  const Flags offered = with_implied_flags(fields.number(8));
-  const auto creation = static_cast<std::uint32_t>(fields.number(4));
+  if (tag == "n") return take_old_name(body, out);
+  offered_ = with_implied_flags(fields.number(8));
+  peer_.creation = static_cast<std::uint32_t>(fields.number(4));
   const auto name_length = static_cast<std::size_t>(fields.number(2));
-  const std::string_view name = fields.text(name_length);
+  peer_.name = fields.text(name_length);
   if (tag != "N" || !fields.ok) {
     return fail(ErrorCode::malformed,
                 "the first message of the handshake is malformed: the other side is no Erlang node",
                 out);
   }
-  peer_ = PeerIdentity{std::string(name), offered & setup_.own_flags, creation};
-  if (const Result<NodeName> parsed = parse_node_name(name); !parsed) {
-    send_status(status_text(Status::not_allowed), out);
-    return fail(ErrorCode::refused, "refused a peer: " + parsed.error().message, out);
+  if ((offered_ & kFlagNameMe) != 0) return take_host(out);
+  take_static_name(out);
+}
+
+/// A peer that has not heard of version 6 of us (ei_connect_host_port, OTP 23 and 24): version,
+/// flags of 32 bits, name. The rest of the flags and the creation come as complement.
+void Handshake::take_old_name(std::string_view body, Actions& out) {
+  FieldReader fields{body};
+  fields.number(1 + 2);
+  offered_ = with_implied_flags(fields.number(4));
+  if (!fields.ok) {
+    return fail(ErrorCode::malformed, "the first message of the handshake is cut off", out);
   }
-  if (name == setup_.own_name) {
-    send_status(status_text(Status::not_allowed), out);
-    return fail(ErrorCode::refused, "refused a peer that uses our own name " + quoted(name), out);
+  peer_.name = fields.rest;
+  old_name_ = true;
+  take_static_name(out);
+}
+
+void Handshake::take_static_name(Actions& out) {
+  if (const Result<NodeName> parsed = parse_node_name(peer_.name); !parsed) {
+    return refuse_name("refused a peer: " + parsed.error().message, out);
   }
-  if (const std::string missing = missing_flag_names(offered, setup_.demanded_flags);
-      !missing.empty()) {
-    send_status(status_text(Status::not_allowed), out);
-    return fail(ErrorCode::refused,
-                "refused " + quoted(name) + ": it lacks " + missing +
-                    " (peers must be OTP 25 or later, or a rakv node)",
-                out);
+  if (peer_.name == setup_.own_name) {
+    return refuse_name("refused a peer that uses our own name " + quoted(peer_.name), out);
   }
+  constexpr Flags kLowerFlags = 0xffffffff;
+  const Flags demanded = old_name_ ? setup_.demanded_flags & kLowerFlags : setup_.demanded_flags;
+  if (!has_demanded(offered_, demanded, out)) return;
+  peer_.flags = offered_ & setup_.own_flags;
   state_ = State::awaits_status_decision;
-  out.push_back(AskStatus{peer_});
+  out.push_back(AskStatus{peer_, false});
+}
+
+/// The peer has told its host only, and is told its name. Such a node is hidden (dist_util:
+/// publish_flag).
+void Handshake::take_host(Actions& out) {
+  if (const Result<NodeName> parsed = parse_node_name("x@" + peer_.name); !parsed) {
+    return refuse_name(
+        "refused a peer that wants a name: its host is not one: " + parsed.error().message, out);
+  }
+  if (!has_demanded(offered_, setup_.demanded_flags, out)) return;
+  setup_.own_flags = (setup_.own_flags & ~kFlagPublished) | kFlagNameMe;
+  peer_.flags = offered_ & setup_.own_flags;
+  state_ = State::awaits_status_decision;
+  out.push_back(AskStatus{peer_, true});
+}
+
+bool Handshake::has_demanded(Flags offered, Flags demanded, Actions& out) {
+  const std::string missing = missing_flag_names(offered, demanded);
+  if (missing.empty()) return true;
+  refuse_name("refused " + quoted(peer_.name) + ": it lacks " + missing +
+                  " (what OTP 26 and later demand of every node)",
+              out);
+  return false;
+}
+
+void Handshake::refuse_name(std::string message, Actions& out) {
+  send_status(status_text(Status::not_allowed), out);
+  fail(ErrorCode::refused, std::move(message), out);
+}
+
+void Handshake::take_complement(std::string_view body, Actions& out) {
+  FieldReader fields{body};
+  const std::string_view tag = fields.text(1);
+  offered_ |= fields.number(4) << 32;
+  peer_.creation = static_cast<std::uint32_t>(fields.number(4));
+  if (tag != "c" || !fields.ok) {
+    return fail(ErrorCode::malformed, quoted(peer_.name) + " sent a malformed complement", out);
+  }
+  if (!has_demanded(offered_, setup_.demanded_flags, out)) return;
+  peer_.flags = offered_ & setup_.own_flags;
+  state_ = State::awaits_challenge_reply;
 }
 
 void Handshake::take_alive_reply(std::string_view body, Actions& out) {
@@ -320,8 +388,14 @@ void Handshake::take_challenge(std::string_view body, Actions& out) {
       !missing.empty()) {
     return fail(
         ErrorCode::refused,
-        quoted(name) + " lacks " + missing + " (peers must be OTP 25 or later, or a rakv node)",
-        out);
+        quoted(name) + " lacks " + missing + " (what OTP 26 and later demand of every node)", out);
+  }
+  if (setup_.may_answer && !setup_.may_answer(challenge)) {
+    return fail(ErrorCode::refused,
+                quoted(wanted_peer_) +
+                    " sent us a challenge of our own: whoever answers under its name does not "
+                    "know the cookie and wants us to tell",
+                out);
   }
   peer_ = PeerIdentity{std::string(name), offered & setup_.own_flags, creation};
   const Digest ours = digest(setup_.cookie, challenge);
@@ -366,7 +440,7 @@ void Handshake::send_challenge(Actions& out) {
   put_number(body, setup_.own_name.size(), 2);
   body += setup_.own_name;
   send(body, out);
-  state_ = State::awaits_challenge_reply;
+  state_ = old_name_ ? State::awaits_complement : State::awaits_challenge_reply;
 }
 
 void Handshake::fail(ErrorCode code, std::string message, Actions& out) {

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,8 +14,10 @@
 #include "cnode/dist/flags.h"
 
 // The handshake of the Erlang distribution, version 6, both roles, as a pure machine: bytes and
-// decisions in, actions out. It owns no socket, no timer and no randomness. Source: OTP
-// `dist_util.erl`, spec erlang-dist section 2.
+// decisions in, actions out. As acceptor it takes what OTP 25 to 29 take: also a name in the form
+// of version 5 with a complement behind the challenge, and a peer that wants to be given a name. It
+// owns no socket, no timer and no randomness. Source: OTP `dist_util.erl`, spec erlang-dist
+// section 2.
 
 namespace rakv::dist {
 
@@ -67,7 +70,10 @@ struct HandshakeSetup {
   Flags own_flags = kOfferedFlags;
   Flags demanded_flags = kDemandedFlags;
   std::string cookie;               ///< the acceptor may give another one with its decision
-  std::uint32_t own_challenge = 0;  ///< random_challenge(), except in tests
+  std::uint32_t own_challenge = 0;  ///< Challenges::draw(), except in tests
+  /// Initiator: whether we may answer a challenge of one who has proved nothing yet. No for our own
+  /// outstanding ones, which would be reflected to us (Challenges::answer()). Unset: always.
+  std::function<bool(std::uint32_t challenge)> may_answer;
   LengthWidth width = LengthWidth::two;
 };
 
@@ -91,6 +97,9 @@ class Handshake {
   /// to it.
   struct AskStatus {
     PeerIdentity peer;
+    /// The peer has no name and asks for one (`erl -sname undefined`): peer.name is only its host,
+    /// and the answer is answer_name() or answer_status(not_allowed).
+    bool wants_name = false;
   };
   /// Initiator: the peer believes that a connection is up; call answer_alive(true) unless one
   /// really is.
@@ -128,6 +137,10 @@ class Handshake {
   /// Acceptor: the answer to AskStatus. `cookie` replaces the setup's for this peer. nok and
   /// not_allowed end in Failed.
   Actions answer_status(Status status, std::optional<std::string> cookie = std::nullopt);
+  /// Acceptor: the answer to an AskStatus that wants a name: a full one at the peer's host that no
+  /// node has, and the creation that the peer gives to its pids.
+  Actions answer_name(std::string name, std::uint32_t creation,
+                      std::optional<std::string> cookie = std::nullopt);
   /// Initiator: the answer to AskAlive. false ends in Failed.
   Actions answer_alive(bool old_connection_is_dead);
 
@@ -143,6 +156,7 @@ class Handshake {
     awaits_name,
     awaits_status_decision,
     awaits_alive_reply,
+    awaits_complement,       // acceptor, after a name of the old form
     awaits_challenge_reply,  // acceptor
     awaits_status,
     awaits_alive_decision,
@@ -155,6 +169,12 @@ class Handshake {
   void advance(Actions& out);
   void take_message(std::string_view body, Actions& out);
   void take_name(std::string_view body, Actions& out);
+  void take_old_name(std::string_view body, Actions& out);
+  void take_static_name(Actions& out);
+  void take_host(Actions& out);
+  void take_complement(std::string_view body, Actions& out);
+  bool has_demanded(Flags offered, Flags demanded, Actions& out);
+  void refuse_name(std::string message, Actions& out);
   void take_alive_reply(std::string_view body, Actions& out);
   void take_challenge_reply(std::string_view body, Actions& out);
   void take_status(std::string_view body, Actions& out);
@@ -171,6 +191,8 @@ class Handshake {
   bool is_initiator_;
   State state_ = State::created;
   PeerIdentity peer_;
+  Flags offered_ = 0;      ///< by the peer
+  bool old_name_ = false;  ///< its upper flags and creation come with the complement
   bool takeover_ = false;
   std::string buffer_;
 };

@@ -15,7 +15,8 @@ constexpr std::size_t kMinSharedBytes = 512;
 /// Stretches below this are copied into the batch's common run; longer ones become a buffer of
 /// their own.
 constexpr std::size_t kMinSeparateRunBytes = 2048;
-/// Length, 131, 68, number of atoms: what a whole message has before its terms.
+/// Length, 131, 68, number of atoms: what a whole message has before its terms. As long as what a
+/// message that is passed through has before them and between them.
 constexpr std::size_t kWholeHeaderBytes = 7;
 
 }  // namespace
@@ -27,6 +28,16 @@ void OutMessage::share(const SharedBytes& owner, std::string_view part) {
   }
   inserts_.push_back(Insert{text.size(), size(), owner, part});
   shared_bytes_ += part.size();
+}
+
+void OutMessage::replace_control(std::string_view bytes, bool all_is_control) {
+  text.replace(0, control_bytes_, bytes);
+  for (Insert& insert : inserts_) {
+    RAKV_CHECK(insert.text_offset >= control_bytes_);
+    insert.text_offset = insert.text_offset - control_bytes_ + bytes.size();
+    insert.message_offset = insert.message_offset - control_bytes_ + bytes.size();
+  }
+  control_bytes_ = all_is_control ? size() : bytes.size();
 }
 
 void OutMessage::append_range(std::size_t offset, std::size_t length,
@@ -57,7 +68,7 @@ void OutMessage::append_range(std::size_t offset, std::size_t length,
   }
 }
 
-Outbox::Outbox(OutboxLimits limits) : limits_(limits) {}
+Outbox::Outbox(OutboxLimits limits, Framing framing) : limits_(limits), framing_(framing) {}
 
 Outbox::Admission Outbox::admit(std::size_t message_bytes) {
   const std::size_t bytes = message_bytes + kWholeHeaderBytes;
@@ -134,7 +145,8 @@ void Outbox::take_small_messages(std::size_t budget) {
     const auto lane = lane_of_.find(entry.sender);
     if (lane != lane_of_.end()) {
       lane->second->messages.push_back(std::move(entry.message));
-    } else if (entry.message.size() <= limits_.fragment_bytes) {
+    } else if (framing_ == Framing::pass_through ||
+               entry.message.size() <= limits_.fragment_bytes) {
       emit_whole(std::move(entry.message));
     } else {
       lanes_.emplace_back();
@@ -208,17 +220,36 @@ void Outbox::emit_fragment(Lane& lane) {
 }
 
 void Outbox::emit_whole(OutMessage message) {
-  char header[kWholeHeaderBytes];
-  store_number(header, 3 + message.size(), 4);
-  header[4] = static_cast<char>(131);
-  header[5] = 68;
-  header[6] = 0;
-  emit_text({header, sizeof header});
-  emit_range(message, 0, message.size());
+  if (framing_ == Framing::pass_through) {
+    emit_passed_through(message);
+  } else {
+    char header[kWholeHeaderBytes];
+    store_number(header, 3 + message.size(), 4);
+    header[4] = static_cast<char>(131);
+    header[5] = 68;
+    header[6] = 0;
+    emit_text({header, sizeof header});
+    emit_range(message, 0, message.size());
+  }
   batch_queued_bytes_ += kWholeHeaderBytes + message.size();
   // A message this small was copied; the batch's views point into longer ones (moving keeps their
   // bytes in place).
   if (message.size() >= kMinSeparateRunBytes) batch_messages_.push_back(std::move(message));
+}
+
+/// 'p', then each of the two terms with its version byte.
+void Outbox::emit_passed_through(const OutMessage& message) {
+  const std::size_t control = message.control_bytes();
+  const std::size_t payload = message.size() - control;
+  char header[6];
+  store_number(header, 2 + control + (payload > 0 ? 1 + payload : 0), 4);
+  header[4] = 'p';
+  header[5] = static_cast<char>(131);
+  emit_text({header, sizeof header});
+  emit_range(message, 0, control);
+  if (payload == 0) return;
+  emit_text(std::string_view("\203", 1));
+  emit_range(message, control, payload);
 }
 
 void Outbox::emit_text(std::string_view bytes) {

@@ -12,6 +12,7 @@
 
 #include "cnode/base/result.h"
 #include "cnode/base/shared_bytes.h"
+#include "cnode/dist/frames.h"
 
 // The sending half of a connection, as a pure machine: messages in, batches of bytes for one
 // gathered write out.
@@ -37,6 +38,12 @@ class OutMessage {
 
   std::size_t size() const { return text.size() + shared_bytes_; }
   std::size_t control_bytes() const { return control_bytes_; }
+  /// The control term, which is never shared.
+  std::string_view control() const { return std::string_view(text).substr(0, control_bytes_); }
+
+  /// Puts `bytes` in the place of the control term. `all_is_control` says that what follows (the
+  /// reason of an exit) has become the control term's last element.
+  void replace_control(std::string_view bytes, bool all_is_control);
 
   /// Appends views of the bytes [offset, offset + length) of the message to `out`.
   void append_range(std::size_t offset, std::size_t length,
@@ -73,7 +80,8 @@ struct OutboxLimits {
 /// Small messages go first in, first out, and are copied together into long runs. A message above
 /// fragment_bytes becomes a lane of its own sender: lanes and the queue of small messages take
 /// turns, 64 KiB each, so a 100 MB message delays nobody else. Later messages of a sender that has
-/// a lane wait in the lane. Beats overtake everything.
+/// a lane wait in the lane. Beats overtake everything. Without fragments (Framing::pass_through)
+/// there are no lanes: every message is one frame, first in, first out.
 class Outbox {
  public:
   enum class Admission {
@@ -82,7 +90,7 @@ class Outbox {
     overflow,     ///< over hard_bytes: the message was dropped and the connection must be closed
   };
 
-  explicit Outbox(OutboxLimits limits = {});
+  explicit Outbox(OutboxLimits limits = {}, Framing framing = Framing::headers);
 
   /// Queues unless soft_bytes are queued already (what `nosuspend` does in Erlang).
   Admission try_send(SenderKey sender, OutMessage message);
@@ -131,12 +139,14 @@ class Outbox {
   void take_small_messages(std::size_t budget);
   void take_lane_turn();
   void emit_whole(OutMessage message);
+  void emit_passed_through(const OutMessage& message);
   void emit_fragment(Lane& lane);
   void begin_fragments(Lane& lane);
   void emit_text(std::string_view bytes);
   void emit_range(const OutMessage& message, std::size_t offset, std::size_t length);
 
   OutboxLimits limits_;
+  Framing framing_;
   std::deque<OutMessage> beats_;
   std::deque<Entry> queue_;
   std::list<Lane> lanes_;  ///< the front one is next

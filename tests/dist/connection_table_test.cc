@@ -32,7 +32,6 @@ TEST(ConnectionTableTest, AnInboundOfAnUnknownPeerIsOk) {
   ConnectionTable table("b@h");
   const auto inbound = table.inbound_named("a@h");
   EXPECT_EQ(inbound.status, Status::ok);
-  EXPECT_FALSE(inbound.abort_dial);
   EXPECT_TRUE(table.handshake_finished("a@h", inbound.attempt).keep);
   EXPECT_EQ(table.up("a@h"), inbound.attempt);
 }
@@ -44,14 +43,30 @@ TEST(ConnectionTableTest, TheGreaterNameKeepsItsOwnAttempt) {
   EXPECT_TRUE(table.handshake_finished("a@h", dial.attempt).keep);
 }
 
-TEST(ConnectionTableTest, TheLesserNameGivesItsOwnUp) {
+TEST(ConnectionTableTest, TheLesserNameLetsThePeerDecide) {
   ConnectionTable table("b@h");
   const auto dial = table.begin_dial("c@h");
   const auto inbound = table.inbound_named("c@h");
   EXPECT_EQ(inbound.status, Status::ok_simultaneous);
-  EXPECT_EQ(inbound.abort_dial, dial.attempt);
+  EXPECT_EQ(table.begin_dial("c@h").verdict, Dial::under_way) << "a claim ends no dial";
+  const auto up = table.handshake_finished("c@h", inbound.attempt);
+  EXPECT_TRUE(up.keep);
+  EXPECT_EQ(up.abort_dial, dial.attempt);
   EXPECT_FALSE(table.handshake_finished("c@h", dial.attempt).keep) << "it was given up";
-  EXPECT_TRUE(table.handshake_finished("c@h", inbound.attempt).keep);
+}
+
+TEST(ConnectionTableTest, WhoeverClaimsANameDoesNotEndADialOfThatName) {
+  for (const char* own : {"b@h", "d@h"}) {
+    ConnectionTable table(own);
+    table.inbound_named("c@h");
+    const auto waits = table.begin_dial("c@h");
+    EXPECT_EQ(waits.verdict, Dial::wait);
+    EXPECT_TRUE(table.inbound_window_over("c@h", waits.attempt));
+    const auto dial = table.begin_dial("c@h", ConnectionTable::Claims::ignore);
+    EXPECT_EQ(dial.verdict, Dial::start);
+    table.inbound_named("c@h");
+    EXPECT_TRUE(table.handshake_finished("c@h", dial.attempt).keep);
+  }
 }
 
 TEST(ConnectionTableTest, NamesAreComparedByteByByte) {
@@ -66,7 +81,7 @@ TEST(ConnectionTableTest, NamesAreComparedByteByByte) {
 TEST(ConnectionTableTest, AfterNokTheInboundIsOkAndEndsTheWait) {
   ConnectionTable table("a@h");
   const auto dial = table.begin_dial("b@h");
-  table.dial_refused_nok("b@h", dial.attempt);
+  table.dial_waits("b@h", dial.attempt);
   EXPECT_EQ(table.begin_dial("b@h").verdict, Dial::under_way);
   const auto inbound = table.inbound_named("b@h");
   EXPECT_EQ(inbound.status, Status::ok);
@@ -79,7 +94,7 @@ TEST(ConnectionTableTest, AfterNokTheInboundIsOkAndEndsTheWait) {
 TEST(ConnectionTableTest, TheWaitAfterNokIsLimited) {
   ConnectionTable table("a@h");
   const auto dial = table.begin_dial("b@h");
-  table.dial_refused_nok("b@h", dial.attempt);
+  table.dial_waits("b@h", dial.attempt);
   EXPECT_TRUE(table.inbound_window_over("b@h", dial.attempt));
   EXPECT_EQ(table.peers(), 0u);
   EXPECT_EQ(table.begin_dial("b@h").verdict, Dial::start);
@@ -92,8 +107,10 @@ TEST(ConnectionTableTest, ATakeoverReplacesTheOldConnectionOnlyWhenItIsVerified)
   const auto takeover = table.inbound_named("b@h");
   EXPECT_EQ(takeover.status, Status::alive);
   EXPECT_EQ(table.up("b@h"), old.attempt) << "still the old one";
-  EXPECT_TRUE(table.inbound_named("b@h").close_silently) << "one takeover at a time";
+  const auto thief = table.inbound_named("b@h");
+  EXPECT_EQ(thief.status, Status::alive) << "one that never ends must not keep the next one out";
   table.attempt_failed("b@h", takeover.attempt);
+  table.attempt_failed("b@h", thief.attempt);
   EXPECT_EQ(table.up("b@h"), old.attempt) << "a failed takeover harms nothing";
   const auto again = table.inbound_named("b@h");
   EXPECT_EQ(again.status, Status::alive);
@@ -260,8 +277,6 @@ class Model {
     if (message == "closed") return close(socket, side);
     if (message == "name") {
       const auto answer = node.table.inbound_named(peer);
-      if (answer.close_silently) return close(socket, side);
-      if (answer.abort_dial) close_attempt(node, *answer.abort_dial);
       socket.attempt[side] = answer.attempt;
       switch (answer.status) {
         case Status::nok:
@@ -280,7 +295,7 @@ class Model {
     if (message == "true") return back.push_back("challenge");
     if (message == "nok") {
       // The attempt stays in the table as the one that waits; only the socket goes.
-      node.table.dial_refused_nok(peer, socket.attempt[side]);
+      node.table.dial_waits(peer, socket.attempt[side]);
       socket.closed[side] = true;
       return;
     }

@@ -33,8 +33,8 @@ std::string terms(const std::function<void(Writer&)>& write) {
 
 /// Decodes and keeps what the views point to.
 struct Decoded {
-  explicit Decoded(std::string given)
-      : bytes(std::move(given)), cursor(bytes), result(decode_message(cursor)) {}
+  explicit Decoded(std::string given, bool versioned = false)
+      : bytes(std::move(given)), cursor(bytes), result(decode_message(cursor, versioned)) {}
   Decoded(const Decoded&) = delete;
 
   bool ok() const { return result.has_value(); }
@@ -297,6 +297,92 @@ TEST(ControlTest, EveryTruncationIsAnErrorOrSkipped) {
   for (std::size_t size = 0; size < whole.text.size(); ++size) {
     EXPECT_FALSE(Decoded(whole.text.substr(0, size)).ok()) << size;
   }
+}
+
+TEST(ControlTest, AVersionByteStandsBeforeThePayloadThatIsPassedThrough) {
+  const OutMessage send = encode_send_to_name(kOurs, "kv");
+  const Decoded got(send.text + "\x83" + atom_term("x"), true);
+  EXPECT_EQ(got.payload(), atom_term("x"));
+  EXPECT_FALSE(Decoded(send.text + atom_term("x"), true).ok());
+  EXPECT_FALSE(Decoded(send.text + "\x83", true).ok());
+  const OutMessage exit = encode_exit(kOurs, kTheirs);
+  EXPECT_EQ(Decoded(exit.text + "\x83" + atom_term("x"), true).as<ExitSignal>().reason,
+            atom_term("x"));
+  EXPECT_TRUE(Decoded(encode_link(kOurs, kTheirs).text, true).ok());
+}
+
+/// The op of a message whose control tuple is small.
+int op_of(const OutMessage& message) { return static_cast<unsigned char>(message.text[3]); }
+
+TEST(ControlTest, WhatAPeerLacksIsSaidInItsWords) {
+  const Flags poor = kDemandedFlags & ~kFlagUnlinkId;
+  const std::string reason = atom_term("why");
+  const SharedBytes large =
+      SharedBytes::copy_of(terms([](Writer& w) { w.binary(std::string(5000, 'x')); }));
+  const auto with = [](OutMessage message, const SharedBytes& payload) {
+    message.share(payload);
+    return message;
+  };
+  const auto flat = [](const OutMessage& message) {
+    std::vector<std::string_view> parts;
+    message.append_range(0, message.size(), parts);
+    std::string all;
+    for (const std::string_view part : parts) all.append(part);
+    return all;
+  };
+  for (const SharedBytes& payload : {SharedBytes::copy_of(reason), large}) {
+    OutMessage send = with(encode_send(kOurs, kTheirs), payload);
+    ASSERT_TRUE(adapt(send, poor));
+    EXPECT_EQ(op_of(send), 2);
+    EXPECT_EQ(send.size() - send.control_bytes(), payload.view().size());
+    const Decoded sent(flat(send));
+    EXPECT_EQ(std::get<etf::PidView>(sent.as<MessageSignal>().to), kTheirs.view());
+    EXPECT_EQ(sent.payload(), payload.view());
+
+    OutMessage link_exit = with(encode_link_exit(kOurs, kTheirs), payload);
+    ASSERT_TRUE(adapt(link_exit, poor));
+    EXPECT_EQ(op_of(link_exit), 3);
+    EXPECT_EQ(link_exit.control_bytes(), link_exit.size()) << "the reason is in the control term";
+    EXPECT_EQ(Decoded(flat(link_exit)).as<LinkExitSignal>().reason, payload.view());
+
+    OutMessage exit = with(encode_exit(kOurs, kTheirs), payload);
+    ASSERT_TRUE(adapt(exit, poor));
+    EXPECT_EQ(op_of(exit), 8);
+    EXPECT_EQ(Decoded(flat(exit)).as<ExitSignal>().reason, payload.view());
+
+    OutMessage down =
+        with(encode_monitor_exit(std::string_view("kv"), kTheirs, reference()), payload);
+    ASSERT_TRUE(adapt(down, poor));
+    EXPECT_EQ(op_of(down), 21);
+    EXPECT_EQ(Decoded(flat(down)).as<MonitorExitSignal>().reason, payload.view());
+    EXPECT_EQ(Decoded(flat(down)).as<MonitorExitSignal>().reference, reference().view());
+  }
+  OutMessage unlink = encode_unlink(5, kOurs, kTheirs);
+  ASSERT_TRUE(adapt(unlink, poor));
+  EXPECT_EQ(op_of(unlink), 4);
+  EXPECT_FALSE(Decoded(unlink.text).as<UnlinkSignal>().id);
+  EXPECT_EQ(Decoded(unlink.text).as<UnlinkSignal>().to, kTheirs.view());
+}
+
+TEST(ControlTest, WhatAPeerHasNoWordsForIsNotSent) {
+  const PidOrName name = std::string_view("kv");
+  const PidOrName pid = kTheirs.view();
+  const std::vector<std::pair<OutMessage, Flags>> needs = {
+      {encode_monitor(kOurs, name, reference()), kFlagMonitorName},
+      {encode_demonitor(kOurs, name, reference()), kFlagMonitorName},
+      {encode_send_to_alias(kFlagAlias, kOurs, reference()), kFlagAlias},
+      {encode_send_to_alias(kFlagAlias | kFlagAltActSig, kOurs, reference()), kFlagAlias},
+      {encode_spawn_request(reference(), kOurs, kOurs, "m", "f", 0, true), kFlagSpawn},
+      {encode_unlink_ack(7, kOurs, kTheirs), kFlagUnlinkId}};
+  for (const auto& [message, flag] : needs) {
+    OutMessage lacking = message;
+    EXPECT_FALSE(adapt(lacking, kOfferedFlags & ~flag)) << op_of(message);
+    OutMessage same = message;
+    EXPECT_TRUE(adapt(same, kOfferedFlags));
+    EXPECT_EQ(same.text, message.text);
+  }
+  OutMessage by_pid = encode_monitor(kOurs, pid, reference());
+  EXPECT_TRUE(adapt(by_pid, kDemandedFlags));
 }
 
 TEST(ControlTest, WhatIsEncodedDecodesAgain) {

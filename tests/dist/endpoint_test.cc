@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -94,6 +95,15 @@ class EndpointTest : public ::testing::Test {
     EndpointOptions made;
     made.fixed_peer_port = port_;
     return made;
+  }
+
+  tcp::socket accept_one(tcp::acceptor& acceptor) {
+    std::optional<tcp::socket> accepted;
+    acceptor.async_accept([&](boost::system::error_code error, tcp::socket socket) {
+      if (!error) accepted.emplace(std::move(socket));
+    });
+    EXPECT_TRUE(run_until(io_, [&] { return accepted.has_value(); }));
+    return std::move(*accepted);
   }
 
   tcp::socket raw_socket(const std::string& address) {
@@ -238,7 +248,7 @@ TEST_F(EndpointTest, HalfOpenConnectionsAreBoundedAndTimeOut) {
   for (int i = 0; i < 10; ++i) sockets.push_back(raw_socket("127.0.0.1"));
   ASSERT_TRUE(run_until(io_, [&] { return a.notes.size() >= 7; }));
   EXPECT_EQ(a.endpoint->half_open(), 3u);
-  EXPECT_NE(a.notes[0].find("oldest incoming connection: 3 handshakes are under way"),
+  EXPECT_NE(a.notes[0].find("oldest incoming connection of 127.0.0.1: 3 handshakes are under way"),
             std::string::npos);
   // They keep nobody else out.
   TestNode early(io_, "c@127.0.0.3", options());
@@ -262,6 +272,268 @@ TEST_F(EndpointTest, HalfOpenConnectionsAreBoundedAndTimeOut) {
   auto& outcome = b.dial(a.name);
   ASSERT_TRUE(run_until(io_, [&] { return outcome.has_value(); }));
   EXPECT_TRUE(outcome->has_value()) << "there is room again";
+}
+
+/// One without the cookie who speaks the handshake by hand, as initiator or as acceptor.
+struct Stranger {
+  Stranger(asio::io_context& context, tcp::socket given) : io(context), socket(std::move(given)) {}
+
+  void say(const std::string& body) {
+    std::string bytes;
+    put_number(bytes, body.size(), 2);
+    boost::system::error_code ignored;
+    asio::write(socket, asio::buffer(bytes + body), ignored);
+  }
+  void claim(const std::string& name, Flags flags = kOfferedFlags) {
+    std::string body = "N";
+    put_number(body, flags, 8);
+    put_number(body, 77, 4);
+    put_number(body, name.size(), 2);
+    say(body + name);
+  }
+  /// The next message, or "closed", or "nothing" when none comes.
+  std::string hear() {
+    boost::system::error_code error;
+    for (std::size_t size = 0;;) {
+      if (heard.size() >= 2) size = load_number(heard, 2);
+      if (heard.size() >= 2 + size && heard.size() >= 2) {
+        const std::string body = heard.substr(2, size);
+        heard.erase(0, 2 + size);
+        return body;
+      }
+      socket.non_blocking(true);
+      char bytes[512];
+      std::size_t count = 0;
+      const bool come = run_until(io, [&] {
+        count = socket.read_some(asio::buffer(bytes), error);
+        return error != asio::error::would_block;
+      });
+      if (!come) return "nothing";
+      if (error) return "closed";
+      heard.append(bytes, count);
+    }
+  }
+
+  asio::io_context& io;
+  tcp::socket socket;
+  std::string heard;
+};
+
+TEST_F(EndpointTest, OneHostDoesNotKeepTheHandshakesOfAnotherOut) {
+  EndpointOptions strict = options();
+  strict.max_half_open = 3;
+  TestNode a(io_, "a@127.0.0.1", strict);
+  Stranger slow(io_, raw_socket("127.0.0.1"));
+  slow.claim("s@127.0.0.1");
+  EXPECT_EQ(slow.hear(), "sok");
+  std::vector<tcp::socket> flood;
+  for (int i = 0; i < 20; ++i) {
+    tcp::socket socket(io_, tcp::endpoint(asio::ip::make_address("127.0.0.8"), 0));
+    socket.connect({asio::ip::make_address("127.0.0.1"), port_});
+    flood.push_back(std::move(socket));
+  }
+  ASSERT_TRUE(run_until(io_, [&] { return a.notes.size() >= 18; }));
+  EXPECT_EQ(a.endpoint->half_open(), 3u);
+  EXPECT_EQ(slow.hear().substr(0, 1), "N") << "its challenge";
+  const std::string kNoDigest(16, 'x');
+  slow.say("rxxxx" + kNoDigest);
+  EXPECT_EQ(slow.hear(), "closed");
+  EXPECT_NE(a.notes.back().find("its cookie is not ours"), std::string::npos) << a.notes.back();
+}
+
+TEST_F(EndpointTest, ClaimsOfANameDoNotKeepANodeFromDialling) {
+  EndpointOptions hasty = options();
+  hasty.inbound_window = std::chrono::milliseconds(50);
+  hasty.step_timeout = std::chrono::minutes(10);
+  for (const std::string peer_name : {"b@127.0.0.2", "_@127.0.0.2"}) {
+    TestNode a(io_, "a@127.0.0.1", hasty), b(io_, peer_name, options());
+    std::vector<std::unique_ptr<Stranger>> claims;
+    const auto claim = [&] {
+      claims.push_back(std::make_unique<Stranger>(io_, raw_socket("127.0.0.1")));
+      claims.back()->claim(b.name);
+    };
+    claim();
+    EXPECT_EQ(claims[0]->hear(), "sok");
+    auto& outcome = a.dial(b.name);
+    ASSERT_TRUE(run_until(io_, [&] { return outcome.has_value(); })) << "a claim that stays";
+    EXPECT_TRUE(outcome->has_value()) << outcome->error().message;
+    ASSERT_TRUE(run_until(io_, [&] { return !b.events.empty(); }));
+    a.endpoint->disconnect(b.name, "for the next round");
+    ASSERT_TRUE(run_until(io_, [&] { return b.events.size() == 2; }));
+    // A new claim whenever the last one has ended, one of them while the dial is under way.
+    auto& again = a.dial(b.name);
+    claim();
+    ASSERT_TRUE(run_until(io_, [&] {
+      if (again.has_value()) return true;
+      boost::system::error_code ignored;
+      claims.back()->socket.close(ignored);
+      claim();
+      return false;
+    }));
+    EXPECT_TRUE(again->has_value()) << again->error().message;
+  }
+}
+
+TEST_F(EndpointTest, AClaimDuringADialDoesNotEndIt) {
+  EndpointOptions hasty = options();
+  hasty.step_timeout = std::chrono::minutes(10);
+  hasty.inbound_window = std::chrono::minutes(10);
+  TestNode a(io_, "a@127.0.0.1", hasty);
+  // The peer is slow to take the connection.
+  tcp::acceptor slow(io_, {asio::ip::make_address("127.0.0.2"), port_});
+  auto& outcome = a.dial("b@127.0.0.2");
+  tcp::socket accepted = accept_one(slow);
+  Stranger peer(io_, std::move(accepted));
+  EXPECT_EQ(peer.hear().substr(0, 1), "N");
+  Stranger claim(io_, raw_socket("127.0.0.1"));
+  claim.claim("b@127.0.0.2");
+  EXPECT_EQ(claim.hear(), "sok_simultaneous");
+  peer.say("snot_allowed");
+  claim.socket.close();
+  ASSERT_TRUE(run_until(io_, [&] { return outcome.has_value(); }));
+  EXPECT_FALSE(outcome->has_value());
+  EXPECT_EQ(peer.hear(), "closed");
+  EXPECT_TRUE(outcome->error().message.find("not_allowed") != std::string::npos ||
+              outcome->error().message.find("during the handshake") != std::string::npos)
+      << outcome->error().message;
+}
+
+TEST_F(EndpointTest, AClaimOfAConnectedNameDoesNotKeepTheNodeOut) {
+  TestNode b(io_, "b@127.0.0.2", options());
+  auto first = std::make_unique<TestNode>(io_, "a@127.0.0.1", options());
+  auto& outcome = first->dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome && !b.events.empty(); }));
+  Stranger claim(io_, raw_socket("127.0.0.2"));
+  claim.claim("a@127.0.0.1");
+  EXPECT_EQ(claim.hear(), "salive");
+  // The node is another process now, and its old connection is not known to be dead.
+  EndpointOptions anew = options();
+  anew.node_name = "a@127.0.0.1";
+  anew.creation = 2000;
+  anew.cookie = "cookie";
+  Endpoint restarted(io_, anew, {});
+  std::optional<Result<void>> up;
+  restarted.dial(b.name, [&](Result<void> result) { up = result; });
+  ASSERT_TRUE(run_until(io_, [&] { return up.has_value(); }));
+  EXPECT_TRUE(up->has_value()) << up->error().message;
+}
+
+TEST_F(EndpointTest, AReflectedChallengeLetsNobodyIn) {
+  EndpointOptions hasty = options();
+  hasty.inbound_window = std::chrono::milliseconds(50);
+  TestNode a(io_, "a@127.0.0.1", hasty);
+  // A challenge of a's, got by dialling it under any name; then a dials the stranger, who sends it
+  // back and would be told the answer.
+  Stranger inbound(io_, raw_socket("127.0.0.1"));
+  inbound.claim("x@127.0.0.9");
+  EXPECT_EQ(inbound.hear(), "sok");
+  const std::string theirs = inbound.hear();
+  ASSERT_EQ(theirs.substr(0, 1), "N");
+  const std::string challenge = theirs.substr(1 + 8, 4);
+
+  tcp::acceptor trap(io_, {asio::ip::make_address("127.0.0.3"), port_});
+  auto& outcome = a.dial("s@127.0.0.3");
+  Stranger dialled(io_, accept_one(trap));
+  EXPECT_EQ(dialled.hear().substr(0, 1), "N");
+  dialled.say("sok");
+  std::string body = "N";
+  put_number(body, kOfferedFlags, 8);
+  body += challenge;
+  put_number(body, 77, 4);
+  const std::string name = "s@127.0.0.3";
+  put_number(body, name.size(), 2);
+  dialled.say(body + name);
+  const std::string reply = dialled.hear();
+  if (reply.size() == 21) inbound.say("rabcd" + reply.substr(5));
+  EXPECT_EQ(reply, "closed") << "it has told the stranger how to answer its own challenge";
+  ASSERT_TRUE(run_until(io_, [&] { return outcome.has_value(); }));
+  EXPECT_EQ(outcome->error().code, ErrorCode::refused);
+  EXPECT_NE(outcome->error().message.find("a challenge of our own"), std::string::npos);
+  EXPECT_EQ(a.events, std::vector<std::string>{});
+}
+
+TEST_F(EndpointTest, AChallengeOfADialIsNotAnsweredInAnotherOne) {
+  TestNode a(io_, "a@127.0.0.1", options());
+  tcp::acceptor trap(io_, {asio::ip::make_address("127.0.0.3"), port_});
+  const auto answer_dial = [&](Stranger& dialled, const std::string& name,
+                               const std::string& challenge) {
+    EXPECT_EQ(dialled.hear().substr(0, 1), "N");
+    dialled.say("sok");
+    std::string body = "N";
+    put_number(body, kOfferedFlags, 8);
+    body += challenge;
+    put_number(body, 77, 4);
+    put_number(body, name.size(), 2);
+    dialled.say(body + name);
+    return dialled.hear();
+  };
+  auto& first_outcome = a.dial("s@127.0.0.3");
+  Stranger first(io_, accept_one(trap));
+  const std::string reply = answer_dial(first, "s@127.0.0.3", "abcd");
+  ASSERT_EQ(reply.size(), 21u);
+  a.dial("t@127.0.0.3");
+  Stranger second(io_, accept_one(trap));
+  const std::string answer = answer_dial(second, "t@127.0.0.3", reply.substr(1, 4));
+  if (answer.size() == 21) first.say("a" + answer.substr(5));
+  EXPECT_EQ(answer, "closed");
+  first.say("a" + std::string(16, 'x'));
+  ASSERT_TRUE(run_until(io_, [&] { return first_outcome.has_value(); }));
+  EXPECT_FALSE(first_outcome->has_value());
+  EXPECT_EQ(a.events, std::vector<std::string>{});
+}
+
+TEST_F(EndpointTest, APeerWithoutANameGetsOne) {
+  TestNode a(io_, "a@127.0.0.1", options());
+  std::set<std::string> names;
+  for (int i = 0; i < 3; ++i) {
+    Stranger peer(io_, raw_socket("127.0.0.1"));
+    peer.claim("127.0.0.9", kOfferedFlags | kFlagNameMe);
+    const std::string status = peer.hear();
+    ASSERT_EQ(status.substr(0, 7), "snamed:") << status;
+    const std::string name = status.substr(9, load_number(status.substr(7, 2), 2));
+    EXPECT_EQ(name.substr(name.find('@')), "@127.0.0.9");
+    EXPECT_GE(load_number(status.substr(9 + name.size(), 4), 4), 4u);
+    names.insert(name);
+    const std::string challenge = peer.hear();
+    const Digest right =
+        digest("cookie", static_cast<std::uint32_t>(load_number(challenge.substr(9, 4), 4)));
+    peer.say("rabcd" + std::string(right.begin(), right.end()));
+    EXPECT_EQ(peer.hear().substr(0, 1), "a");
+    ASSERT_TRUE(
+        run_until(io_, [&] { return !a.events.empty() && a.events.back() == "up " + name; }));
+    EXPECT_FALSE(a.endpoint->connection(name)->has(kFlagPublished));
+  }
+  EXPECT_EQ(names.size(), 3u);
+}
+
+TEST_F(EndpointTest, APeerWithoutFragmentsGetsWholeFrames) {
+  EndpointOptions poor = options();
+  poor.flags = kDemandedFlags;
+  TestNode a(io_, "a@127.0.0.1", options()), b(io_, "b@127.0.0.2", poor);
+  auto& outcome = a.dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome && !b.events.empty(); }));
+  constexpr std::size_t kBytes = 10'000'000;
+  a.endpoint->connection(b.name)->send(1, a.message(std::string(kBytes, 'x')));
+  b.endpoint->connection(a.name)->send(1, b.message("small"));
+  b.endpoint->connection(a.name)->send(1, b.message(std::string(kBytes, 'y')));
+  ASSERT_TRUE(run_until(io_, [&] { return a.messages == 2 && b.messages == 1; }));
+  EXPECT_GT(a.payload_bytes, kBytes);
+  EXPECT_GT(b.payload_bytes, kBytes);
+}
+
+TEST_F(EndpointTest, WhatAConnectionHeldGoesWithIt) {
+  TestNode a(io_, "a@127.0.0.1", options()), b(io_, "b@127.0.0.2", options());
+  auto& outcome = a.dial(b.name);
+  ASSERT_TRUE(run_until(io_, [&] { return outcome && !b.events.empty(); }));
+  const std::shared_ptr<Connection> kept = b.endpoint->connection(a.name);
+  kept->hold(true);
+  const std::size_t before = kept->memory_bytes();
+  kept->send(1, b.message(std::string(20'000'000, 'x')));
+  EXPECT_GE(kept->memory_bytes(), before + 20'000'000);
+  a.endpoint->disconnect(b.name, "over");
+  kept->close(make_error(ErrorCode::unavailable, "over"));
+  ASSERT_TRUE(run_until(io_, [&] { return b.events.size() == 2; }));
+  EXPECT_EQ(kept->memory_bytes(), 0u) << "whoever keeps the connection keeps no more than that";
 }
 
 TEST_F(EndpointTest, ASilentPeerTimesOutTheDial) {
@@ -510,12 +782,22 @@ TEST_F(EndpointTest, APortThatIsTakenIsSaidInWords) {
   same.node_name = "b@127.0.0.1";
   same.listen_address = "127.0.0.1";
   same.listen_port = port_;
+  same.cookie = "cookie";
   Endpoint second(io_, same, {});
   const Result<std::uint16_t> port = second.listen();
   ASSERT_FALSE(port.has_value());
   EXPECT_EQ(port.error().code, ErrorCode::already_exists);
   same.listen_address = "nowhere";
   EXPECT_EQ(Endpoint(io_, same, {}).listen().error().code, ErrorCode::invalid_argument);
+}
+
+TEST_F(EndpointTest, WithoutACookieItDoesNotListen) {
+  EndpointOptions open = options();
+  open.node_name = "a@127.0.0.1";
+  Endpoint endpoint(io_, open, {});
+  const Result<std::uint16_t> port = endpoint.listen();
+  ASSERT_FALSE(port.has_value());
+  EXPECT_EQ(port.error().code, ErrorCode::invalid_argument);
 }
 
 TEST_F(EndpointTest, StoppingEndsEverything) {

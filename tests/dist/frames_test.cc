@@ -201,6 +201,25 @@ TEST(FrameAssemblerTest, BadFramesAreErrors) {
   }
 }
 
+TEST(FrameAssemblerTest, WithoutFragmentsMessagesArePassedThrough) {
+  FrameAssembler assembler({}, Framing::pass_through);
+  assembler.feed(std::string(4, '\0') + framed("p\x83one") + framed("p\x83"));
+  ASSERT_TRUE(std::holds_alternative<FrameAssembler::Tick>(**assembler.next()));
+  const auto event = assembler.next();
+  const auto& message = std::get<FrameAssembler::Message>(**event);
+  EXPECT_EQ(message.terms, "one");
+  EXPECT_TRUE(message.versioned);
+  EXPECT_EQ(std::get<FrameAssembler::Message>(**assembler.next()).terms, "");
+  for (const std::string& bad :
+       {whole("x"), fragment(true, 1, 1, "x"), framed("p"), framed("px"), framed("q\x83x")}) {
+    FrameAssembler other({}, Framing::pass_through);
+    other.feed(bad);
+    const auto outcome = other.next();
+    ASSERT_FALSE(outcome.has_value());
+    EXPECT_EQ(outcome.error().code, ErrorCode::malformed);
+  }
+}
+
 TEST(FrameAssemblerTest, LimitsAreErrors) {
   AssemblerLimits limits;
   limits.max_frame_bytes = 1000;

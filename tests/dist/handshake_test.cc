@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cnode/dist/bytes.h"
+#include "cnode/dist/challenges.h"
 #include "tests/dist/support.h"
 
 namespace rakv::dist {
@@ -308,19 +309,135 @@ TEST(HandshakeTest, AnAcceptorThatDoesNotKnowTheCookieIsRefused) {
 TEST(HandshakeTest, MissingFlagsAreNamedAndAnsweredNotAllowed) {
   Side b = acceptor();
   b.take(b.machine.start());
-  // What libei offers.
-  b.feed(name_message(kInitiatorName, 0x407074f9c));
+  b.feed(name_message(kInitiatorName, kDemandedFlags & ~(kFlagUnlinkId | kFlagMapTag)));
   ASSERT_TRUE(b.failed);
   EXPECT_EQ(b.failed->code, ErrorCode::refused);
-  EXPECT_NE(b.failed->message.find("fragments"), std::string::npos) << b.failed->message;
-  EXPECT_NE(b.failed->message.find("aliases"), std::string::npos);
+  EXPECT_NE(b.failed->message.find("unlink with id"), std::string::npos) << b.failed->message;
+  EXPECT_NE(b.failed->message.find("maps"), std::string::npos);
   EXPECT_EQ(b.outgoing, framed("snot_allowed"));
   Side a = initiator();
   a.take(a.machine.start());
   a.feed(framed("sok"));
-  a.feed(challenge_message(kAcceptorName, kOfferedFlags & ~kFlagAlias));
+  a.feed(challenge_message(kAcceptorName, kOfferedFlags & ~kFlagV4NodeContainers));
   ASSERT_TRUE(a.failed);
-  EXPECT_NE(a.failed->message.find("aliases"), std::string::npos);
+  EXPECT_NE(a.failed->message.find("V4_NC"), std::string::npos);
+}
+
+TEST(HandshakeTest, WhatOtp26DemandsIsEnough) {
+  // What ei of OTP 25 and 29 offers, and the least.
+  for (const Flags offered : {Flags{0x407074f9c}, kDemandedFlags}) {
+    HandshakeSetup poor = setup(kInitiatorName, 1);
+    poor.own_flags = offered;
+    Side a = initiator(poor);
+    Side b = acceptor();
+    talk(a, b);
+    ASSERT_TRUE(a.finished && b.finished);
+    EXPECT_EQ(b.finished->peer.flags, offered & kOfferedFlags);
+    HandshakeSetup poor_acceptor = setup(kAcceptorName, 2);
+    poor_acceptor.own_flags = offered;
+    Side c = initiator();
+    Side d = acceptor(poor_acceptor);
+    talk(c, d);
+    EXPECT_TRUE(c.finished && d.finished);
+  }
+}
+
+/// The flags of a challenge message that `side` has sent behind a status of `status_bytes`.
+Flags challenge_flags(const Side& side, std::size_t status_bytes) {
+  return load_number(std::string_view(side.outgoing).substr(status_bytes + 2 + 1), 8);
+}
+
+TEST(HandshakeTest, APeerWithoutANameIsGivenOne) {
+  Side b = acceptor();
+  b.take(b.machine.start());
+  Handshake::Actions actions =
+      b.machine.feed(name_message("other.host", kOfferedFlags | kFlagNameMe));
+  ASSERT_EQ(actions.size(), 1u);
+  const auto* ask = std::get_if<Handshake::AskStatus>(&actions[0]);
+  ASSERT_NE(ask, nullptr);
+  EXPECT_TRUE(ask->wants_name);
+  EXPECT_EQ(ask->peer.name, "other.host");
+  b.take(b.machine.answer_name("XYZ@other.host", 0x01020304));
+  const std::string status = framed(std::string("snamed:\0\x0e", 9) + "XYZ@other.host\1\2\3\4");
+  ASSERT_EQ(b.outgoing.substr(0, status.size()), status);
+  EXPECT_EQ(challenge_flags(b, status.size()), (kOfferedFlags & ~kFlagPublished) | kFlagNameMe);
+  const Digest right = digest("secret", 2);
+  b.feed(framed(std::string("r\0\0\0\7", 5) + std::string(right.begin(), right.end())));
+  ASSERT_TRUE(b.finished);
+  EXPECT_EQ(b.finished->peer.name, "XYZ@other.host");
+  EXPECT_EQ(b.finished->peer.creation, 0x01020304u);
+  EXPECT_EQ(b.finished->peer.flags & kFlagPublished, 0u) << "it is hidden";
+  for (const std::string host : {"", "a@b", "a b"}) {
+    Side bad = acceptor();
+    bad.take(bad.machine.start());
+    bad.feed(name_message(host, kOfferedFlags | kFlagNameMe));
+    ASSERT_TRUE(bad.failed) << host;
+    EXPECT_EQ(bad.outgoing, framed("snot_allowed"));
+  }
+}
+
+std::string old_name_message(Flags lower_flags, const std::string& name = kInitiatorName) {
+  std::string body("n\0\5", 3);
+  put_number(body, lower_flags & 0xffffffff, 4);
+  return framed(body + name);
+}
+
+TEST(HandshakeTest, ANameOfTheOldFormNeedsAComplement) {
+  const Digest right = digest("secret", 2);
+  const std::string reply =
+      framed(std::string("r\0\0\0\7", 5) + std::string(right.begin(), right.end()));
+  const auto complement = [](Flags flags) {
+    std::string body = "c";
+    put_number(body, flags >> 32, 4);
+    put_number(body, 4711, 4);
+    return framed(body);
+  };
+  Side b = acceptor();
+  b.take(b.machine.start());
+  b.feed(old_name_message(kOfferedFlags));
+  EXPECT_TRUE(b.asked_status);
+  b.feed(complement(kOfferedFlags) + reply);
+  ASSERT_TRUE(b.finished) << (b.failed ? b.failed->message : "");
+  EXPECT_EQ(b.finished->peer.name, kInitiatorName);
+  EXPECT_EQ(b.finished->peer.creation, 4711u);
+  EXPECT_EQ(b.finished->peer.flags, kOfferedFlags);
+  for (const std::string& second : {reply, complement(0), framed("c"), framed("")}) {
+    Side c = acceptor();
+    c.take(c.machine.start());
+    c.feed(old_name_message(kOfferedFlags));
+    c.feed(second);
+    EXPECT_TRUE(c.failed) << second.size();
+  }
+}
+
+TEST(HandshakeTest, AChallengeThatMayNotBeAnsweredIsNot) {
+  HandshakeSetup careful = setup(kInitiatorName, 1);
+  std::vector<std::uint32_t> asked;
+  careful.may_answer = [&asked](std::uint32_t challenge) {
+    asked.push_back(challenge);
+    return false;
+  };
+  Side a = initiator(careful);
+  a.take(a.machine.start());
+  a.outgoing.clear();
+  a.feed(framed("sok"));
+  a.feed(challenge_message(kAcceptorName));
+  EXPECT_EQ(asked, std::vector<std::uint32_t>{5});
+  ASSERT_TRUE(a.failed);
+  EXPECT_EQ(a.failed->code, ErrorCode::refused);
+  EXPECT_EQ(a.outgoing, "") << "nothing is told";
+}
+
+TEST(ChallengesTest, OwnOnesAreNotAnsweredAndAnsweredOnesAreNotDrawn) {
+  const auto book = std::make_shared<Challenges>();
+  std::shared_ptr<const Challenges::Own> own = book->draw();
+  const std::uint32_t value = own->value();
+  EXPECT_FALSE(book->answer(value));
+  own.reset();
+  EXPECT_EQ(book->outstanding(), 0u);
+  EXPECT_TRUE(book->answer(value));
+  for (std::uint32_t i = 0; i < 3 * Challenges::kRememberedAnswers; ++i)
+    ASSERT_TRUE(book->answer(i));
 }
 
 TEST(HandshakeTest, TheDigestBitStandsForTheOldMandatoryFlags) {
@@ -356,12 +473,14 @@ TEST(HandshakeTest, BadNamesAreNotAllowed) {
   }
 }
 
-TEST(HandshakeTest, TheOldHandshakeIsNotAllowed) {
+TEST(HandshakeTest, APeerOfTheOldHandshakeIsNotAllowed) {
   Side b = acceptor();
   b.take(b.machine.start());
-  b.feed(framed(std::string("n\0\5\0\0\0\0", 7) + kInitiatorName));
+  b.feed(old_name_message(0));
   ASSERT_TRUE(b.failed);
-  EXPECT_EQ(b.failed->code, ErrorCode::unsupported);
+  EXPECT_EQ(b.failed->code, ErrorCode::refused);
+  EXPECT_NE(b.failed->message.find("handshake 23"), std::string::npos) << b.failed->message;
+  EXPECT_EQ(b.outgoing, framed("snot_allowed"));
 }
 
 TEST(HandshakeTest, TrailingBytesOfNameAreIgnored) {
@@ -416,7 +535,8 @@ TEST(HandshakeTest, FloodingWhileTheOwnerDecidesFails) {
 
 TEST(FlagsTest, WordsForWhatIsMissing) {
   EXPECT_EQ(missing_flag_names(kOfferedFlags), "");
-  EXPECT_EQ(missing_flag_names(kOfferedFlags & ~kFlagFragments), "fragments");
+  EXPECT_EQ(missing_flag_names(kOfferedFlags & ~kFlagUnlinkId), "unlink with id");
+  EXPECT_EQ(missing_flag_names(kOfferedFlags & ~kFlagFragments), "") << "not demanded";
   EXPECT_EQ(missing_flag_names(0, kFlagSpawn | Flags{1} << 50), "spawn requests, bit 50");
   // OTP 25 and 29 as seen on the wire.
   EXPECT_EQ(missing_flag_names(0xd07df7fbd), "");

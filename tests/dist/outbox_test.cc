@@ -139,6 +139,35 @@ TEST(OutboxTest, AControlTermIsNeverCut) {
   EXPECT_TRUE(outbox.empty());
 }
 
+TEST(OutboxTest, WithoutFragmentsEveryMessageIsOneFrame) {
+  Outbox outbox({}, Framing::pass_through);
+  FrameAssembler assembler({}, Framing::pass_through);
+  const auto message = [](const std::string& control, const std::string& payload) {
+    OutMessage made;
+    made.text = control;
+    made.end_control();
+    if (payload.size() > 1000) {
+      made.share(SharedBytes::copy_of(payload));
+    } else {
+      made.text += payload;
+    }
+    return made;
+  };
+  const std::string large(10'000'000, 'x');
+  outbox.send(1, message("c1", "p1"));
+  outbox.send(1, message("c2", large));
+  outbox.send(1, message("c3", ""));
+  outbox.send(2, message("c4", "p4"));
+  outbox.tick();
+  std::vector<std::string> got;
+  while (!outbox.empty()) {
+    for (std::string& one : deliver_batch(outbox, assembler)) got.push_back(std::move(one));
+  }
+  EXPECT_EQ(got,
+            (std::vector<std::string>{"tick", "c1\x83p1", "c2\x83" + large, "c3", "c4\x83p4"}));
+  EXPECT_EQ(outbox.queued_bytes(), 0u);
+}
+
 TEST(OutboxTest, BulkDoesNotDelayOthers) {
   Outbox outbox;
   outbox.send(1, message_of(std::string(10 << 20, 'x')));
