@@ -5,7 +5,7 @@
 namespace rakv::node {
 
 Node::Impl::Builtins::Builtins(Impl& node)
-    : node_(node), net_kernel_(node), aten_sink_(node), io_leader_(node) {
+    : node_(node), net_kernel_(node), rex_(node), aten_sink_(node), io_leader_(node) {
   const auto enlist = [&](Process& process, const char* name) {
     const std::uint64_t entity = node_.entity_of(node_.spawn(&process));
     if (name != nullptr) {
@@ -15,6 +15,7 @@ Node::Impl::Builtins::Builtins(Impl& node)
     return entity;
   };
   net_kernel_.entity = enlist(net_kernel_, "net_kernel");
+  rex_.entity = enlist(rex_, "rex");
   enlist(aten_sink_, "aten_sink");
   io_leader_.entity = enlist(io_leader_, nullptr);
 }
@@ -52,15 +53,33 @@ void Node::Impl::Builtins::greet_global(std::string_view sender_node, std::strin
       true);
 }
 
-// net_adm:ping/1 is a call {is_auth, Node}; any answer but `yes` makes the caller hang up.
+// net_adm:ping/1 is a call {is_auth, Node}; any answer but `yes` makes the caller hang up. What
+// net_kernel answers with a value of its own is answered with ours, the rest with an error: a
+// caller must not wait for ever.
 void Node::Impl::Builtins::NetKernel::on_message(std::string_view message) {
   const std::optional<GenMessage> gen = parse_gen_message(message);
   if (!gen || gen->kind != GenMessage::Kind::call) return;
+  const std::string& name = node_.options_.name;
   etf::Cursor cursor(gen->request);
-  if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 2u || !cursor.is_atom("is_auth"))
-    return;
-  node_.reply(node_.pid_of(entity), gen->from,
-              [](dist::OutMessage& out) { etf::Writer(out.text).atom("yes"); });
+  const bool is_auth =
+      cursor.kind() == etf::TermKind::tuple && cursor.tuple() == 2u && cursor.is_atom("is_auth");
+  etf::Cursor request(gen->request);
+  node_.reply(node_.pid_of(entity), gen->from, [&](dist::OutMessage& out) {
+    etf::Writer writer(out.text);
+    if (is_auth) {
+      writer.atom("yes");
+    } else if (request.is_atom("nodename")) {
+      writer.atom(name);
+    } else if (request.is_atom("longnames")) {
+      writer.boolean(name.find('.', name.find('@')) != std::string::npos);
+    } else if (request.is_atom("ticktime")) {
+      writer.integer(node_.options_.net_ticktime.count());  // milliseconds, as net_kernel keeps it
+    } else if (request.is_atom("allowed")) {
+      writer.tuple(2).atom("ok").nil();
+    } else {
+      writer.tuple(2).atom("error").atom("not_supported");
+    }
+  });
 }
 
 void Node::Impl::Builtins::AtenSink::on_message(std::string_view message) {

@@ -1,12 +1,13 @@
 #pragma once
 
 #include "cnode/node/node_impl.h"
+#include "cnode/node/rex.h"
 
 // The names that every connected BEAM node talks to on its own accord (erlang-dist section 5.7).
 
 namespace rakv::node {
 
-/// net_kernel, global's greeting, the sinks of beats, log events and io requests.
+/// net_kernel, rex, global's greeting, the sinks of beats, log events and io requests.
 class Node::Impl::Builtins {
  public:
   explicit Builtins(Impl& node);
@@ -50,6 +51,7 @@ class Node::Impl::Builtins {
 
   Impl& node_;
   NetKernel net_kernel_;
+  Rex rex_;
   AtenSink aten_sink_;
   IoLeader io_leader_;
 };

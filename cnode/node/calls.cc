@@ -87,32 +87,46 @@ void Node::Impl::apply(std::string_view node, std::string_view module, std::stri
         });
     return;
   }
-  const etf::Reference result_reference = make_reference();
-  dist::OutMessage message =
-      dist::encode_spawn_request(reference_of(number), pid_of(caller_), builtins_->io_leader(),
-                                 "erpc", "execute_call", 4, true);
+  if (connection(node)) return send_apply(number, module, function, arguments);
+  connect(std::string(node),
+          [this, number, module = std::string(module), function = std::string(function),
+           arguments = std::string(arguments)](const Result<void>&) {
+            send_apply(number, module, function, arguments);
+          });
+}
+
+/// As erpc:call/5 does, or, with a peer that has no spawn requests, as rpc:call/4 of old nodes.
+void Node::Impl::send_apply(std::uint64_t number, std::string_view module,
+                            std::string_view function, std::string_view arguments) {
+  const auto found = calls_.find(number);
+  if (found == calls_.end()) return;
+  const auto peer = connection(found->second.node);
+  if (!peer) {
+    auto lost = calls_.extract(number);
+    return finish_apply(std::move(lost.mapped()), ApplyResult::Status::failed,
+                        atom_term("noconnection"));
+  }
+  found->second.sent = true;
+  const etf::Pid caller = pid_of(caller_);
+  if (!peer->has(dist::kFlagSpawn)) {
+    dist::OutMessage message = dist::encode_send_to_name(caller, "rex");
+    etf::Writer writer(message.text);
+    writer.tuple(3).atom("$gen_call").tuple(2).pid(caller).reference(reference_of(number));
+    writer.tuple(5).atom("call").atom(module).atom(function).raw(arguments);
+    writer.pid(builtins_->io_leader());
+    transmit(*peer, caller, std::move(message), true);
+    return;
+  }
+  dist::OutMessage message = dist::encode_spawn_request(
+      reference_of(number), caller, builtins_->io_leader(), "erpc", "execute_call", 4, true);
   etf::Writer(message.text)
       .list(4)
-      .reference(result_reference)
+      .reference(make_reference())
       .atom(module)
       .atom(function)
       .raw(arguments)
       .nil();
-  const auto send_now = [this, number](const dist::OutMessage& ready) {
-    const auto found = calls_.find(number);
-    if (found == calls_.end()) return;
-    const auto peer = connection(found->second.node);
-    if (!peer) {
-      auto lost = calls_.extract(number);
-      return finish_apply(std::move(lost.mapped()), ApplyResult::Status::failed,
-                          atom_term("noconnection"));
-    }
-    found->second.sent = true;
-    transmit(*peer, pid_of(caller_), ready, true);
-  };
-  if (connection(node)) return send_now(message);
-  connect(std::string(node),
-          [send_now, message = std::move(message)](const Result<void>&) { send_now(message); });
+  transmit(*peer, caller, std::move(message), true);
 }
 
 void Node::Impl::apply_locally(std::string_view caller, std::string_view module,
@@ -175,6 +189,19 @@ void Node::Impl::finish_apply(PendingCall pending, ApplyResult::Status status,
   pending.on_result(ApplyResult{status, term});
 }
 
+namespace {
+
+/// Reads the reply of rex: the value, or {badrpc, Reason}.
+ApplyResult rex_result(std::string_view reply) {
+  etf::Cursor cursor(reply);
+  if (cursor.kind() == etf::TermKind::tuple && cursor.tuple() == 2u && cursor.is_atom("badrpc")) {
+    return {ApplyResult::Status::failed, cursor.skip().value_or(std::string_view{})};
+  }
+  return {ApplyResult::Status::returned, reply};
+}
+
+}  // namespace
+
 // A message for the pid our calls come from: {Tag, Reply}. Some servers answer to the pid, some to
 // the tag's alias; we give out no aliases, so this is where all replies arrive.
 void Node::Impl::on_message(std::string_view message) {
@@ -186,7 +213,12 @@ void Node::Impl::on_message(std::string_view message) {
   if (!tag || !reply || !cursor.at_end()) return;
   const std::uint64_t number = number_of(*tag);
   const auto found = calls_.find(number);
-  if (found == calls_.end() || !found->second.on_reply) return;
+  if (found == calls_.end()) return;
+  if (found->second.on_result) {
+    auto answered = calls_.extract(found);
+    const ApplyResult result = rex_result(*reply);
+    return finish_apply(std::move(answered.mapped()), result.status, result.term);
+  }
   forget_on_peer(number, found->second);
   finish_call(number, CallResult::Status::reply, *reply);
 }

@@ -42,6 +42,9 @@ class FailureDetector {
   /// A beat of `node` has arrived. The first one only starts its record.
   void beat(std::string_view node, Clock::time_point now);
 
+  /// Whether a beat of `node` has come since its connection is up.
+  bool knows(std::string_view node) const { return records_.contains(node); }
+
   /// The connection to `node` is gone: its samples are dropped, as aten_sink does on nodedown.
   void forget(std::string_view node);
 

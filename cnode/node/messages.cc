@@ -86,6 +86,7 @@ Delivery Node::Impl::reply(const etf::PidView& from, std::string_view caller,
   // instead of staying in the caller's mailbox.
   const auto peer = connection(address->alias->node);
   if (!peer) return Delivery::not_connected;
+  if (!peer->has(dist::kFlagAlias)) return send(from, address->pid, tagged, true);
   dist::OutMessage message = dist::encode_send_to_alias(peer->peer().flags, from, *address->alias);
   tagged(message);
   return transmit(*peer, from, std::move(message), true);

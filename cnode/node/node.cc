@@ -70,6 +70,7 @@ void Node::Impl::start(std::function<void(Result<void>)> done) {
     endpoint_->set_creation(creation_);
     caller_ = entity_of(spawn(this));
     builtins_ = std::make_unique<Builtins>(*this);
+    add_node_functions();
     beat();
     poll_detector();
     done({});

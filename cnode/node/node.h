@@ -53,7 +53,7 @@ struct NodeOptions {
 class NodeObserver {
  public:
   virtual ~NodeObserver() = default;
-  /// A visible node is connected.
+  /// A node is connected, visible or hidden.
   virtual void on_node_up(const std::string& node) { static_cast<void>(node); }
   /// Its connection is gone. Monitors report noconnection before this.
   virtual void on_node_down(const std::string& node) { static_cast<void>(node); }

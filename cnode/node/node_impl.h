@@ -13,7 +13,8 @@
 #include "cnode/node/node.h"
 
 // The inside of Node, shared by its sources: node.cc (life, processes), messages.cc (outgoing),
-// signals.cc (incoming), calls.cc (our calls and applies), peers.cc (connections, beats).
+// signals.cc (incoming), calls.cc (our calls and applies), peers.cc (connections, beats),
+// node_functions.cc (remote functions about the node itself).
 
 namespace rakv::node {
 
@@ -74,10 +75,10 @@ class Node::Impl : private Process {
   void handle(dist::Connection& peer, const dist::MessageSignal& signal, std::string_view payload);
   void handle(dist::Connection& peer, const dist::LinkSignal& signal);
   void handle(dist::Connection& peer, const dist::UnlinkSignal& signal);
-  void handle(const dist::LinkExitSignal& signal);
+  void handle(dist::Connection& peer, const dist::LinkExitSignal& signal);
   void handle(const dist::ExitSignal& signal);
   void handle(dist::Connection& peer, const dist::MonitorSignal& signal);
-  void handle(const dist::DemonitorSignal& signal);
+  void handle(dist::Connection& peer, const dist::DemonitorSignal& signal);
   void handle(const dist::MonitorExitSignal& signal);
   void handle(dist::Connection& peer, const dist::SpawnRequestSignal& signal,
               std::string_view arguments);
@@ -92,11 +93,16 @@ class Node::Impl : private Process {
             std::chrono::milliseconds timeout, CallHandler handler);
   void apply(std::string_view node, std::string_view module, std::string_view function,
              std::string_view arguments, std::chrono::milliseconds timeout, ApplyHandler handler);
+  void send_apply(std::uint64_t number, std::string_view module, std::string_view function,
+                  std::string_view arguments);
   void apply_locally(std::string_view caller, std::string_view module, std::string_view function,
                      std::string_view arguments, RpcCall::Answer answer);
   etf::Reference monitor(std::uint64_t watcher, std::string_view node, std::string_view name);
   void demonitor(const etf::Reference& reference);
   void fire_own_monitor(const etf::ReferenceView& reference, std::string_view reason);
+
+  // node_functions.cc
+  void add_node_functions();
 
   // peers.cc
   void on_up(std::shared_ptr<dist::Connection> connection);
@@ -176,6 +182,7 @@ class Node::Impl : private Process {
   std::uint64_t caller_ = 0;  ///< the entity our own calls come from
 
   // --- well-known names every node has ---
+  class Rex;
   class Builtins;
   std::unique_ptr<Builtins> builtins_;
 

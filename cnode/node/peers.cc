@@ -25,9 +25,7 @@ void Node::Impl::on_up(std::shared_ptr<dist::Connection> made) {
   if (const auto kept = kept_.find(node); kept != kept_.end())
     kept->second.pause = options_.redial_min;
   made->start(std::move(handlers));
-  if (made->has(dist::kFlagPublished)) {
-    notify([&](NodeObserver& observer) { observer.on_node_up(node); });
-  }
+  notify([&](NodeObserver& observer) { observer.on_node_up(node); });
 }
 
 void Node::Impl::on_closed(const std::string& node, const dist::Connection*, const Error& reason) {
@@ -118,12 +116,13 @@ void Node::Impl::redial(const std::string& node) {
 }
 
 // aten_emitter: a beat to every visible node, always on time: peers learn the rhythm and take a
-// pause of two beats for a failure.
+// pause of two beats for a failure. To a hidden one if beats have come from it: it runs aten, too,
+// while a C node would not know what to do with them.
 void Node::Impl::beat() {
   const etf::Pid from = pid_of(caller_);
   for (const std::string& peer : endpoint_->connected_peers()) {
     const auto to = connection(peer);
-    if (!to || !to->has(dist::kFlagPublished)) continue;
+    if (!to || !(to->has(dist::kFlagPublished) || detector_.knows(peer))) continue;
     dist::OutMessage message = dist::encode_send_to_name(from, "aten_sink");
     etf::Writer(message.text).tuple(2).atom("$gen_cast").tuple(2).atom("hb").atom(options_.name);
     to->send_beat(std::move(message));

@@ -12,6 +12,17 @@ std::string_view noproc() {
   return term;
 }
 
+/// Whether `pid` is one of the peer's: only they may link, monitor and spawn. Else the connection
+/// is closed, as a BEAM does (dist.c: invalid_message): what they leave here is cleared when the
+/// peer's connection ends.
+bool is_of(dist::Connection& peer, const etf::PidView& pid, std::string_view signal) {
+  if (pid.node == peer.peer().name) return true;
+  peer.close(make_error(ErrorCode::malformed, "bad control message from the peer: a " +
+                                                  std::string(signal) +
+                                                  " of a process of another node"));
+  return false;
+}
+
 template <class... F>
 struct Overloaded : F... {
   using F::operator()...;
@@ -30,10 +41,10 @@ void Node::Impl::on_connection_message(const std::shared_ptr<dist::Connection>& 
                  [&](const dist::LinkSignal& signal) { handle(peer, signal); },
                  [&](const dist::UnlinkSignal& signal) { handle(peer, signal); },
                  [&](const dist::UnlinkAckSignal&) {},  // we never unlink
-                 [&](const dist::LinkExitSignal& signal) { handle(signal); },
+                 [&](const dist::LinkExitSignal& signal) { handle(peer, signal); },
                  [&](const dist::ExitSignal& signal) { handle(signal); },
                  [&](const dist::MonitorSignal& signal) { handle(peer, signal); },
-                 [&](const dist::DemonitorSignal& signal) { handle(signal); },
+                 [&](const dist::DemonitorSignal& signal) { handle(peer, signal); },
                  [&](const dist::MonitorExitSignal& signal) { handle(signal); },
                  [&](const dist::SpawnRequestSignal& signal) { handle(peer, signal, payload); },
                  [&](const dist::SpawnReplySignal& signal) { handle(signal); },
@@ -63,6 +74,7 @@ void Node::Impl::handle(dist::Connection& peer, const dist::MessageSignal& signa
 }
 
 void Node::Impl::handle(dist::Connection& peer, const dist::LinkSignal& signal) {
+  if (!is_of(peer, signal.from, "link")) return;
   const auto found = entities_.find(entity_of(signal.to));
   if (found != entities_.end()) {
     found->second.links.emplace_back(signal.from);
@@ -75,6 +87,7 @@ void Node::Impl::handle(dist::Connection& peer, const dist::LinkSignal& signal) 
 }
 
 void Node::Impl::handle(dist::Connection& peer, const dist::UnlinkSignal& signal) {
+  if (!is_of(peer, signal.from, "unlink")) return;
   const auto found = entities_.find(entity_of(signal.to));
   if (found != entities_.end()) std::erase(found->second.links, etf::Pid(signal.from));
   if (signal.id && is_own(signal.to.node)) {
@@ -82,7 +95,8 @@ void Node::Impl::handle(dist::Connection& peer, const dist::UnlinkSignal& signal
   }
 }
 
-void Node::Impl::handle(const dist::LinkExitSignal& signal) {
+void Node::Impl::handle(dist::Connection& peer, const dist::LinkExitSignal& signal) {
+  if (!is_of(peer, signal.from, "exit")) return;
   const std::uint64_t entity = entity_of(signal.to);
   const auto found = entities_.find(entity);
   if (found == entities_.end()) return;
@@ -102,6 +116,7 @@ void Node::Impl::handle(const dist::ExitSignal& signal) {
 }
 
 void Node::Impl::handle(dist::Connection& peer, const dist::MonitorSignal& signal) {
+  if (!is_of(peer, signal.watcher, "monitor")) return;
   Watch watch;
   watch.watcher = etf::Pid(signal.watcher);
   if (const auto* name = std::get_if<std::string_view>(&signal.watched)) {
@@ -124,9 +139,10 @@ void Node::Impl::handle(dist::Connection& peer, const dist::MonitorSignal& signa
     ++found->second.watch_count;
 }
 
-void Node::Impl::handle(const dist::DemonitorSignal& signal) {
+void Node::Impl::handle(dist::Connection& peer, const dist::DemonitorSignal& signal) {
+  if (!is_of(peer, signal.watcher, "demonitor")) return;
   const auto found = watches_.find(signal.reference);
-  if (found != watches_.end()) {
+  if (found != watches_.end() && found->second.watcher.node == peer.peer().name) {
     const auto entity = entities_.find(found->second.entity);
     if (entity != entities_.end()) --entity->second.watch_count;
     watches_.erase(found);
@@ -148,6 +164,7 @@ void Node::Impl::handle(const dist::MonitorExitSignal& signal) {
 
 void Node::Impl::handle(dist::Connection& peer, const dist::SpawnRequestSignal& signal,
                         std::string_view arguments) {
+  if (!is_of(peer, signal.from, "spawn request")) return;
   std::string storage;
   const auto elements = list_elements(arguments, storage);
   if (!elements) {

@@ -127,14 +127,6 @@ void ServerSystem::add_system_functions() {
   };
 
   // the node
-  written("erlang", "node", 0,
-          [this](etf::Writer& reply, const node::RpcCall&) { reply.atom(node_.name()); });
-  written("erlang", "nodes", 0, [this](etf::Writer& reply, const node::RpcCall&) {
-    const std::vector<std::string> nodes = node_.connected_nodes();
-    reply.list(nodes.size());
-    for (const std::string& name : nodes) reply.atom(name);
-    reply.nil();
-  });
   written("erlang", "whereis", 1, [this](etf::Writer& reply, const node::RpcCall& call) {
     if (const auto pid = node_.whereis(atom_argument(call, 0))) {
       reply.pid(*pid);

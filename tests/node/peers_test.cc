@@ -1,0 +1,233 @@
+#include <gtest/gtest.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/write.hpp>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cnode/etf/text.h"
+#include "cnode/etf/writer.h"
+#include "cnode/node/node.h"
+
+// A node and a peer that speaks the protocol by hand. An epmd of the test's own takes every name.
+
+namespace rakv::node {
+namespace {
+
+using boost::asio::ip::tcp;
+
+bool run_until(boost::asio::io_context& io, const std::function<bool()>& condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    io.restart();
+    io.run_for(std::chrono::milliseconds(5));
+  }
+  return true;
+}
+
+/// Answers every registration with a creation and keeps the connection.
+class Epmd {
+ public:
+  explicit Epmd(boost::asio::io_context& io)
+      : acceptor_(io, {boost::asio::ip::address_v4::loopback(), 0}) {
+    accept();
+  }
+  std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+
+ private:
+  void accept() {
+    acceptor_.async_accept([this](boost::system::error_code error, tcp::socket socket) {
+      if (error) return;
+      sockets_.push_back(std::move(socket));
+      boost::system::error_code ignored;
+      boost::asio::write(sockets_.back(), boost::asio::buffer("v\0\0\0\1\1", 6), ignored);
+      accept();
+    });
+  }
+  tcp::acceptor acceptor_;
+  std::vector<tcp::socket> sockets_;
+};
+
+class PeersTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    NodeOptions options;
+    options.name = "n@127.0.0.1";
+    options.cookie = "cookie";
+    options.listen_address = "127.0.0.1";
+    options.epmd.port = epmd_.port();
+    options.on_note = [this](const std::string& line) { notes_.push_back(line); };
+    node_ = std::make_unique<Node>(io_, options);
+    std::optional<Result<void>> started;
+    node_->start([&](Result<void> result) { started = result; });
+    ASSERT_TRUE(run_until(io_, [&] { return started.has_value(); }));
+    ASSERT_TRUE(started->has_value()) << started->error().message;
+    node_->accept_peers();
+  }
+
+  /// Connects as `p@127.0.0.1` with these flags; what comes is put into `got`.
+  void connect(dist::Flags flags) {
+    dist::EndpointOptions options;
+    options.node_name = "p@127.0.0.1";
+    options.creation = 4711;
+    options.cookie = "cookie";
+    options.flags = flags;
+    options.fixed_peer_port = node_->port();
+    dist::Endpoint::Events events;
+    events.on_up = [this](std::shared_ptr<dist::Connection> up) {
+      peer_ = up;
+      dist::Connection::Handlers handlers;
+      handlers.on_message = [this](const dist::ControlMessage& control, std::string_view payload) {
+        if (std::holds_alternative<dist::MessageSignal>(control))
+          got_.push_back(etf::print_text(payload));
+        if (const auto* down = std::get_if<dist::MonitorExitSignal>(&control))
+          got_.push_back("DOWN " + etf::print_text(down->reason));
+      };
+      handlers.on_closed = [this](const Error&) { closed_ = true; };
+      up->start(std::move(handlers));
+    };
+    endpoint_ = std::make_unique<dist::Endpoint>(io_, options, std::move(events));
+    endpoint_->dial("n@127.0.0.1", [](Result<void>) {});
+    ASSERT_TRUE(run_until(io_, [&] { return peer_ != nullptr; }));
+  }
+
+  void send_to_name(const std::string& name, const std::string& text) {
+    dist::OutMessage message = dist::encode_send_to_name(self_, name);
+    message.text += *etf::parse_text(text);
+    peer_->send(1, std::move(message));
+  }
+
+  /// What comes next.
+  std::string next() {
+    if (!run_until(io_, [&] { return !got_.empty(); })) return "nothing";
+    std::string first = got_.front();
+    got_.erase(got_.begin());
+    return first;
+  }
+
+  boost::asio::io_context io_;
+  Epmd epmd_{io_};
+  std::vector<std::string> notes_, got_;
+  std::unique_ptr<Node> node_;
+  std::unique_ptr<dist::Endpoint> endpoint_;
+  std::shared_ptr<dist::Connection> peer_;
+  bool closed_ = false;
+  const etf::Pid self_{"p@127.0.0.1", 7, 0, 4711};
+  const etf::Reference reference_{"p@127.0.0.1", 4711, etf::ReferenceWords{{1, 2, 3}, 3}};
+};
+
+TEST_F(PeersTest, MonitorsLinksAndSpawnsAreOfThePeersOwnProcesses) {
+  const etf::Pid foreign("q@127.0.0.1", 7, 0, 4711);
+  const dist::PidOrName name = std::string_view("net_kernel");
+  const auto whole = [](dist::OutMessage message) {
+    etf::Writer(message.text).nil();
+    return message;
+  };
+  const std::vector<dist::OutMessage> signals = {
+      dist::encode_monitor(foreign, name, reference_),
+      dist::encode_demonitor(foreign, name, reference_),
+      dist::encode_link(foreign, *node_->whereis("net_kernel")),
+      dist::encode_unlink(1, foreign, *node_->whereis("net_kernel")),
+      whole(dist::encode_link_exit(foreign, *node_->whereis("net_kernel"))),
+      whole(dist::encode_spawn_request(reference_, foreign, foreign, "erlang", "node", 0, true))};
+  for (const dist::OutMessage& signal : signals) {
+    connect(dist::kOfferedFlags);
+    closed_ = false;
+    peer_->send(1, signal);
+    EXPECT_TRUE(run_until(io_, [&] { return closed_; })) << notes_.size();
+    ASSERT_FALSE(notes_.empty());
+    EXPECT_NE(notes_.back().find("of a process of another node"), std::string::npos)
+        << notes_.back();
+    endpoint_.reset();
+    peer_.reset();
+    ASSERT_TRUE(run_until(io_, [&] { return !node_->is_connected("p@127.0.0.1"); }));
+  }
+  // Its own ones are answered.
+  connect(dist::kOfferedFlags);
+  peer_->send(1, dist::encode_monitor(self_, std::string_view("nobody"), reference_));
+  EXPECT_EQ(next(), "DOWN noproc");
+}
+
+TEST_F(PeersTest, RexAnswersAPeerThatHasNothingButWhatIsDemanded) {
+  connect(dist::kDemandedFlags);
+  const std::string self = "<0.7.0>";
+  const auto call_message = [&](const std::string& call) {
+    dist::OutMessage message = dist::encode_send_to_name(self_, "rex");
+    etf::Writer(message.text).tuple(2).pid(self_);
+    message.text += *etf::parse_text(call);
+    peer_->send(1, std::move(message));
+  };
+  call_message("{call, erlang, node, [], user}");
+  EXPECT_EQ(next(), "{rex,'n@127.0.0.1'}");
+  call_message("{call, erlang, nodes, [hidden], user}");
+  EXPECT_EQ(next(), "{rex,['p@127.0.0.1']}");
+  call_message("{call, erlang, nodes, [[visible, this]], send_stdout_to_caller}");
+  EXPECT_EQ(next(), "{rex,['n@127.0.0.1']}");
+  call_message("{call, erlang, nodes, [nonsense], user}");
+  EXPECT_EQ(next(), "{rex,{badrpc,{'EXIT',{badarg,[]}}}}");
+  call_message("{call, no_such, function, [1, 2], user}");
+  EXPECT_EQ(next(), "{rex,{badrpc,{'EXIT',{undef,[{no_such,function,[1,2],[]}]}}}}");
+  call_message("{call, erlang, node, not_a_list, user}");
+  EXPECT_EQ(next(), "{rex,{badrpc,{'EXIT',{badarg,[]}}}}");
+  call_message("features_request");
+  EXPECT_EQ(next(), "{features_reply,'n@127.0.0.1',[erpc]}");
+  call_message("{sbcast, nobody, hello}");
+  EXPECT_EQ(next(), "{rex,'n@127.0.0.1',{nonexisting_name,nobody}}");
+  call_message("{sbcast, net_kernel, hello}");
+  EXPECT_EQ(next(), "{rex,'n@127.0.0.1','n@127.0.0.1'}");
+  // Nonsense is neither answered nor fatal.
+  for (const char* nonsense : {"{call, erlang, node, [], user, more}", "{call, 1, node, [], user}",
+                               "{call, erlang, 2, [], user}", "{sbcast, 1, x}", "{}", "x"}) {
+    call_message(nonsense);
+    send_to_name("rex", nonsense);
+  }
+  call_message("{call, erlang, node, [], user}");
+  EXPECT_EQ(next(), "{rex,'n@127.0.0.1'}");
+  EXPECT_FALSE(closed_);
+}
+
+TEST_F(PeersTest, AFunctionIsAppliedByRexWhereThereAreNoSpawnRequests) {
+  // The peer is rakv's own rex: a second node without spawn requests cannot be made of options, so
+  // this one answers by hand.
+  connect(dist::kDemandedFlags);
+  std::vector<std::string> asked;
+  std::optional<std::pair<ApplyResult::Status, std::string>> result;
+  dist::Connection::Handlers unused;
+  node_->apply("p@127.0.0.1", "ra_kv", "read_entry", *etf::parse_text("[1]"),
+               std::chrono::seconds(30), [&](const ApplyResult& ended) {
+                 result = {ended.status, std::string(ended.term)};
+               });
+  const std::string request = next();
+  EXPECT_EQ(request.rfind("{'$gen_call',{", 0), 0u) << request;
+  EXPECT_NE(request.find("{call,ra_kv,read_entry,[1],"), std::string::npos) << request;
+  endpoint_->disconnect("n@127.0.0.1", "over");
+  ASSERT_TRUE(run_until(io_, [&] { return result.has_value(); }));
+  EXPECT_EQ(result->first, ApplyResult::Status::failed);
+}
+
+TEST_F(PeersTest, NetKernelAnswersEveryCall) {
+  connect(dist::kDemandedFlags);
+  const auto ask = [&](const std::string& request) {
+    dist::OutMessage message = dist::encode_send_to_name(self_, "net_kernel");
+    etf::Writer writer(message.text);
+    writer.tuple(3).atom("$gen_call").tuple(2).pid(self_).atom("tag");
+    message.text += *etf::parse_text(request);
+    peer_->send(1, std::move(message));
+    return next();
+  };
+  EXPECT_EQ(ask("{is_auth, 'p@127.0.0.1'}"), "{tag,yes}");
+  EXPECT_EQ(ask("nodename"), "{tag,'n@127.0.0.1'}");
+  EXPECT_EQ(ask("longnames"), "{tag,true}");
+  EXPECT_EQ(ask("ticktime"), "{tag,60000}");
+  EXPECT_EQ(ask("allowed"), "{tag,{ok,[]}}");
+  EXPECT_EQ(ask("get_state"), "{tag,{error,not_supported}}");
+}
+
+}  // namespace
+}  // namespace rakv::node
