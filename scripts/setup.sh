@@ -19,6 +19,8 @@ readonly test_packages=(
   erlang-dev erlang-crypto erlang-common-test erlang-eunit erlang-parsetools erlang-runtime-tools erlang-syntax-tools
   erlang-tools rebar3 debian-archive-keyring patchelf
   iproute2 procps shellcheck
+  # peers of other languages
+  elixir erlang-jinterface openjdk-17-jdk-headless
 )
 
 say() { printf 'setup: %s\n' "$*"; }

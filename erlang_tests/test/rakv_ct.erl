@@ -24,7 +24,7 @@
 -export([init/1, finish/1]).
 -export([start_beam/2, start_beam/3, start_ra/2, start_ra/3, stop_beam/2, kill_beam/2, sync_names/1, call/4, call/5, node_of/1]).
 -export([start_rakv/2, start_rakv/3, node_name/2, data_dir/2, system_dir/2, cookie/1]).
--export([run/2, run/3]).
+-export([run/2, run/3, collect/2]).
 -export([wait_until/1, wait_until/2, wait_for/2]).
 -export([beam_log/2, complaints/1]).
 -export_type([beam/0]).
@@ -238,6 +238,8 @@ run(Config, Args, How) ->
     {ok, Complaints} = file:read_file(Errors),
     {Status, Output, Complaints}.
 
+%% Waits for the end of a program that was started with exit_status: {its status, its output}.
+-spec collect(port(), iodata()) -> {0..255, binary()}.
 collect(Port, Output) ->
     receive
         {Port, {data, Data}} -> collect(Port, [Output | Data]);
