@@ -13,13 +13,14 @@
 -define(VALUE_BYTES, 16 * 1024).
 -define(WAIT_MS, 90000).
 
-all() -> [full_follower, full_leader, full_until_the_last_byte].
+all() -> [full_follower, full_leader, full_until_the_last_byte, few_bytes_alone].
 
 suite() -> [{timetrap, {minutes, 6}}].
 
-init_per_testcase(_Case, Config0) ->
+init_per_testcase(Case, Config0) ->
     Config = cluster_ct:init(Config0),
-    [{small_disk, mount(Config, n3)} | Config].
+    Member = case Case of few_bytes_alone -> n1; _ -> n3 end,
+    [{small_disk, mount(Config, Member)} | Config].
 
 end_per_testcase(_Case, Config) ->
     Finished = cluster_ct:finish(Config),
@@ -73,6 +74,24 @@ full_until_the_last_byte(Config) ->
         Full ++ More
     end || Leader <- [n1, n3]],
     all_there(Cluster, Process, lists:append(Rounds)).
+
+%% A cluster of one, to which nobody can help: every put is refused in words, none runs into its caller's time, and reads
+%% go on.
+few_bytes_alone(Config) ->
+    Cluster = cluster_ct:start(Config, [rakv]),
+    Before = put_acknowledged(Cluster, "before-", 20),
+    [begin
+         ok = fill_up(Config, Left),
+         rakv_ct:wait_until(fun() -> refused(cluster_ct:put(Cluster, n1, <<"first">>, value(<<"first">>))) end, ?WAIT_MS),
+         Answers = [cluster_ct:put(Cluster, n1, <<"refused">>, value(<<"refused">>)) || _ <- lists:seq(1, 20)],
+         ?assertEqual([], [Answer || Answer <- Answers, not refused(Answer)]),
+         [?assertMatch({ok, _, _}, cluster_ct:get(Cluster, n1, Key)) || Key <- Before],
+         ok = make_room(Config),
+         _ = put_acknowledged(Cluster, "after-", 20)
+     end || Left <- [0, 4096, 100_000]],
+    ok.
+
+refused(Answer) -> Answer =:= {error, wal_down}.
 
 %% ---------------------------------------------------------------------------------------------------------------
 %% Writes that are acknowledged.

@@ -8,9 +8,11 @@ namespace rakv::member {
 
 void HeldReads::hold(raft::Index index, Milliseconds time, std::function<void(bool)> done) {
   if (held_.size() >= kMax) return done(false);
-  held_.push_back({index, Clock::now() + std::min(time, kLongest), std::move(done)});
-  note_lowest();
-  arm();
+  const Clock::time_point deadline = Clock::now() + std::min(time, kLongest);
+  const bool first = held_.empty();
+  held_.push_back({index, deadline, std::move(done)});
+  if (first || index < lowest_) lowest_ = index;
+  if (first || deadline < timer_.expiry()) arm();
 }
 
 void HeldReads::note_lowest() {
