@@ -236,9 +236,6 @@ std::vector<std::string> World::step(const std::string& name, Event event) {
     Effects effects;
     member.core->step(std::move(next), effects);
     if (auto wrong = member.invariants->check(*member.core)) note(*wrong);
-    if (checks_cluster) {
-      if (auto wrong = cluster_invariants.check(*member.core)) note(*wrong);
-    }
     if (carry_out_all(name, std::deque<Effect>(effects.begin(), effects.end()), lines))
       after_effects(name, lines);
   }
@@ -269,6 +266,10 @@ bool World::carry_out_all(const std::string& name, std::deque<Effect> effects,
 
 void World::after_effects(const std::string& name, std::vector<std::string>& lines) {
   Member& member = members_.at(name);
+  // Not before: what a crash or a store cuts off has not happened.
+  if (checks_cluster) {
+    if (auto wrong = cluster_invariants.check(*member.core)) note(*wrong);
+  }
   if (member.core->stopped()) {
     member.core.reset();
     announce_down(name);
