@@ -230,7 +230,8 @@ Result<void> MemberRecovery::judge(MemberLog& log, const MetaRow* meta) {
         remember("its log ends at index " + std::to_string(log.last_.index) +
                      ", but it had applied entries up to " + std::to_string(log.meta_.last_applied),
                  false);
-  } else if (noted && found_.snapshot && found_.snapshot->live_indexes_known) {
+  }
+  if (noted && found_.snapshot && found_.snapshot->live_indexes_known) {
     if (const auto missing = missing_live_entry(log)) {
       noted = remember(
           "entry " + std::to_string(*missing) + ", which its snapshot needs, is missing", false);
