@@ -123,7 +123,7 @@ class Shell::Epmd {
       sockets_.push_back(kept);
       kept->async_read_some(
           boost::asio::buffer(request_), [kept](boost::system::error_code failed, std::size_t) {
-            static constexpr std::array<char, 6> kReply = {118, 0, 0, 0, 0, 1};  // ALIVE2_X_RESP
+            static constexpr std::array<char, 6> kReply = {118, 0, 0, 0, 0, 4};  // ALIVE2_X_RESP
             boost::system::error_code ignored;
             if (!failed) boost::asio::write(*kept, boost::asio::buffer(kReply), ignored);
           });
