@@ -25,6 +25,7 @@
 #include "cnode/node/node.h"
 #include "kv/cookie_option.h"
 #include "kv/directory_users.h"
+#include "kv/line_limiter.h"
 #include "kv/node_name.h"
 #include "kv/read_entry.h"
 #include "kv/remote_client.h"
@@ -168,7 +169,7 @@ class Program {
     node_options_.net_ticktime = std::chrono::seconds(options_.net_ticktime_s);
     node_options_.max_half_open = descriptors_.handshakes;
     node_options_.max_connections = descriptors_.connections;
-    node_options_.on_note = [](const std::string& line) { spdlog::info("{}", line); };
+    node_options_.on_note = [this](const std::string& line) { peer_lines_.line(line); };
     return {};
   }
 
@@ -267,6 +268,8 @@ class Program {
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   std::string node_name_;
   node::NodeOptions node_options_;
+  /// Whoever reaches the port can make the node say why it refuses him.
+  LineLimiter peer_lines_{[](const std::string& line) { spdlog::info("{}", line); }};
   std::unique_ptr<log::Disk> disk_;
   boost::asio::io_context io_{1};
   boost::asio::ip::tcp::resolver resolver_{io_};
