@@ -1,5 +1,6 @@
 #include "cnode/node/node.h"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 
 #include "cnode/base/check.h"
@@ -9,7 +10,7 @@
 namespace rakv::node {
 namespace {
 
-/// 0 to 3 are those of nodes that know only two bits of it (erts: dist.c, OTP 23 and later).
+/// An epmd older than OTP 23 gives 1 to 3; a BEAM of OTP 29 takes this one then.
 constexpr std::uint32_t kSmallestCreation = 4;
 
 dist::EndpointOptions endpoint_options(const NodeOptions& options) {
@@ -61,12 +62,11 @@ void Node::Impl::start(std::function<void(Result<void>)> done) {
   registration.visible = options_.visible;
   registrar_.start(registration, [this, done = std::move(done)](Result<std::uint32_t> creation) {
     if (!creation) return done(creation.error());
-    if (*creation < kSmallestCreation) {
+    if (*creation == 0) {
       return done(make_error(ErrorCode::malformed,
-                             "epmd gave this node the creation " + std::to_string(*creation) +
-                                 ", which is none since OTP 23: restart epmd, or update it"));
+                             "epmd gave this node the creation 0, which is none: restart epmd"));
     }
-    creation_ = *creation;
+    creation_ = std::max(*creation, kSmallestCreation);
     endpoint_->set_creation(creation_);
     caller_ = entity_of(spawn(this));
     builtins_ = std::make_unique<Builtins>(*this);
