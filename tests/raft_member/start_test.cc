@@ -119,10 +119,15 @@ TEST(MemberStart, ASecondStartIsToldOfTheFirst) {
     wire::write_server_id(writer, shell.id("kv"));
     writer.map(0);
   };
+  // The node began this start by itself: the first who asks joins it, the next is told of it.
+  const Shell::Answer joined = shell.rpc("restart_server_rpc", arguments, 3);
   const Shell::Answer second = shell.rpc("restart_server_rpc", arguments, 3);
   shell.run();
+  EXPECT_FALSE(joined->has_value()) << joined->value_or("");
   EXPECT_TRUE(second->value_or("").starts_with("{error,{already_started,")) << second->value_or("");
   shell.stop();
+  EXPECT_NE(joined->value_or("").find("stopped during its start"), std::string::npos)
+      << joined->value_or("");
   // The first one's caller hears that it was stopped.
   const Shell::Answer first = shell.rpc("restart_server_rpc", arguments, 3);
   shell.hold.worker = true;
