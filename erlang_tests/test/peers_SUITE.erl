@@ -16,7 +16,7 @@ all() ->
     [erl_call_25, erl_call_29, erl_call_with_a_wrong_cookie, ei_25, ei_29, jinterface, elixir_visible, elixir_hidden,
      nameless_25, nameless_29, hidden_25, hidden_29, hidden_member, calls_of_old_nodes, net_kernel_calls].
 
-suite() -> [{timetrap, {minutes, 4}}].
+suite() -> [{timetrap, {minutes, 10}}].
 
 init_per_testcase(hidden_member, Config) -> rakv_ct:init(Config);
 init_per_testcase(_Case, Config0) ->
