@@ -16,7 +16,7 @@
 
 -include_lib("common_test/include/ct.hrl").
 
--export([init/1, finish/1]).
+-export([init/1, finish/1, finish/2]).
 -export([start/2, start/3, start_nodes/3, form/2, form/3, start_member/3, old_client/1]).
 -export([members/1, kinds/1, kind/2, server/2, servers/1, node_of/2, one_of_each/1, call/4, call/5, os_pid/2, rpc/5]).
 -export([kill/2, before_kill/2, after_kill/2, stop/2, restart/2, start_again/2, start_server/2, become/3, pause/2, resume/2,
@@ -62,10 +62,15 @@ init(Config0) ->
 %% Stops everything, also what is paused. Fails when a BEAM member's server crashed, or was sent malformed messages.
 -spec finish([{atom(), term()}]) -> ok | {fail, term()}.
 finish(Config) ->
+    finish(Config, "State machine .* terminating|leader_saw_").
+
+%% The same with what of a BEAM member's log is a failure, for a case that makes servers crash.
+-spec finish([{atom(), term()}], string()) -> ok | {fail, term()}.
+finish(Config, Failures) ->
     Table = ?config(cluster_table, Config),
     [_ = signal("CONT", OsPid) || {{paused, _}, OsPid} <- ets:tab2list(Table)],
     Crashes = [{Name, Line} || {{beam, Name}, Beam} <- ets:tab2list(Table),
-                               Line <- rakv_ct:beam_log(Beam, "State machine .* terminating|leader_saw_")],
+                               Line <- rakv_ct:beam_log(Beam, Failures)],
     case {rakv_ct:finish(Config), Crashes} of
         {ok, []} -> ok;
         {ok, _} -> {fail, {crashed_servers, Crashes}};
