@@ -92,7 +92,7 @@ missing_name(Config) ->
     ct:log("noproc after ~b us", [Microseconds]),
     ?assertEqual(noproc, Result),
     [?assertMatch({exit, {noproc, _}}, caught(Beam, gen_statem, call, [{Name, Rakv}, hello, 30000]))
-     || Name <- [nobody, global_name_server, rex, '', 'n\x{e4}me', list_to_atom(lists:duplicate(255, $x))]],
+     || Name <- [nobody, global_name_server, '', 'n\x{e4}me', list_to_atom(lists:duplicate(255, $x))]],
     %% a message to nobody is for nobody
     hello = rakv_ct:call(Beam, erlang, send, [{nobody, Rakv}, hello]),
     ?assertEqual(pong, rakv_ct:call(Beam, net_adm, ping, [Rakv])).

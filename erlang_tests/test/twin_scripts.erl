@@ -684,7 +684,7 @@ snapshot_live() ->
      {ask, lcall(command(put_command(k, v), await_consensus))},
      {cast, command(put_command(k, v), noreply)},
      {cast, command(put_command(k, v), {notify, 1, '$pid'})},
-     {call, no_such_call},
+     {differs, unknown_call_is_answered, {call, no_such_call}},
      {ask, snapshot_rpc(2, meta(9, 2), {1, next}, {'$snapshot', meta(9, 2), live_keys(), 1, 2})},
      {ask, snapshot_rpc(2, meta(9, 2), {2, last}, {'$snapshot', meta(9, 2), live_keys(), 2, 2})},
      read,
