@@ -62,8 +62,7 @@ void RemoteClient::add_functions() {
 /// applied anything.
 raft::ServerId RemoteClient::reader(std::uint64_t index, const raft::ServerId& leader) {
   const member::Member* member = system_.find(leader.name());
-  return member != nullptr && member->last_applied().value() >= index ? member->id()
-                                                                             : leader;
+  return member != nullptr && member->last_applied().value() >= index ? member->id() : leader;
 }
 
 void RemoteClient::get(const raft::ServerId& server, std::string_view key,

@@ -28,9 +28,10 @@
 // one with amnesia is enough, although all that was committed by both is in the other's log: X may
 // have forgotten a change of the configuration, too, and what it acknowledged under that one may be
 // with voters whom it does not know any more. Only an operator can say that there are none: shrink
-// the cluster to the member that has the most (ra_server_proc:force_shrink_members_to_current_member/1
-// on it), then add the others again. A cluster in which only X is not brand-new does not stand
-// still: those that X asks for their pre-votes stand themselves.
+// the cluster to the member that has the most
+// (ra_server_proc:force_shrink_members_to_current_member/1 on it), then add the others again. A
+// cluster in which only X is not brand-new does not stand still: those that X asks for their
+// pre-votes stand themselves.
 //
 // The vote that X may have given in the term in which it catches up is taken as given to that
 // term's leader. What is promised from then on needs no memory of the amnesia; until then it
