@@ -33,7 +33,8 @@ remark({restart_server, 2}) -> "the first call after a start of the node finds t
 remark({start_or_restart_cluster, _}) -> "after a restart of the nodes, too (restart_cluster_SUITE)";
 remark({start_server, 2}) -> "settings that no server can run with are refused in words; a BEAM's server ends";
 remark({start_cluster, _}) -> "under the name of a stopped server its folder is kept as `UID.replaced`";
-remark({transfer_leadership, _}) -> "";
+remark({local_query, 2}) -> "a fun is evaluated on the caller's node, where its code is";
+remark({member_overview, 1}) -> "of the member itself";
 remark(_) -> "".
 
 every_function(Config) ->
