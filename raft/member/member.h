@@ -116,6 +116,10 @@ class Member : public node::Process,
   /// How far the machine has come. The core is ahead of it while effects wait for the disk: what is
   /// answered, noted or reported is this.
   raft::Index last_applied() const { return applied_; }
+  /// The role that this member has begun to play, which is what it reports. The core is ahead of it
+  /// while a term is being stored: one that was elected in that term has no noop in its log yet,
+  /// and would be a leader without one if it stopped now.
+  raft::Role role() const { return role_; }
   log::MemberLog& log() { return log_; }
   const Machine& machine() const { return *machine_; }
   const MemberOptions& options() const { return options_; }
@@ -342,6 +346,7 @@ class Member : public node::Process,
   std::optional<Farewell> farewell_;
   std::vector<raft::effect::Apply> apply_queue_;
   raft::Index applied_;  ///< the machine stands behind this entry
+  raft::Role role_;
   bool snapshot_wanted_ = false;
   struct OwnSnapshot;
   std::shared_ptr<OwnSnapshot> own_snapshot_;  ///< being copied; jobs in flight look at it

@@ -72,7 +72,7 @@ void Member::write_key_metrics(etf::Writer& writer) const {
 
 std::string_view Member::shown_state() const {
   if (voters_.standing() == VoterIdentities::Standing::stays_out) return "stays_out";
-  return to_string(core_.role());
+  return to_string(role_);
 }
 
 void Member::write_log_overview(etf::Writer& writer) const {

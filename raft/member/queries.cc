@@ -19,10 +19,9 @@ constexpr std::size_t kConditionalQueriesMax = 100'000;
 }  // namespace
 
 void Member::write_query_leader(etf::Writer& writer) const {
-  const raft::Role role = core_.role();
-  if (role == raft::Role::leader) {
+  if (role_ == raft::Role::leader) {
     wire::write_server_id(writer, id_);
-  } else if (role == raft::Role::follower && core_.leader()) {
+  } else if (role_ == raft::Role::follower && core_.leader()) {
     wire::write_server_id(writer, *core_.leader());
   } else {
     writer.atom("not_known");

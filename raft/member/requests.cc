@@ -103,6 +103,7 @@ void Member::on_message(std::string_view message) {
     case node::GenMessage::Kind::info:
       break;
   }
+  flush_commands();
   if (handle_system_message(gen->request)) return;
   spdlog::debug("{}: unknown message {}", log_id_, etf::print_text(gen->request));
 }
@@ -138,6 +139,7 @@ void Member::handle_call(std::string_view from, std::string_view request) {
   if (tagged.is("local_call", 2)) return handle_call(from, tagged.next());
   if (tagged.is("command", 3)) return submit_command(from, request, false);
   if (handle_peer_call(from, request)) return;
+  flush_commands();
   if (tagged.is("trigger_election", 0)) {
     if (!voters_.takes_part()) return answer_stays_out(from);
     return step(raft::event::TriggerElection{pending_.add(from, request)});
@@ -315,7 +317,8 @@ bool Member::overloaded() const {
   return persist_fails_ || log_system.queued_bytes() > log_system.memory_budget().waiting_bytes();
 }
 
-// Commands that arrive in one turn of the event loop become one append.
+// Commands that arrive in one turn of the event loop become one append. Whatever else a client asks
+// for in that turn comes after the commands that it sent before; members' messages need not wait.
 void Member::flush_commands() {
   batch_scheduled_ = false;
   if (batch_.empty()) return;

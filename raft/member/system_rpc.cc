@@ -87,7 +87,7 @@ void ServerSystem::write_directory_row(etf::Writer& writer, const std::string& n
   write_pid();
   writer.atom("parent");
   write_pid();
-  writer.atom("state").atom(running != nullptr ? to_string(running->core().role()) : "undefined");
+  writer.atom("state").atom(running != nullptr ? to_string(running->role()) : "undefined");
   writer.atom("membership")
       .atom(running != nullptr ? to_string(running->core().membership()) : "undefined");
   writer.atom("cluster_name").raw(std::string_view(log.config().cluster_name).substr(1));

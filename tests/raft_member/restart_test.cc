@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <boost/asio/post.hpp>
+
 #include "shell.h"
 
 // A member that is started again inside its process: what was in memory only, and stores that hang
@@ -121,6 +123,22 @@ TEST(HangingVote, ATickNotesNothingThatTheMachineHasNotReached) {
   shell.run_until([&] { return shell.log().meta().last_applied == 2; }, "it is noted in the end");
 }
 
+TEST(HangingVote, OneIsLeaderOnceItsNoopIsInTheLog) {
+  Shell::Options options;
+  options.members = {"kv"};
+  Shell shell(options);
+  const auto ping = [&] { return shell.ask([](etf::Writer& writer) { writer.atom("ping"); }); };
+  shell.hold.worker = true;
+  shell.member()->trigger_election();
+  shell.run();
+  EXPECT_EQ(shell.log().last().index, 0U);
+  EXPECT_NE(ping(), "{pong,leader}");
+  shell.hold.worker = false;
+  shell.run();
+  EXPECT_EQ(shell.log().last().index, 1U);
+  EXPECT_EQ(ping(), "{pong,leader}");
+}
+
 TEST(HangingVote, LocalQueriesAnswerFromWhatTheMachineHasApplied) {
   Shell shell;
   Peer b(shell, "b");
@@ -154,6 +172,27 @@ TEST(HangingVote, LocalQueriesAnswerFromWhatTheMachineHasApplied) {
   shell.run();
   EXPECT_TRUE(waiting->value_or("").starts_with("{ok,{{2,2},#{1 => <<\"one\">>,2 => <<\"two\">>}"))
       << waiting->value_or("");
+}
+
+// --- one sender's messages keep their order
+
+TEST(Order, WhatFollowsACommandSeesIt) {
+  Shell::Options options;
+  options.members = {"kv"};
+  Shell shell(options);
+  shell.member()->trigger_election();
+  shell.run();
+  ASSERT_EQ(shell.log().last().index, 1U);
+  // Both arrive in one turn of the event loop, as two frames of one read do.
+  Shell::Answer overview;
+  boost::asio::post(shell.io(), [&] {
+    shell.put("kv", "one");
+    overview = shell.call(
+        [](etf::Writer& writer) { writer.tuple(2).atom("state_query").atom("overview"); });
+  });
+  shell.run();
+  EXPECT_NE(overview->value_or("").find("last_index => 2"), std::string::npos)
+      << overview->value_or("");
 }
 
 }  // namespace
