@@ -26,8 +26,8 @@ Result<void> write_kept_records(Disk& disk, const std::string& path, const std::
   mark.sequence = 1;
   mark.first_offset = bytes.size();
   bool first = true;
-  for (const auto& [index, entry] : records.entries) {
-    append_record_header(bytes, 1, first ? uid : std::string(), index, entry.term,
+  for (const auto& entry : records.records) {
+    append_record_header(bytes, 1, first ? uid : std::string(), entry.index, entry.term,
                          entry.payload.view());
     bytes += entry.payload.view();
     first = false;

@@ -22,7 +22,8 @@ namespace rakv::log {
 
 inline constexpr std::string_view kKeptSuffix = ".kept";
 
-/// Writes the file, durable when it returns. A server's records are its newest entries, in order.
+/// Writes the file, durable when it returns: all records, in the order of writing. Which of them
+/// count can't be told before the server's snapshot is known.
 Result<void> write_kept_records(Disk& disk, const std::string& path, const std::string& uid,
                                 const RecoveredWriter& records);
 

@@ -359,15 +359,18 @@ void MemberLog::write_sparse(std::vector<Entry> entries) {
   if (!unmarked_.empty()) queue_marked_sparse();
 }
 
-/// Queues what waits if the mark on disk allows it, else sees to the mark.
+/// Queues what waits if the mark on disk allows it, else sees to the mark. Entries at or below the
+/// member's own snapshot need none: they void nothing (MemberRecovery).
 void MemberLog::queue_marked_sparse() {
   if (install_mark_busy_ || unmarked_.empty()) return;
-  const Index lowest =
-      std::min_element(unmarked_.begin(), unmarked_.end(),
-                       [](const Entry& one, const Entry& other) { return one.index < other.index; })
-          ->index;
-  if (!install_mark_ || !install_mark_sure_ || *install_mark_ >= lowest)
-    return write_install_mark();
+  const Index covered = snapshot_ ? snapshot_->meta.index : 0;
+  std::optional<Index> lowest;
+  for (const auto& entry : unmarked_) {
+    if (entry.index > covered) lowest = std::min(lowest.value_or(entry.index), entry.index);
+  }
+  // Recovery does not look at a mark below the snapshot.
+  const bool marked = install_mark_ && install_mark_sure_ && *install_mark_ >= covered;
+  if (lowest && (!marked || *install_mark_ >= *lowest)) return write_install_mark();
   const std::uint64_t first_sequence = next_sequence_;
   for (const auto& entry : unmarked_) queue(entry, true);
   last_sparse_sequence_ = next_sequence_ - 1;
@@ -377,9 +380,13 @@ void MemberLog::queue_marked_sparse() {
 /// Everything of the log that lies behind the mark is of no leader's log any more: an entry that
 /// comes with a snapshot is committed, and takes the place of another one of the log.
 void MemberLog::write_install_mark() {
+  const Index covered = snapshot_ ? snapshot_->meta.index : 0;
   Index log_end = empty_ ? 0 : last_.index;
-  for (const auto& entry : unmarked_) log_end = std::min(log_end, entry.index - 1);
+  for (const auto& entry : unmarked_) {
+    if (entry.index > covered) log_end = std::min(log_end, entry.index - 1);
+  }
   if (install_mark_) log_end = std::min(log_end, *install_mark_);
+  log_end = std::max(log_end, covered);
   install_mark_busy_ = true;
   // It may come to the disk at any moment from now on, also when nobody waits for it any more: what
   // a next leader appends behind it counts only when it is gone again.

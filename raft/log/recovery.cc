@@ -143,37 +143,29 @@ Result<void> MemberRecovery::open_segments() {
   return {};
 }
 
-/// What was written before at or above `first` does not count any more.
-void MemberRecovery::void_from(Index first) {
-  const auto from =
-      std::lower_bound(above_.begin(), above_.end(), first,
-                       [](const auto& entry, Index wanted) { return entry.first < wanted; });
-  above_.erase(from, above_.end());
+/// Takes the next entry in the order of writing.
+void MemberRecovery::lay_out(Index index, const Place& place) {
+  if (covered(index)) return;
+  while (!above_.empty() && above_.back().first >= index) above_.pop_back();
+  above_.emplace_back(index, place);
 }
 
 void MemberRecovery::lay_out_entries() {
   for (const auto& segment : segments_) {
-    if (segment->slots().empty()) continue;
-    void_from(segment->slots().front().index);
-    for (const auto& slot : segment->slots()) {
-      if (!found_.snapshot || slot.index > snapshot_index())
-        above_.push_back({slot.index, {slot.term, nullptr}});
-    }
+    for (const auto& slot : segment->slots()) lay_out(slot.index, {slot.term, nullptr});
   }
-  if (wal_ != nullptr && !wal_->entries.empty()) {
-    void_from(*wal_->first_written);
-    for (const auto& [index, entry] : wal_->entries) {
-      if (!found_.snapshot || index > snapshot_index())
-        above_.push_back({index, {entry.term, &entry}});
-    }
+  if (wal_ != nullptr) {
+    for (const auto& entry : wal_->records) lay_out(entry.index, {entry.term, &entry});
   }
-  if (log_end_) void_from(*log_end_ + 1);
+  if (!log_end_) return;
+  while (!above_.empty() && above_.back().first > *log_end_) above_.pop_back();
 }
 
+/// A newer entry takes the place of an older one.
 void MemberRecovery::take_live(MemberLog& log) {
-  if (wal_ == nullptr || !found_.snapshot) return;
-  for (const auto& [index, entry] : wal_->entries) {
-    if (index <= snapshot_index() && log.keeps(index)) log.memory_.put_sparse(entry);
+  if (wal_ == nullptr) return;
+  for (const auto& entry : wal_->records) {
+    if (covered(entry.index) && log.keeps(entry.index)) log.memory_.put_sparse(entry);
   }
 }
 
@@ -513,12 +505,12 @@ Result<void> SystemRecovery::keep_damaged_records() {
 /// its config is repaired.
 Result<void> SystemRecovery::keep_records_of_broken() {
   for (const auto& [uid, writer] : wal_.writers) {
-    if (writer.entries.empty() || system_.find(uid) != nullptr) continue;
+    if (writer.records.empty() || system_.find(uid) != nullptr) continue;
     const auto there = system_.disk_.exists(system_.member_directory(uid));
     if (there && !*there) continue;  // deleted
-    if (writer.files.size() == 1 && wal_.kept.contains(writer.files.front()) &&
-        !wal_.damaged_kept.contains(writer.files.front())) {
-      std::erase(wal_.files, writer.files.front());  // it stays
+    const std::string& newest = writer.files.back();
+    if (wal_.kept.contains(newest) && !wal_.damaged_kept.contains(newest)) {
+      std::erase(wal_.files, newest);  // it has everything, and stays
       continue;
     }
     const std::string path =
@@ -591,8 +583,11 @@ void SystemRecovery::queue_flush() {
   if (wal_.files.empty()) return;
   std::map<std::string, IndexRange> ranges;
   for (const auto& [uid, writer] : wal_.writers) {
-    if (writer.entries.empty()) continue;
-    ranges[uid] = {writer.entries.begin()->first, writer.entries.rbegin()->first};
+    if (writer.records.empty()) continue;
+    const auto [lowest, highest] = std::minmax_element(
+        writer.records.begin(), writer.records.end(),
+        [](const Entry& one, const Entry& other) { return one.index < other.index; });
+    ranges[uid] = {lowest->index, highest->index};
   }
   system_.flusher_.add(wal_.files, wal_.bytes, ranges);
   unflushed_bytes_ = wal_.bytes;

@@ -18,12 +18,20 @@ inline constexpr std::string_view kReplacedSuffix = ".replaced";
 
 /// Builds one member's log from its snapshot, its segments and what the WAL files have of it.
 ///
-/// Which entry is an index's: the last one written. A write of a lower index also voids what was
-/// above it. Segments are in order of writing by their number, and the WAL files that are left come
-/// after them (what is in both is the same). Below the snapshot only live entries count, each from
-/// the newest place that has it; above it the log must be contiguous, and its terms must not
-/// decrease: what is behind a gap or a lower term was never part of this log's acknowledged end (an
-/// unfinished snapshot transfer, the old end of a log that a snapshot replaced).
+/// Which entry is an index's: the last one written. Segments are in order of writing by their
+/// number, and the WAL files that are left come after them (what is in both is the same).
+///
+/// Above the snapshot a write of a lower index also voids what was above that. At or below it an
+/// entry voids nothing above: it may be a live one that came with a snapshot, or was moved by a
+/// compaction, long after the log's end was written, and nothing on disk tells it from an
+/// overwrite. So what a real overwrite down there voided above may be back if its terms allow it,
+/// as with MemberLog::truncate_after(). Raft bears that: none of it was committed, and no leader's
+/// log has an entry that would follow it.
+///
+/// Below the snapshot only live entries count, each from the newest place that has it; above it the
+/// log must be contiguous, and its terms must not decrease: what is behind a gap or a lower term
+/// was never part of this log's acknowledged end (an unfinished snapshot transfer, the old end of a
+/// log that a snapshot replaced).
 ///
 /// What may have been promised and is lost makes the server amnesiac: that is written down before
 /// anything damaged is set aside, so that a crash in between does not hide it.
@@ -37,8 +45,9 @@ class MemberRecovery {
  private:
   Result<void> prepare_directory();
   Result<void> open_segments();
+  struct Place;
   void lay_out_entries();
-  void void_from(Index first);
+  void lay_out(Index index, const Place& place);
   void take_tail(MemberLog& log);
   void take_live(MemberLog& log);
   Result<void> judge(MemberLog& log, const MetaRow* meta);
@@ -49,6 +58,7 @@ class MemberRecovery {
   Result<void> set_aside(const std::string& snapshot, const std::string& why);
   Result<void> begin_anew(MemberLog& log);
   Index snapshot_index() const { return found_.snapshot ? found_.snapshot->meta.index : 0; }
+  bool covered(Index index) const { return found_.snapshot && index <= snapshot_index(); }
 
   /// Where a tail entry is: in the WAL's entry, or in a segment.
   struct Place {
@@ -63,7 +73,7 @@ class MemberRecovery {
   FoundSnapshot found_;
   std::vector<std::shared_ptr<const Segment>> segments_;
   std::uint64_t next_segment_ = 1;
-  std::vector<std::pair<Index, Place>> above_;  // the snapshot; ascending
+  std::vector<std::pair<Index, Place>> above_;  // what is not covered; ascending
   std::optional<Amnesia> amnesia_;
   std::string known_voters_;
   std::optional<Index> install_mark_;

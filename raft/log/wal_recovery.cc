@@ -14,29 +14,22 @@ namespace {
 
 constexpr std::size_t kNumberDigits = 16;
 
-void merge(RecoveredWriter& writer, WalRecord record) {
-  const Index index = record.entry.index;
-  auto& entries = writer.entries;
-  if (!entries.empty() && index <= entries.rbegin()->first) {
-    entries.erase(entries.lower_bound(index), entries.end());
-  }
-  writer.first_written = std::min(writer.first_written.value_or(index), index);
-  entries.emplace_hint(entries.end(), index, std::move(record.entry));
-}
-
 /// Takes in a file's records, which may be none.
 void merge(RecoveredWal& recovered, const std::string& path, std::vector<WalRecord> records) {
   for (auto& record : records) {
     if (record.uid == kBatchMarkUid) continue;
     RecoveredWriter& writer = recovered.writers[record.uid];
     if (writer.files.empty() || writer.files.back() != path) writer.files.push_back(path);
-    merge(writer, std::move(record));
+    writer.records.push_back(std::move(record.entry));
   }
 }
 
-/// One server's records, so damage in them is nobody else's.
+/// One server's records, so damage in them is nobody else's. What files before have of it is in
+/// this one, too.
 void merge_kept(RecoveredWal& recovered, const std::string& path, WalContent content) {
-  recovered.kept[path] = content.records.empty() ? std::string() : content.records.front().uid;
+  std::string uid = content.records.empty() ? std::string() : content.records.front().uid;
+  if (!content.damage && !uid.empty()) recovered.writers[uid].records.clear();
+  recovered.kept[path] = std::move(uid);
   if (content.damage) {
     recovered.damaged_kept[path] = content.damage->message;
     recovered.notices.push_back(content.damage->message + "; copied to " + path + ".bad");

@@ -13,13 +13,10 @@
 
 namespace rakv::log {
 
-/// The entries that one writer has in the WAL files. `entries` are in index order, each index once:
-/// the newest written. A write of a lower index removed what was above it; jumps upwards leave
-/// gaps.
+/// What one writer has in the WAL files, in the order of writing. What of it still counts depends
+/// on its snapshot (MemberRecovery); jumps upwards leave gaps.
 struct RecoveredWriter {
-  std::map<Index, Entry> entries;
-  /// Lowest index that any record had: what segments hold at or above it was written again here.
-  std::optional<Index> first_written;
+  std::vector<Entry> records;
   std::vector<std::string> files;  ///< paths of those with records of it, oldest first
 };
 

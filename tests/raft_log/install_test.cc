@@ -228,5 +228,110 @@ TEST(Install, AMarkThatComesLateVoidsNothing) {
   }
 }
 
+/// Where the records are when the member is started again.
+enum class Where { in_the_wal, log_in_segments, all_in_segments, compacted };
+
+/// A log of term 1 up to `end` with a snapshot at 40, and then live entries of another snapshot,
+/// taken in as far as that goes. Gives the log, which that has not changed.
+MemberLog* take_in_over_own_snapshot(Store& store, Where where, Index end,
+                                     std::vector<Entry> live) {
+  MemberLog* log = store.add("kv", "KVAAAA");
+  EXPECT_TRUE(store.vote("KVAAAA", 9, std::nullopt));
+  store.append(*log, entries(1, end, 1));
+  EXPECT_TRUE(store.snapshot(*log, 40, 1, IndexSet::of({20})));
+  if (where != Where::in_the_wal) store.roll_over();
+  for (Entry& entry : live) {  // each in a segment of its own, so that there is something to merge
+    log->write_sparse({std::move(entry)});
+    store.settle();
+    if (where == Where::all_in_segments || where == Where::compacted) store.roll_over();
+  }
+  EXPECT_EQ(log->pending_writes(), 0U);
+  if (where == Where::compacted) {
+    log->trigger_major_compaction();
+    store.settle();
+  }
+  EXPECT_EQ(log->last_written(), (Position{end, 1}));
+  return log;
+}
+
+constexpr std::array kWheres{Where::in_the_wal, Where::log_in_segments, Where::all_in_segments,
+                             Where::compacted};
+
+/// The member misses what it should have at or below its own snapshot, and is sent it again. The
+/// transfer goes no further: its own log is as it was, whatever has been written.
+TEST(Install, WhatLiesBelowTheOwnSnapshotVoidsNothingAboveIt) {
+  for (const Where where : kWheres) {
+    for (const std::vector<Index>& live :
+         {std::vector<Index>{12}, {12, 30}, {40}, {12, 61}, {12, 62, 63}, {12, 50}}) {
+      SCOPED_TRACE(std::to_string(static_cast<int>(where)) + ", live " +
+                   std::to_string(live.size()) + "/" + std::to_string(live.back()));
+      MemoryDisk disk;
+      // An entry of another leader's in the place of one of the log: that, and all behind it, is
+      // given up, as it is without a snapshot of the member's own.
+      const Index end = live.back() == 50 ? 49 : 60;
+      {
+        Store store(disk);
+        std::vector<Entry> sent;
+        for (const Index index : live) sent.push_back(entry(index, index == 50 ? 9 : 1));
+        take_in_over_own_snapshot(store, where, 60, std::move(sent));
+      }
+      disk.crash(CrashMode::lose_unsynced);
+      for (int start = 0; start < 3; ++start) {
+        Store store(disk);
+        MemberLog* log = store.system->find("KVAAAA");
+        EXPECT_FALSE(log->amnesia());
+        EXPECT_EQ(log->last_written(), (Position{end, 1}));
+        EXPECT_EQ(text_at(*log, 20), expected_text(20, 1));
+        for (Index i = 41; i <= end; ++i) EXPECT_EQ(text_at(*log, i), expected_text(i, 1));
+        store.settle();
+      }
+    }
+  }
+}
+
+/// The same while the server can't be started for a time.
+TEST(Install, WhatLiesBelowTheOwnSnapshotVoidsNothingOfABrokenServer) {
+  MemoryDisk disk;
+  const std::string config = "/data/a@host/KVAAAA/config";
+  {
+    Store store(disk);
+    take_in_over_own_snapshot(store, Where::in_the_wal, 60, {entry(12, 1)});
+  }
+  const std::string good = read_file(disk, config).value();
+  ASSERT_TRUE(replace_file(disk, config, "no term"));
+  for (int start = 0; start < 3; ++start) {
+    Store store(disk);
+    EXPECT_EQ(store.system->broken_servers().size(), 1U);
+    if (start > 0) store.settle();  // else the WAL stays beside the records that were kept
+  }
+  ASSERT_TRUE(replace_file(disk, config, good));
+  Store store(disk);
+  EXPECT_EQ(store.system->find("KVAAAA")->last_written(), (Position{60, 1}));
+}
+
+/// A later leader's entries are no live ones of a snapshot: they void what is behind them.
+TEST(Install, AnOverwriteAboveTheOwnSnapshotVoidsWhatIsBehindIt) {
+  for (const Where where : kWheres) {
+    for (const Index first : {Index{41}, Index{50}, Index{60}}) {
+      SCOPED_TRACE(std::to_string(static_cast<int>(where)) + ", from " + std::to_string(first));
+      MemoryDisk disk;
+      {
+        Store store(disk);
+        MemberLog* log = take_in_over_own_snapshot(store, where, 60, {entry(12, 1)});
+        store.append(*log, entry(first, 9));
+        if (where == Where::all_in_segments) store.roll_over();
+      }
+      disk.crash(CrashMode::lose_unsynced);
+      for (int start = 0; start < 3; ++start) {
+        Store store(disk);
+        MemberLog* log = store.system->find("KVAAAA");
+        EXPECT_EQ(log->last_written(), (Position{first, 9}));
+        for (Index i = 41; i < first; ++i) EXPECT_EQ(text_at(*log, i), expected_text(i, 1));
+        store.settle();
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace rakv::log

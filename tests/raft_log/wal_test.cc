@@ -154,7 +154,7 @@ TEST(WalWriter, RollsOverAndClosesWithRanges) {
   wal.memory.crash(CrashMode::lose_unsynced);
   const auto recovered = recover_wal(wal.memory, "/w");
   ASSERT_TRUE(recovered);
-  EXPECT_EQ(recovered->writers.at("A").entries.size(), 52U);
+  EXPECT_EQ(recovered->writers.at("A").records.size(), 52U);
   EXPECT_EQ(recovered->last_number, 2U);
   EXPECT_THAT(recovered->notices, ::testing::IsEmpty());
 }
@@ -182,7 +182,7 @@ TEST(WalWriter, NeverSyncsAFileAgainAfterAFailure) {
   wal.memory.crash(CrashMode::lose_unsynced);
   const auto recovered = recover_wal(wal.memory, "/w");
   ASSERT_TRUE(recovered) << recovered.error().message;
-  EXPECT_EQ(recovered->writers.at("A").entries.size(), 6U);
+  EXPECT_EQ(recovered->writers.at("A").records.size(), 6U);
 }
 
 TEST(WalWriter, FullDiskIsReportedAndNothingIsAcknowledged) {
@@ -212,7 +212,7 @@ TEST(WalWriter, FullDiskIsReportedAndNothingIsAcknowledged) {
   EXPECT_EQ(wal.events.of<Written>().back().range, (IndexRange{4, 7}));
   const auto recovered = recover_wal(wal.memory, "/w");
   ASSERT_TRUE(recovered) << recovered.error().message;
-  EXPECT_EQ(recovered->writers.at("A").entries.size(), 7U);
+  EXPECT_EQ(recovered->writers.at("A").records.size(), 7U);
 }
 
 TEST(WalWriter, KilledItGoesDownWhereItStandsAndComesBack) {
@@ -239,7 +239,7 @@ TEST(WalWriter, KilledItGoesDownWhereItStandsAndComesBack) {
   EXPECT_EQ(wal.events.of<WalUp>().size(), 2U);
   const auto recovered = recover_wal(wal.memory, "/w");
   ASSERT_TRUE(recovered) << recovered.error().message;
-  EXPECT_EQ(recovered->writers.at("A").entries.size(), 8U);
+  EXPECT_EQ(recovered->writers.at("A").records.size(), 8U);
 }
 
 TEST(WalWriter, SaysWhyItCannotOpenItsFirstFile) {
@@ -302,7 +302,7 @@ TEST(WalThread, WritesEverythingThatWasQueuedBeforeStop) {
   EXPECT_EQ(sink.sequence, 501U);
   const auto recovered = recover_wal(disk, "/w");
   ASSERT_TRUE(recovered);
-  EXPECT_EQ(recovered->writers.at("A").entries.size(), 501U);
+  EXPECT_EQ(recovered->writers.at("A").records.size(), 501U);
 }
 
 TEST(WorkerThread, RunsJobsInOrderAndAllBeforeItEnds) {
