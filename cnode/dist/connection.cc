@@ -16,6 +16,24 @@ namespace asio = boost::asio;
 /// net_tickintensity).
 constexpr int kTickIntensity = 4;
 
+/// What a peer may make us hold: no message is larger than the memory of all.
+AssemblerLimits receive_limits(const ConnectionOptions& options) {
+  AssemblerLimits limits = options.receive;
+  if (options.memory) {
+    const std::size_t largest = options.memory->largest_message();
+    limits.max_frame_bytes = std::min(limits.max_frame_bytes, largest);
+    limits.max_assembled_bytes = std::min(limits.max_assembled_bytes, largest + largest / 8);
+  }
+  return limits;
+}
+
+OutboxLimits send_limits(const ConnectionOptions& options) {
+  OutboxLimits limits = options.send;
+  if (options.memory)
+    limits.soft_bytes = std::min<std::size_t>(limits.soft_bytes, options.memory->soft_bytes());
+  return limits;
+}
+
 }  // namespace
 
 Connection::Connection(asio::io_context& io, std::unique_ptr<Transport> transport,
@@ -26,8 +44,9 @@ Connection::Connection(asio::io_context& io, std::unique_ptr<Transport> transpor
       peer_(std::move(peer)),
       options_(options),
       on_gone_(std::move(on_gone)),
-      assembler_(options.receive, framing()),
-      outbox_(options.send, framing()),
+      assembler_(receive_limits(options), framing()),
+      outbox_(send_limits(options), framing()),
+      memory_(options.memory, *this),
       turn_(Turn::of(io)),
       tick_timer_(io) {
   assembler_.feed(leftover);
@@ -50,14 +69,19 @@ void Connection::start(Handlers handlers) {
 Outbox::Admission Connection::try_send(SenderKey sender, OutMessage message) {
   if (closed_) return Outbox::Admission::overflow;
   if (!adapt(message, peer_.flags)) return Outbox::Admission::queued;
-  const Outbox::Admission admission = outbox_.try_send(sender, std::move(message));
-  if (admission == Outbox::Admission::would_block) refused_ = true;
-  return after_send(admission);
+  if (!has_room()) return Outbox::Admission::would_block;
+  return queue(sender, std::move(message));
 }
 
 Outbox::Admission Connection::send(SenderKey sender, OutMessage message) {
   if (closed_) return Outbox::Admission::overflow;
   if (!adapt(message, peer_.flags)) return Outbox::Admission::queued;
+  return queue(sender, std::move(message));
+}
+
+Outbox::Admission Connection::queue(SenderKey sender, OutMessage message) {
+  if (!memory_.admit(message.size() + Outbox::kMessageBytes))
+    return after_send(Outbox::Admission::overflow);
   return after_send(outbox_.send(sender, std::move(message)));
 }
 
@@ -75,6 +99,7 @@ Outbox::Admission Connection::send_beat(OutMessage message) {
 Outbox::Admission Connection::after_send(Outbox::Admission admission) {
   switch (admission) {
     case Outbox::Admission::queued:
+      memory_.set_queued(outbox_.memory_bytes());
       schedule_flush();
       break;
     case Outbox::Admission::would_block:
@@ -82,7 +107,9 @@ Outbox::Admission Connection::after_send(Outbox::Admission admission) {
     case Outbox::Admission::overflow:
       close(make_error(ErrorCode::limit_exceeded, "too much is queued for " + peer_.name + " (" +
                                                       std::to_string(outbox_.queued_bytes()) +
-                                                      " bytes): it does not read fast enough"));
+                                                      " bytes): it does not read fast enough; let "
+                                                      "it ask for less at a time, or give this "
+                                                      "node a larger --memory-budget"));
       break;
   }
   return admission;
@@ -98,6 +125,7 @@ void Connection::hold(bool held) {
 void Connection::close(Error reason) {
   if (std::exchange(closed_, true)) return;
   close_reason_ = std::move(reason);
+  memory_.release();
   transport_->close();
   tick_timer_.cancel();
   if (auto on_gone = std::exchange(on_gone_, nullptr)) on_gone();
@@ -116,8 +144,18 @@ void Connection::report_closed() {
   });
 }
 
+/// What is not whole is held; all of it may be too much for now.
+void Connection::read_if_there_is_room() {
+  waits_for_room_ = !memory_.hold(assembler_.held_bytes(), assembler_.largest_held());
+  if (!waits_for_room_ && !closed_) read();
+}
+
+void Connection::read_on() {
+  if (std::exchange(waits_for_room_, false)) read_if_there_is_room();
+}
+
 void Connection::read() {
-  transport_->read_some(assembler_.prepare(),
+  transport_->read_some(assembler_.prepare(memory_.roomy()),
                         [self = shared_from_this()](Result<std::size_t> count) {
                           if (self->closed_) return;
                           if (!count) return self->close(count.error());
@@ -140,9 +178,13 @@ void Connection::handle_input() {
       input_held_ = true;
       return;
     }
+    if (memory_.holds_back()) {
+      holds_back_ = true;
+      return;
+    }
     const Result<std::optional<FrameAssembler::Event>> event = assembler_.next();
     if (!event) return close(event.error());
-    if (!*event) return read();
+    if (!*event) return read_if_there_is_room();
     if (!handle_event(**event)) return;
   }
   post_input();
@@ -198,7 +240,10 @@ void Connection::write_batch() {
   writing_ = true;
   transport_->write_all(unwritten_, [self = shared_from_this()](Result<std::size_t> count) {
     self->writing_ = false;
-    if (self->closed_) return;
+    if (self->closed_) {
+      self->outbox_ = Outbox();
+      return;
+    }
     if (!count) return self->close(count.error());
     const Turn::Scope turn(self->turn_);
     self->batch_written();
@@ -208,6 +253,11 @@ void Connection::write_batch() {
 
 void Connection::batch_written() {
   outbox_.written();
+  memory_.set_queued(outbox_.memory_bytes());
+  if (holds_back_ && !memory_.holds_back()) {
+    holds_back_ = false;
+    post_input();
+  }
   if (refused_ && !outbox_.would_block()) {
     refused_ = false;
     if (handlers_.on_drained) handlers_.on_drained();
@@ -222,7 +272,10 @@ void Connection::arm_tick_timer() {
 }
 
 void Connection::check_liveness() {
-  silent_checks_ = assembler_.bytes_received() == received_at_check_ ? silent_checks_ + 1 : 0;
+  // While we do not read, a peer lives that takes what we write.
+  const bool moves = assembler_.bytes_received() != received_at_check_ || waits_for_room_ ||
+                     (holds_back_ && outbox_.bytes_written() != written_at_check_);
+  silent_checks_ = moves ? 0 : silent_checks_ + 1;
   received_at_check_ = assembler_.bytes_received();
   if (silent_checks_ >= kTickIntensity) {
     return close(

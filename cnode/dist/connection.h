@@ -16,6 +16,7 @@
 #include "cnode/dist/frames.h"
 #include "cnode/dist/handshake.h"
 #include "cnode/dist/outbox.h"
+#include "cnode/dist/peer_memory.h"
 #include "cnode/dist/transport.h"
 #include "cnode/dist/turn.h"
 
@@ -31,13 +32,15 @@ struct ConnectionOptions {
   OutboxLimits send;
   std::size_t turn_messages =
       512;  ///< messages handled before other work of the io_context gets its turn
+  /// The memory that all connections share; null: only the limits above hold.
+  std::shared_ptr<PeerMemory> memory;
 };
 
 /// A connection that is up. Single-threaded: everything happens on the io_context's thread.
 ///
 /// The owner gets it stopped, installs it in its tables, then calls start(): not a byte is handled
-/// before. It reads always: a slow on_message is the only brake.
-class Connection : public std::enable_shared_from_this<Connection> {
+/// before. It reads always, unless PeerMemory makes it wait, and a slow on_message is a brake, too.
+class Connection : public std::enable_shared_from_this<Connection>, private PeerMemory::Holder {
  public:
   struct Handlers {
     /// A control message and its payload term (empty if the op has none). The views live during the
@@ -54,13 +57,16 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// `on_gone` is called from inside close(), for the one who keeps a table of connections.
   Connection(boost::asio::io_context& io, std::unique_ptr<Transport> transport, PeerIdentity peer,
              std::string leftover, ConnectionOptions options, std::function<void()> on_gone = {});
-  ~Connection();
+  ~Connection() override;
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   const PeerIdentity& peer() const { return peer_; }
   /// True when `flag` was offered by both sides.
   bool has(Flags flag) const { return (peer_.flags & flag) == flag; }
+
+  /// Whether the peer is the node of another member: see PeerMemory.
+  void set_member(bool member) { memory_.set_member(member); }
 
   /// Begins to read, with the bytes that came behind the handshake first.
   void start(Handlers handlers);
@@ -92,11 +98,18 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Memory held for what came in and is not handled, and for what waits to be written.
   std::size_t memory_bytes() const { return assembler_.memory_bytes() + outbox_.queued_bytes(); }
   std::uint64_t bytes_received() const { return assembler_.bytes_received(); }
-  std::uint64_t bytes_written() const { return outbox_.bytes_written(); }
+  std::uint64_t bytes_written() const override { return outbox_.bytes_written(); }
 
  private:
   Framing framing() const { return has(kFlagFragments) ? Framing::headers : Framing::pass_through; }
+  // PeerMemory::Holder
+  void cut(Error reason) override { close(std::move(reason)); }
+  void read_on() override;
+  const std::string& peer_name() const override { return peer_.name; }
+  std::uint64_t bytes_read() const override { return assembler_.bytes_received(); }
+
   void read();
+  void read_if_there_is_room();
   void handle_input();
   void post_input();
   bool handle_event(const FrameAssembler::Event& event);
@@ -108,6 +121,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void batch_written();
   void arm_tick_timer();
   void check_liveness();
+  Outbox::Admission queue(SenderKey sender, OutMessage message);
   Outbox::Admission after_send(Outbox::Admission admission);
 
   boost::asio::io_context& io_;
@@ -118,6 +132,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Handlers handlers_;
   FrameAssembler assembler_;
   Outbox outbox_;
+  PeerMemory::Part memory_;
   std::vector<std::string_view> unwritten_;  ///< of the batch under way
   Turn& turn_;
   boost::asio::steady_timer tick_timer_;
@@ -129,7 +144,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool flush_scheduled_ = false;
   bool refused_ = false;
   bool held_ = false;
-  bool input_held_ = false;  ///< there is input to handle once it is not held any more
+  bool input_held_ = false;      ///< there is input to handle once it is not held any more
+  bool waits_for_room_ = false;  ///< and does not read on until read_on()
+  bool holds_back_ = false;      ///< handles nothing more until the peer has fetched its answers
   bool closed_ = false;
   Error close_reason_{};
 };

@@ -117,6 +117,14 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
             std::to_string(self->connections.size()) +
             " peers are connected, and no descriptor may be taken for another one (ulimit -n)");
       }
+      const std::shared_ptr<PeerMemory>& memory = self->options.connection.memory;
+      if (memory && !memory->has_room_for_connection()) {
+        error_code ignored;
+        socket.close(ignored);
+        return self->accept_later(std::to_string(self->connections.size()) +
+                                  " peers are connected, and there is no memory for another one; "
+                                  "give this node a larger --memory-budget");
+      }
       self->accept_fails = false;
       self->accepted(std::move(socket));
       self->accept_next();

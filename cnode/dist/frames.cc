@@ -15,10 +15,13 @@ namespace rakv::dist {
 
 namespace {
 
-constexpr std::size_t kSlabBytes = 256 * 1024;
-constexpr std::size_t kMinReadBytes = 64 * 1024;
+/// What a peer has that says little, and one that keeps us busy.
+constexpr std::size_t kIdleSlabBytes = 16 * 1024;
+constexpr std::size_t kBusySlabBytes = 256 * 1024;
 constexpr std::size_t kMaxReadBytes = 1024 * 1024;
 constexpr std::size_t kLengthBytes = 4;
+/// What a fragmented message costs besides its bytes.
+constexpr std::size_t kSequenceBytes = 128;
 
 constexpr char kVersion = static_cast<char>(131);
 constexpr char kWholeMessage = 68;
@@ -94,29 +97,32 @@ SharedBytes GrowingBuffer::release() {
 FrameAssembler::FrameAssembler(AssemblerLimits limits, Framing framing)
     : limits_(limits), framing_(framing) {}
 
-std::span<char> FrameAssembler::prepare() {
+std::span<char> FrameAssembler::prepare(bool roomy) {
   finished_.reset();
+  const std::size_t slab_bytes = room_was_filled_ && roomy ? kBusySlabBytes : kIdleSlabBytes;
+  const std::size_t least_room = slab_bytes / 4;
   const std::string_view unread = slab_.view().substr(parsed_);
-  if (slab_.capacity() > kSlabBytes && unread.size() < kMinReadBytes) {
-    // A long frame has made the slab long; give the memory back.
+  if (slab_.capacity() > slab_bytes && unread.size() < least_room) {
+    // A long frame or a burst has made the slab long; give the memory back.
     GrowingBuffer smaller;
-    smaller.reserve(kSlabBytes);
+    smaller.reserve(slab_bytes);
     smaller.append(unread);
     slab_ = std::move(smaller);
     parsed_ = 0;
   }
-  slab_.reserve(kSlabBytes);
-  if (unread.empty() || slab_.capacity() - slab_.size() < kMinReadBytes) {
+  slab_.reserve(slab_bytes);
+  if (unread.empty() || slab_.capacity() - slab_.size() < least_room) {
     slab_.drop_front(parsed_);
     parsed_ = 0;
   }
-  if (slab_.capacity() - slab_.size() < kMinReadBytes) slab_.reserve(2 * slab_.capacity());
-  const std::size_t room = slab_.capacity() - slab_.size();
-  return {slab_.data() + slab_.size(), std::min(room, kMaxReadBytes)};
+  if (slab_.capacity() - slab_.size() < least_room) slab_.reserve(2 * slab_.capacity());
+  room_ = std::min(slab_.capacity() - slab_.size(), kMaxReadBytes);
+  return {slab_.data() + slab_.size(), room_};
 }
 
 void FrameAssembler::commit(std::size_t bytes) {
   slab_.grow_size(bytes);
+  room_was_filled_ = bytes == room_;
   bytes_received_ += bytes;
 }
 
@@ -207,8 +213,8 @@ Result<std::optional<FrameAssembler::Event>> FrameAssembler::take_first_fragment
   sequence.expected_bytes = fragment <= limits_.max_assembled_bytes / (fields.rest.size() + 1)
                                 ? fragment * fields.rest.size()
                                 : limits_.max_assembled_bytes;
-  sequence.terms.append(fields.rest, sequence.expected_bytes);
-  assembled_bytes_ += fields.rest.size();
+  sequence_memory_ += kSequenceBytes;
+  append(sequence, fields.rest);
   return std::optional<Event>{};
 }
 
@@ -227,14 +233,37 @@ Result<std::optional<FrameAssembler::Event>> FrameAssembler::take_later_fragment
         ErrorCode::limit_exceeded,
         "fragmented messages exceed " + std::to_string(limits_.max_assembled_bytes) + " bytes");
   }
-  sequence.terms.append(fields.rest, sequence.expected_bytes);
-  assembled_bytes_ += fields.rest.size();
+  append(sequence, fields.rest);
   sequence.next_fragment = fragment - 1;
   if (fragment != 1) return std::optional<Event>{};
   assembled_bytes_ -= sequence.terms.size();
   finished_ = std::move(sequence.terms);
   sequences_.erase(found);
+  forget(finished_.capacity());
   return std::optional<Event>{Message{finished_.view()}};
+}
+
+void FrameAssembler::append(Sequence& sequence, std::string_view bytes) {
+  sequence_memory_ -= sequence.terms.capacity();
+  sequence.terms.append(bytes, sequence.expected_bytes);
+  sequence_memory_ += sequence.terms.capacity();
+  largest_sequence_ = std::max(largest_sequence_, sequence.terms.capacity());
+  assembled_bytes_ += bytes.size();
+}
+
+/// A sequence with a buffer of this capacity is not there any more.
+void FrameAssembler::forget(std::size_t capacity) {
+  sequence_memory_ -= kSequenceBytes + capacity;
+  if (capacity < largest_sequence_) return;
+  largest_sequence_ = 0;
+  for (const auto& [id, sequence] : sequences_)
+    largest_sequence_ = std::max(largest_sequence_, sequence.terms.capacity());
+}
+
+std::size_t FrameAssembler::held_bytes() const { return slab_.size() - parsed_ + sequence_memory_; }
+
+std::size_t FrameAssembler::largest_held() const {
+  return std::max(slab_.size() - parsed_, largest_sequence_);
 }
 
 SharedBytes FrameAssembler::take_assembled(std::string_view part) {
@@ -246,9 +275,7 @@ SharedBytes FrameAssembler::take_assembled(std::string_view part) {
 }
 
 std::size_t FrameAssembler::memory_bytes() const {
-  std::size_t total = slab_.capacity() + finished_.capacity();
-  for (const auto& [id, sequence] : sequences_) total += sequence.terms.capacity();
-  return total;
+  return slab_.capacity() + finished_.capacity() + sequence_memory_;
 }
 
 }  // namespace rakv::dist

@@ -89,8 +89,9 @@ class FrameAssembler {
 
   explicit FrameAssembler(AssemblerLimits limits = {}, Framing framing = Framing::headers);
 
-  /// Room of at least 64 KiB for the next read.
-  std::span<char> prepare();
+  /// Room for the next read: of some KiB for a peer that says little, of up to 1 MiB for one whose
+  /// last read filled its room. Not `roomy`: of no more than what is expected needs.
+  std::span<char> prepare(bool roomy = true);
   /// `bytes` were read into prepare()'s room.
   void commit(std::size_t bytes);
   /// prepare, copy, commit: for leftovers and tests.
@@ -110,6 +111,9 @@ class FrameAssembler {
   /// Bytes held for messages that are not complete.
   std::size_t unfinished_bytes() const { return assembled_bytes_; }
   std::size_t unfinished_sequences() const { return sequences_.size(); }
+  /// Memory held for messages that are not complete, and how much of it is for one of them.
+  std::size_t held_bytes() const;
+  std::size_t largest_held() const;
   /// Bytes of memory held in all buffers.
   std::size_t memory_bytes() const;
 
@@ -123,12 +127,18 @@ class FrameAssembler {
   Result<std::optional<Event>> take_frame(std::string_view frame);
   Result<std::optional<Event>> take_first_fragment(std::string_view rest);
   Result<std::optional<Event>> take_later_fragment(std::string_view rest);
+  void append(Sequence& sequence, std::string_view bytes);
+  void forget(std::size_t capacity);
 
   AssemblerLimits limits_;
   Framing framing_;
   GrowingBuffer slab_;
   std::size_t parsed_ = 0;  ///< bytes at the front of the slab that are done with
+  std::size_t room_ = 0;    ///< that prepare() gave last
+  bool room_was_filled_ = false;
   std::size_t assembled_bytes_ = 0;
+  std::size_t sequence_memory_ = 0;   ///< of all sequences
+  std::size_t largest_sequence_ = 0;  ///< memory of the largest
   std::uint64_t bytes_received_ = 0;
   std::unordered_map<std::uint64_t, Sequence> sequences_;
   GrowingBuffer finished_;  ///< keeps the last assembled message alive for its view

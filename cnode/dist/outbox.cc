@@ -76,6 +76,7 @@ Outbox::Admission Outbox::admit(std::size_t message_bytes) {
     return Admission::overflow;
   }
   queued_bytes_ += bytes;
+  ++messages_;
   return Admission::queued;
 }
 
@@ -216,10 +217,12 @@ void Outbox::emit_fragment(Lane& lane) {
     batch_queued_bytes_ += kWholeHeaderBytes;
     batch_messages_.push_back(std::move(lane.messages.front()));
     lane.messages.pop_front();
+    --messages_;
   }
 }
 
 void Outbox::emit_whole(OutMessage message) {
+  --messages_;
   if (framing_ == Framing::pass_through) {
     emit_passed_through(message);
   } else {

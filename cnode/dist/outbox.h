@@ -111,6 +111,9 @@ class Outbox {
 
   /// Bytes queued or in the batch under way.
   std::size_t queued_bytes() const { return queued_bytes_; }
+  /// Memory that they take, about: each message has some of its own.
+  std::size_t memory_bytes() const { return queued_bytes_ + messages_ * kMessageBytes; }
+  static constexpr std::size_t kMessageBytes = 256;
   bool empty() const { return queued_bytes_ == 0; }
   bool would_block() const { return queued_bytes_ >= limits_.soft_bytes; }
   /// Bytes ever handed out in batches that were written.
@@ -163,6 +166,7 @@ class Outbox {
   std::size_t batch_queued_bytes_ = 0;  ///< what it counts for in queued_bytes_
 
   std::size_t queued_bytes_ = 0;
+  std::size_t messages_ = 0;  ///< in the queue and in the lanes
   std::uint64_t bytes_written_ = 0;
 };
 

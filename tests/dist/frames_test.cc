@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <string>
 #include <vector>
@@ -85,7 +86,7 @@ TEST(FrameAssemblerTest, AnAssembledMessageCanBeKept) {
   EXPECT_EQ(small, "small");
   EXPECT_TRUE(assembler.take_assembled(small).empty()) << "it lies among others";
   EXPECT_EQ(kept.view(), "abcdef");
-  EXPECT_EQ(assembler.memory_bytes(), 256u * 1024);
+  EXPECT_EQ(assembler.memory_bytes(), 16u * 1024);
 
   kept.narrow(1, 4);
   kept.mutable_data()[0] = 'X';
@@ -263,6 +264,62 @@ TEST(FrameAssemblerTest, MemoryFollowsWhatArrivedNotWhatWasAnnounced) {
   other.feed(fragment(true, 1, 1'000'000, "x"));
   collect(other, got);
   EXPECT_LE(other.memory_bytes(), std::size_t{1} << 20);
+}
+
+TEST(FrameAssemblerTest, WhatIsNotWholeIsHeldUntilItIs) {
+  FrameAssembler assembler;
+  const std::string part(64 * 1024, 'x');
+  Collected got;
+  assembler.feed(whole("small") + std::string("\0\0", 2));
+  collect(assembler, got);
+  EXPECT_EQ(assembler.held_bytes(), 2u) << "the begin of a frame";
+  assembler.feed(std::string("\0\0", 2));
+  for (std::uint64_t sequence = 1; sequence <= 3; ++sequence)
+    assembler.feed(fragment(true, sequence, 5, part));
+  for (std::uint64_t left = 4; left > 1; --left) assembler.feed(fragment(false, 2, left, part));
+  collect(assembler, got);
+  EXPECT_GE(assembler.held_bytes(), 6 * part.size());
+  EXPECT_LE(assembler.held_bytes(), 8 * part.size());
+  EXPECT_GE(assembler.largest_held(), 4 * part.size());
+  EXPECT_LE(assembler.largest_held(), 5 * part.size());
+  assembler.feed(fragment(false, 2, 1, part));
+  collect(assembler, got);
+  EXPECT_LE(assembler.held_bytes(), 3 * part.size());
+  EXPECT_LE(assembler.largest_held(), part.size() + 1024);
+  for (const std::uint64_t sequence : {1, 3}) {
+    for (std::uint64_t left = 4; left > 0; --left)
+      assembler.feed(fragment(false, sequence, left, part));
+  }
+  collect(assembler, got);
+  EXPECT_EQ(assembler.held_bytes(), 0u);
+  EXPECT_EQ(assembler.largest_held(), 0u);
+  EXPECT_FALSE(got.error);
+}
+
+TEST(FrameAssemblerTest, APeerThatSaysLittleHasASmallBuffer) {
+  FrameAssembler assembler;
+  Collected got;
+  EXPECT_LE(assembler.prepare().size(), 16u * 1024);
+  std::string burst;
+  while (burst.size() < 100'000) burst += whole("message");
+  assembler.feed(burst);
+  collect(assembler, got);
+  assembler.feed(whole("one more"));
+  collect(assembler, got);
+  EXPECT_LE(assembler.prepare().size(), 16u * 1024);
+  EXPECT_EQ(assembler.memory_bytes(), 16u * 1024);
+}
+
+TEST(FrameAssemblerTest, ABusyPeerHasALargeBufferIfThereIsRoomForIt) {
+  for (const bool roomy : {true, false}) {
+    FrameAssembler assembler;
+    const std::span<char> room = assembler.prepare(roomy);
+    std::memset(room.data(), 0, room.size());  // ticks
+    assembler.commit(room.size());
+    Collected got;
+    collect(assembler, got);
+    EXPECT_EQ(assembler.prepare(roomy).size(), roomy ? 256u * 1024 : 16u * 1024);
+  }
 }
 
 TEST(FrameAssemblerTest, ALongFrameComesWholeAndItsMemoryIsGivenBack) {
