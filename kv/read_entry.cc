@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 
 #include "cnode/etf/cursor.h"
 #include "kv/machine.h"
@@ -60,6 +61,9 @@ void answer_read(node::RpcCall& call, std::uint64_t index,
   call.answer(reply.tuple(2).atom("error").atom("not_found").view());
 }
 
+/// Values up to this are read at once.
+constexpr std::uint64_t kSmallBytes = 64 * 1024;
+
 /// What the client allows for the read, in ms; anything else than an integer is `infinity`.
 std::chrono::milliseconds time_of(std::string_view timeout) {
   etf::Cursor cursor(timeout);
@@ -67,6 +71,16 @@ std::chrono::milliseconds time_of(std::string_view timeout) {
       cursor.kind() == etf::TermKind::integer ? cursor.u64() : std::nullopt;
   const auto longest = static_cast<std::uint64_t>(member::HeldReads::kLongest.count());
   return std::chrono::milliseconds(std::min(given.value_or(longest), longest));
+}
+
+/// `room` is held until the answer is queued for the caller.
+void read(member::Member& member, const std::shared_ptr<node::RpcCall>& call, std::uint64_t index,
+          std::shared_ptr<ByteCharge> room) {
+  member.read_entry(
+      index, time_of(call->argument(3)),
+      [call, index, room = std::move(room)](const Result<std::vector<log::Entry>>& entries) {
+        answer_read(*call, index, entries, call->argument(2));
+      });
 }
 
 }  // namespace
@@ -87,10 +101,20 @@ void add_read_entry(member::ServerSystem& system) {
       return call.answer(etf::Writer().tuple(2).atom("error").atom("not_found").view());
     }
     auto waiting = std::make_shared<node::RpcCall>(std::move(call));
-    member->read_entry(*index, time_of(waiting->argument(3)),
-                       [waiting, at = *index](const Result<std::vector<log::Entry>>& entries) {
-                         answer_read(*waiting, at, entries, waiting->argument(2));
-                       });
+    const std::uint64_t bytes = member->log().payload_bytes(*index);
+    if (bytes <= kSmallBytes) return read(*member, waiting, *index, nullptr);
+    // A large one is not even read before its answer has room.
+    system.node().when_room(
+        waiting->caller_node(), bytes,
+        [&system, waiting, name = id->name(), at = *index](std::optional<ByteCharge> room) {
+          if (!room) return;  // the caller is gone
+          member::Member* there = system.find(name);
+          if (there == nullptr) {
+            waiting->answer(etf::Writer().tuple(2).atom("error").atom("noproc").view());
+            return;
+          }
+          read(*there, waiting, at, std::make_shared<ByteCharge>(std::move(*room)));
+        });
   });
 }
 

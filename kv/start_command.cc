@@ -20,6 +20,7 @@
 #include <system_error>
 #include <thread>
 
+#include "cnode/base/memory_accounts.h"
 #include "cnode/base/printable.h"
 #include "cnode/dist/turn.h"
 #include "cnode/node/node.h"
@@ -62,6 +63,9 @@ void release_free_memory(std::uint64_t memory_budget_bytes) {
   if (resident > info.uordblks + info.hblkhd + memory_budget_bytes / 8) ::malloc_trim(0);
 }
 
+/// How often it is looked whether what peers had been sent, or had to fetch, is gone again.
+constexpr std::chrono::seconds kMemoryInterval{1};
+
 /// The log's way back to the owner thread: each job is a turn of its own. What the owner itself
 /// posts in a turn is done at its end, unless that would overtake something posted before.
 class IoExecutor : public log::Executor {
@@ -90,7 +94,12 @@ class IoExecutor : public log::Executor {
 class Program {
  public:
   explicit Program(const StartOptions& options)
-      : options_(options), owner_(io_), name_pause_(io_), signals_(io_), parent_(io_) {}
+      : options_(options),
+        owner_(io_),
+        name_pause_(io_),
+        memory_timer_(io_),
+        signals_(io_),
+        parent_(io_) {}
 
   int run() {
     if (const Result<void> opened = open(); !opened) return fail(opened.error());
@@ -112,6 +121,7 @@ class Program {
     descriptors_ = *shares;
     BudgetChoice budget = choose_budget(options_.memory_budget_bytes, available_memory());
     memory_budget_bytes_ = budget.bytes;
+    memory_.emplace(budget.bytes);
     if (!budget.notice.empty()) spdlog::warn("{}", budget.notice);
     // The thread that looks up hosts is started by the first question.
     resolver_.async_resolve("localhost", "0", [](const auto&, const auto&) {});
@@ -169,6 +179,7 @@ class Program {
     node_options_.net_ticktime = std::chrono::seconds(options_.net_ticktime_s);
     node_options_.max_half_open = descriptors_.handshakes;
     node_options_.max_connections = descriptors_.connections;
+    node_options_.memory = &*memory_;
     node_options_.on_note = [this](const std::string& line) { peer_lines_.line(line); };
     return {};
   }
@@ -210,12 +221,26 @@ class Program {
 
   void announce() {
     watch_for_the_end();
+    watch_memory();
     node_->accept_peers();
     for (const std::string& peer : options_.connect) node_->keep_connected(peer);
     spdlog::info("node {} serves on port {}, data in {}", node_->name(), node_->port(),
                  log_system_->directory());
     std::printf("ready %s %u\n", node_->name().c_str(), static_cast<unsigned>(node_->port()));
     std::fflush(stdout);
+  }
+
+  /// The allocator keeps what is freed; after a flood it gives it back.
+  void watch_memory() {
+    most_used_ = std::max(most_used_, memory_->sum.take_recent_peak());
+    if (memory_->sum.used() + memory_budget_bytes_ / 64 < most_used_) {
+      most_used_ = memory_->sum.used();
+      background_.post([budget = memory_budget_bytes_] { release_free_memory(budget); });
+    }
+    memory_timer_.expires_after(kMemoryInterval);
+    memory_timer_.async_wait([this](boost::system::error_code error) {
+      if (!error && !ending_) watch_memory();
+    });
   }
 
   void watch_for_the_end() {
@@ -243,6 +268,7 @@ class Program {
     ending_ = true;
     spdlog::info("stopping: {}", why);
     signals_.cancel();
+    memory_timer_.cancel();
     boost::system::error_code ignored;
     parent_.close(ignored);
     if (servers_) servers_->stop();
@@ -265,6 +291,9 @@ class Program {
   const StartOptions& options_;
   DescriptorShares descriptors_;
   std::uint64_t memory_budget_bytes_ = 0;
+  /// Of what peers make the node hold; before all that has a share in it.
+  std::optional<MemoryAccounts> memory_;
+  std::uint64_t most_used_ = 0;  ///< of it, since memory was given back
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   std::string node_name_;
   node::NodeOptions node_options_;
@@ -285,6 +314,7 @@ class Program {
   std::unique_ptr<RemoteClient> remote_client_;
   std::unique_ptr<TestHooks> test_hooks_;
   boost::asio::steady_timer name_pause_;
+  boost::asio::steady_timer memory_timer_;
   boost::asio::signal_set signals_;
   boost::asio::posix::stream_descriptor parent_;
   std::array<char, 256> parent_bytes_{};

@@ -132,11 +132,17 @@ void Node::Impl::send_apply(std::uint64_t number, std::string_view module,
 void Node::Impl::apply_locally(std::string_view caller, std::string_view module,
                                std::string_view function, std::string_view arguments,
                                RpcCall::Answer answer) {
+  ByteCharge charge = watch_charge();
+  if (!is_own(caller) && !charge.try_grow(arguments.size())) {
+    answer(RpcOutcome::raised, atom_term(kNoRoom), etf::Writer().nil().view());
+    return;
+  }
   std::optional<RpcCall> call = RpcCall::make(caller, arguments, answer);
   if (!call) {
     answer(RpcOutcome::raised, atom_term("badarg"), etf::Writer().nil().view());
     return;
   }
+  call->set_charge(std::move(charge));
   const RpcFunction* implementation = functions_.find(module, function, call->arguments().size());
   if (implementation == nullptr) {
     answer(RpcOutcome::raised, atom_term("undef"), undef_stack(module, function, arguments));

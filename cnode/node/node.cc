@@ -40,7 +40,12 @@ Node::Impl::Impl(boost::asio::io_context& io, NodeOptions options)
   dist::Endpoint::Events events;
   events.on_up = [this](std::shared_ptr<dist::Connection> made) { on_up(std::move(made)); };
   events.on_note = options_.on_note;
-  endpoint_ = std::make_unique<dist::Endpoint>(io_, endpoint_options(options_), std::move(events));
+  dist::EndpointOptions endpoint = endpoint_options(options_);
+  if (options_.memory != nullptr) {
+    peer_memory_ = std::make_shared<dist::PeerMemory>(io_, *options_.memory);
+    endpoint.connection.memory = peer_memory_;
+  }
+  endpoint_ = std::make_unique<dist::Endpoint>(io_, std::move(endpoint), std::move(events));
   if (options_.on_note) registrar_.on_event(options_.on_note);
 }
 
@@ -347,6 +352,16 @@ void Node::hold_link(const std::string& node, std::chrono::milliseconds time) {
 void Node::release_link(const std::string& node) { impl_->endpoint_->release(node); }
 void Node::keep_connected(const std::string& node) { impl_->keep_connected(node); }
 void Node::release_connection(const std::string& node) { impl_->release_connection(node); }
+
+MemoryAccounts* Node::memory() const { return impl_->options_.memory; }
+ByteCharge Node::charge(ByteAccount MemoryAccounts::*account, std::uint64_t bytes) const {
+  MemoryAccounts* const all = impl_->options_.memory;
+  return all == nullptr ? ByteCharge() : ByteCharge(&(all->*account), bytes);
+}
+void Node::when_room(const std::string& peer, std::uint64_t bytes, dist::PeerMemory::Room then) {
+  if (!impl_->peer_memory_) return then(ByteCharge());
+  impl_->peer_memory_->when_room(peer, bytes, std::move(then));
+}
 
 RpcTable& Node::functions() { return impl_->functions_; }
 void Node::apply_locally(std::string_view module, std::string_view function,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cnode/base/function_ref.h"
+#include "cnode/base/memory_accounts.h"
 #include "cnode/base/result.h"
 #include "cnode/dist/endpoint.h"
 #include "cnode/dist/outbox.h"
@@ -47,6 +48,9 @@ struct NodeOptions {
       5000};  ///< longest pause; the pauses double and are jittered
   /// One line for the log: refused peers, failed handshakes, epmd lost and found. Optional.
   std::function<void(const std::string&)> on_note;
+  /// What is held for peers is charged to these, which must outlive the node and the io_context.
+  /// Null: it has no bound in bytes.
+  MemoryAccounts* memory = nullptr;
 };
 
 /// What happens to connections, for those who care (Node::subscribe).
@@ -198,6 +202,16 @@ class Node {
   /// called as often.
   void keep_connected(const std::string& node);
   void release_connection(const std::string& node);
+
+  // --- memory
+  // ---------------------------------------------------------------------------------------------------------
+
+  /// NodeOptions::memory.
+  MemoryAccounts* memory() const;
+  /// For an account of memory(): one that charges nothing where there is none.
+  ByteCharge charge(ByteAccount MemoryAccounts::*account, std::uint64_t bytes = 0) const;
+  /// See dist::PeerMemory::when_room(). Without memory() it is at once.
+  void when_room(const std::string& peer, std::uint64_t bytes, dist::PeerMemory::Room then);
 
   // --- remote functions
   // -----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 
 #include "cnode/node/node_impl.h"
 
-// Remote functions about the node itself: erlang:node/0, erlang:nodes/0,1.
+// Remote functions about the node itself: erlang:node/0, erlang:nodes/0,1, and rakv:memory/0.
 
 namespace rakv::node {
 namespace {
@@ -44,6 +44,22 @@ std::optional<Wanted> read_wanted(std::string_view argument) {
 
 }  // namespace
 
+/// [{Kind, Used, Limit, Most}], in bytes, the sum first; the empty list without accounts.
+void Node::Impl::write_memory(etf::Writer& writer) const {
+  if (options_.memory == nullptr) {
+    writer.nil();
+    return;
+  }
+  std::vector<const ByteAccount*> accounts = options_.memory->kinds();
+  accounts.insert(accounts.begin(), &options_.memory->sum);
+  writer.list(accounts.size());
+  for (const ByteAccount* account : accounts) {
+    writer.tuple(4).atom(account->name()).u64(account->used()).u64(account->limit());
+    writer.u64(account->peak());
+  }
+  writer.nil();
+}
+
 void Node::Impl::add_node_functions() {
   const auto nodes = [this](const Wanted& wanted) {
     std::set<std::string> names;
@@ -68,6 +84,11 @@ void Node::Impl::add_node_functions() {
     const std::optional<Wanted> wanted = read_wanted(call.argument(0));
     if (!wanted) return call.raise_badarg();
     call.answer(nodes(*wanted));
+  });
+  functions_.add("rakv", "memory", 0, [this](RpcCall call) {
+    etf::Writer memory;
+    write_memory(memory);
+    call.answer(memory.view());
   });
 }
 

@@ -36,6 +36,14 @@ struct ReferenceEqual {
   }
 };
 
+/// What is counted for a monitor, a link and a remote call of another node's process, besides the
+/// call's arguments: entries of tables, and the names in them.
+inline constexpr std::uint64_t kWatchBytes = 448;
+inline constexpr std::uint64_t kLinkBytes = 128;
+inline constexpr std::uint64_t kWorkerBytes = 768;
+/// What another node's process is told when there is no room for its monitor, link or call.
+inline constexpr std::string_view kNoRoom = "system_limit";
+
 /// What `payload` writes, as one string.
 std::string rendered(PayloadWriter payload);
 
@@ -103,6 +111,7 @@ class Node::Impl : private Process {
 
   // node_functions.cc
   void add_node_functions();
+  void write_memory(etf::Writer& writer) const;
 
   // peers.cc
   void on_up(std::shared_ptr<dist::Connection> connection);
@@ -119,6 +128,7 @@ class Node::Impl : private Process {
 
   boost::asio::io_context& io_;
   NodeOptions options_;
+  std::shared_ptr<dist::PeerMemory> peer_memory_;  ///< null without NodeOptions::memory
   std::unique_ptr<dist::Endpoint> endpoint_;
   dist::epmd::Registrar registrar_;
   std::uint32_t creation_ = 0;
@@ -134,6 +144,7 @@ class Node::Impl : private Process {
     std::set<std::string> names;
     std::vector<etf::Pid> links;
     std::size_t watch_count = 0;  ///< entries of watches_ for it
+    ByteCharge charge{};          ///< for its links, and for a worker
     // workers only: whom to tell the result, until a DEMONITOR takes it back
     std::optional<etf::Reference> spawn_reference;
     std::optional<etf::Pid> spawned_by;
@@ -143,7 +154,12 @@ class Node::Impl : private Process {
     etf::Pid watcher;
     std::optional<std::string> name;  ///< set when monitored by name
     std::uint64_t entity = 0;
+    ByteCharge charge{};  ///< for one of another node
   };
+  /// An empty charge to MemoryAccounts::watches.
+  ByteCharge watch_charge() const {
+    return options_.memory == nullptr ? ByteCharge() : ByteCharge(&options_.memory->watches);
+  }
   /// Ids are never used again within one incarnation.
   std::unordered_map<std::uint64_t, Entity> entities_;
   std::map<std::string, std::uint64_t, std::less<>> names_;

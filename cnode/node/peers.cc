@@ -24,6 +24,7 @@ void Node::Impl::on_up(std::shared_ptr<dist::Connection> made) {
   };
   if (const auto kept = kept_.find(node); kept != kept_.end())
     kept->second.pause = options_.redial_min;
+  made->set_member(kept_.contains(node));
   made->start(std::move(handlers));
   notify([&](NodeObserver& observer) { observer.on_node_up(node); });
 }
@@ -32,6 +33,7 @@ void Node::Impl::on_closed(const std::string& node, const dist::Connection*, con
   if (options_.on_note && !stopping_)
     options_.on_note("connection to " + node + " lost: " + reason.message);
   detector_.forget(node);
+  if (peer_memory_) peer_memory_->forget_peer(node);
   for (auto watch = watches_.begin(); watch != watches_.end();) {
     if (watch->second.watcher.node != node) {
       ++watch;
@@ -43,7 +45,9 @@ void Node::Impl::on_closed(const std::string& node, const dist::Connection*, con
   }
   const std::string noconnection = etf::Writer().atom("noconnection").take();
   for (auto& [id, entity] : entities_) {
-    std::erase_if(entity.links, [&](const etf::Pid& linked) { return linked.node == node; });
+    const std::size_t links =
+        std::erase_if(entity.links, [&](const etf::Pid& linked) { return linked.node == node; });
+    entity.charge.shrink(links * kLinkBytes);
     if (entity.spawned_by && entity.spawned_by->node == node) entity.spawned_with_monitor = false;
   }
   std::vector<std::uint64_t> lost;
@@ -87,6 +91,7 @@ void Node::Impl::keep_connected(const std::string& node) {
   if (is_own(node)) return;
   Kept& kept = kept_[node];
   if (++kept.users > 1) return;
+  if (const auto open = connection(node)) open->set_member(true);
   kept.pause = options_.redial_min;
   connect(node, [this, node](const Result<void>& result) {
     if (!result) redial(node);
@@ -95,7 +100,9 @@ void Node::Impl::keep_connected(const std::string& node) {
 
 void Node::Impl::release_connection(const std::string& node) {
   const auto found = kept_.find(node);
-  if (found != kept_.end() && --found->second.users == 0) kept_.erase(found);
+  if (found == kept_.end() || --found->second.users > 0) return;
+  kept_.erase(found);
+  if (const auto open = connection(node)) open->set_member(false);
 }
 
 void Node::Impl::redial(const std::string& node) {

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "cnode/base/byte_account.h"
 #include "cnode/base/shared_bytes.h"
 
 // Remote function calls that this node answers (erpc, rpc, spawn): an allow-list of functions.
@@ -57,6 +58,9 @@ class RpcCall {
   RpcCall& operator=(const RpcCall&) = delete;
   ~RpcCall();
 
+  /// Keeps this as long as the call is not answered.
+  void set_charge(ByteCharge charge) { state_->charge = std::move(charge); }
+
   /// The node that asks.
   const std::string& caller_node() const { return state_->caller_node; }
   /// The arguments, each one encoded term (validated). They live as long as the call.
@@ -82,6 +86,7 @@ class RpcCall {
     std::string storage;
     std::vector<std::string_view> arguments;
     Answer answer;
+    ByteCharge charge;
   };
   explicit RpcCall(std::unique_ptr<State> state);
   void finish(RpcOutcome outcome, const RpcTerm& term);

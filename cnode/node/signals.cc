@@ -76,12 +76,21 @@ void Node::Impl::handle(dist::Connection& peer, const dist::MessageSignal& signa
 void Node::Impl::handle(dist::Connection& peer, const dist::LinkSignal& signal) {
   if (!is_of(peer, signal.from, "link")) return;
   const auto found = entities_.find(entity_of(signal.to));
-  if (found != entities_.end()) {
-    found->second.links.emplace_back(signal.from);
+  const bool has_room = watch_charge().has_room(kLinkBytes);
+  if (found != entities_.end() && has_room) {
+    Entity& linked = found->second;
+    if (linked.links.empty() && linked.charge.bytes() == 0) linked.charge = watch_charge();
+    linked.links.emplace_back(signal.from);
+    linked.charge.grow(kLinkBytes);
     return;
   }
   dist::OutMessage message = dist::encode_link_exit(signal.to, signal.from);
-  etf::Writer(message.text).raw(noproc());
+  etf::Writer writer(message.text);
+  if (found == entities_.end()) {
+    writer.raw(noproc());
+  } else {
+    writer.atom(kNoRoom);
+  }
   // From-pids must be of this node's name; an old creation is fine.
   if (is_own(signal.to.node)) peer.send(0, std::move(message));
 }
@@ -89,7 +98,9 @@ void Node::Impl::handle(dist::Connection& peer, const dist::LinkSignal& signal) 
 void Node::Impl::handle(dist::Connection& peer, const dist::UnlinkSignal& signal) {
   if (!is_of(peer, signal.from, "unlink")) return;
   const auto found = entities_.find(entity_of(signal.to));
-  if (found != entities_.end()) std::erase(found->second.links, etf::Pid(signal.from));
+  if (found != entities_.end())
+    found->second.charge.shrink(kLinkBytes *
+                                std::erase(found->second.links, etf::Pid(signal.from)));
   if (signal.id && is_own(signal.to.node)) {
     peer.send(entity_of(signal.to), dist::encode_unlink_ack(*signal.id, signal.to, signal.from));
   }
@@ -100,8 +111,9 @@ void Node::Impl::handle(dist::Connection& peer, const dist::LinkExitSignal& sign
   const std::uint64_t entity = entity_of(signal.to);
   const auto found = entities_.find(entity);
   if (found == entities_.end()) return;
-  if (std::erase(found->second.links, etf::Pid(signal.from)) > 0)
-    send_exit(signal.from, entity, signal.reason);
+  const std::size_t links = std::erase(found->second.links, etf::Pid(signal.from));
+  found->second.charge.shrink(kLinkBytes * links);
+  if (links > 0) send_exit(signal.from, entity, signal.reason);
 }
 
 void Node::Impl::handle(const dist::ExitSignal& signal) {
@@ -127,14 +139,22 @@ void Node::Impl::handle(dist::Connection& peer, const dist::MonitorSignal& signa
     watch.entity = entity_of(std::get<etf::PidView>(signal.watched));
   }
   const auto found = entities_.find(watch.entity);
-  if (found == entities_.end()) {
+  watch.charge = watch_charge();
+  const bool has_room = watch.charge.has_room(kWatchBytes);
+  if (found == entities_.end() || !has_room) {
     // At once, or calls to what is not there would hang until their timeout.
     dist::OutMessage message =
         dist::encode_monitor_exit(signal.watched, signal.watcher, signal.reference);
-    etf::Writer(message.text).raw(noproc());
+    etf::Writer writer(message.text);
+    if (found == entities_.end()) {
+      writer.raw(noproc());
+    } else {
+      writer.atom(kNoRoom);
+    }
     peer.send(0, std::move(message));
     return;
   }
+  watch.charge.grow(kWatchBytes);
   if (watches_.emplace(etf::Reference(signal.reference), std::move(watch)).second)
     ++found->second.watch_count;
 }
@@ -174,13 +194,24 @@ void Node::Impl::handle(dist::Connection& peer, const dist::SpawnRequestSignal& 
       return;
     }
   }
+  ByteCharge charge = watch_charge();
+  if (!charge.has_room(kWorkerBytes)) {
+    // As a BEAM that has no process left: spawn and erpc give the caller {error, system_limit}.
+    peer.send(0, dist::encode_spawn_reply(signal.reference, signal.from, 0, kNoRoom));
+    return;
+  }
+  charge.grow(kWorkerBytes);
   const etf::Pid pid = spawn(static_cast<Process*>(nullptr));
   const std::uint64_t entity = entity_of(pid);
   Entity& worker = entities_[entity];
+  worker.charge = std::move(charge);
   worker.spawn_reference.emplace(signal.reference);
   worker.spawned_by.emplace(signal.from);
   worker.spawned_with_monitor = signal.monitor;
-  if (signal.link) worker.links.emplace_back(signal.from);
+  if (signal.link) {
+    worker.links.emplace_back(signal.from);
+    worker.charge.grow(kLinkBytes);
+  }
   const std::uint32_t flags =
       (signal.link ? dist::kSpawnReplyLink : 0) | (signal.monitor ? dist::kSpawnReplyMonitor : 0);
   peer.send(entity, dist::encode_spawn_reply(signal.reference, signal.from, flags, pid.view()));

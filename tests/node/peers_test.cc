@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
@@ -62,6 +63,7 @@ class PeersTest : public ::testing::Test {
     options.cookie = "cookie";
     options.listen_address = "127.0.0.1";
     options.epmd.port = epmd_.port();
+    options.memory = &memory_;
     options.on_note = [this](const std::string& line) { notes_.push_back(line); };
     node_ = std::make_unique<Node>(io_, options);
     std::optional<Result<void>> started;
@@ -88,6 +90,12 @@ class PeersTest : public ::testing::Test {
           got_.push_back(etf::print_text(payload));
         if (const auto* down = std::get_if<dist::MonitorExitSignal>(&control))
           got_.push_back("DOWN " + etf::print_text(down->reason));
+        if (const auto* exit = std::get_if<dist::LinkExitSignal>(&control))
+          got_.push_back("EXIT " + etf::print_text(exit->reason));
+        if (const auto* spawned = std::get_if<dist::SpawnReplySignal>(&control)) {
+          const auto* refusal = std::get_if<std::string_view>(&spawned->result);
+          got_.push_back("SPAWNED " + std::string(refusal == nullptr ? "pid" : *refusal));
+        }
       };
       handlers.on_closed = [this](const Error&) { closed_ = true; };
       up->start(std::move(handlers));
@@ -118,6 +126,14 @@ class PeersTest : public ::testing::Test {
     return first;
   }
 
+  /// What the node gives its peers back when they are gone.
+  void expect_given_back() {
+    endpoint_.reset();
+    peer_.reset();
+    EXPECT_TRUE(run_until(io_, [&] { return memory_.sum.used() == 0; })) << memory_.sum.used();
+  }
+
+  MemoryAccounts memory_{std::uint64_t{64} << 20};
   boost::asio::io_context io_;
   Epmd epmd_{io_};
   std::vector<std::string> notes_, got_;
@@ -234,6 +250,110 @@ TEST_F(PeersTest, NetKernelAnswersEveryCall) {
   EXPECT_EQ(ask("ticktime"), "{tag,60000}");
   EXPECT_EQ(ask("allowed"), "{tag,{ok,[]}}");
   EXPECT_EQ(ask("get_state"), "{tag,{error,not_supported}}");
+}
+
+TEST_F(PeersTest, MonitorsThatHaveNoRoomEndAtOnce) {
+  connect(dist::kOfferedFlags);
+  const dist::PidOrName name = std::string_view("net_kernel");
+  const auto monitor = [&](std::uint32_t number) {
+    const etf::Reference reference("p@127.0.0.1", 4711, etf::ReferenceWords{{number, 2, 3}, 3});
+    peer_->send(1, dist::encode_monitor(self_, name, reference));
+  };
+  std::uint32_t number = 0;
+  const auto is_full = [&] {
+    for (int i = 0; i < 100; ++i) monitor(++number);
+    return std::find(got_.begin(), got_.end(), "DOWN system_limit") != got_.end();
+  };
+  ASSERT_TRUE(run_until(io_, is_full));
+  EXPECT_EQ(next(), "DOWN system_limit");
+  EXPECT_LE(memory_.watches.used(), memory_.watches.limit());
+  EXPECT_FALSE(memory_.watches.has_room(1000));
+  // One goes, and there is room again.
+  const etf::Reference first("p@127.0.0.1", 4711, etf::ReferenceWords{{1, 2, 3}, 3});
+  ASSERT_TRUE(run_until(io_, [&] { return peer_->queued_bytes() == 0; }));
+  peer_->send(1, dist::encode_demonitor(self_, name, first));
+  ASSERT_TRUE(run_until(io_, [&] { return memory_.watches.has_room(448); }));
+  expect_given_back();
+}
+
+TEST_F(PeersTest, LinksAndRemoteCallsThatHaveNoRoomAreRefused) {
+  const ByteCharge taken(&memory_.watches, memory_.watches.limit() - 800);
+  std::vector<RpcCall> waiting;
+  node_->functions().add("test", "wait", 1,
+                         [&](RpcCall call) { waiting.push_back(std::move(call)); });
+  connect(dist::kOfferedFlags);
+  const auto spawn = [&](const std::string& arguments) {
+    dist::OutMessage message =
+        dist::encode_spawn_request(reference_, self_, self_, "test", "wait", 1, true);
+    message.text += *etf::parse_text(arguments);
+    peer_->send(1, std::move(message));
+  };
+  spawn("[a]");
+  ASSERT_TRUE(run_until(io_, [&] { return waiting.size() == 1; }));
+  spawn("[b]");
+  EXPECT_EQ(next(), "SPAWNED pid");
+  EXPECT_EQ(next(), "SPAWNED system_limit");
+  peer_->send(1, dist::encode_link(self_, *node_->whereis("net_kernel")));
+  EXPECT_EQ(next(), "EXIT system_limit");
+  // Its arguments count, too.
+  waiting.front().answer(*etf::parse_text("ok"));
+  waiting.clear();
+  EXPECT_EQ(next(), "DOWN normal");
+  spawn("[<<\"" + std::string(100, 'x') + "\">>]");
+  EXPECT_EQ(next(), "SPAWNED pid");
+  EXPECT_EQ(next(), "DOWN {system_limit,[]}");
+  EXPECT_EQ(memory_.watches.used(), taken.bytes());
+}
+
+TEST_F(PeersTest, WhatAPeerDoesNotFinishIsGivenBackWhenItGoes) {
+  connect(dist::kOfferedFlags);
+  node_->hold_link("p@127.0.0.1", std::chrono::hours(1));
+  node_->release_link("p@127.0.0.1");
+  // A long message without its end: the link is held in the middle of it.
+  dist::OutMessage message = dist::encode_send_to_name(self_, "nobody");
+  etf::Writer(message.text).binary(std::string(30 << 20, 'x'));
+  peer_->send(1, std::move(message));
+  ASSERT_TRUE(run_until(io_, [&] { return memory_.incoming.used() > (5 << 20); }));
+  node_->hold_link("p@127.0.0.1", std::chrono::hours(1));
+  EXPECT_GE(memory_.connections.used(), 1u);
+  endpoint_.reset();
+  node_->release_link("p@127.0.0.1");
+  expect_given_back();
+}
+
+TEST_F(PeersTest, WhatAPeerDoesNotFetchIsGivenBackWhenItGoes) {
+  connect(dist::kOfferedFlags);
+  node_->hold_link("p@127.0.0.1", std::chrono::hours(1));
+  const auto large = [](dist::OutMessage& out) {
+    etf::Writer(out.text).binary(std::string(1 << 20, 'x'));
+  };
+  const etf::Pid from = *node_->whereis("net_kernel");
+  // Messages that may not block stop at a quarter of the account, others when it is full.
+  int queued = 0;
+  while (node_->send(from, self_, large, false) == Delivery::queued) ++queued;
+  EXPECT_EQ(queued, 2);
+  while (node_->send(from, self_, large, true) == Delivery::queued) ++queued;
+  EXPECT_EQ(queued, 7);
+  ASSERT_TRUE(run_until(io_, [&] { return !notes_.empty(); }));
+  EXPECT_NE(notes_.back().find("--memory-budget"), std::string::npos) << notes_.back();
+  expect_given_back();
+}
+
+TEST_F(PeersTest, ThereAreNoMoreConnectionsThanHaveRoom) {
+  const ByteCharge taken(&memory_.connections, memory_.connections.limit());
+  dist::EndpointOptions options;
+  options.node_name = "p@127.0.0.1";
+  options.creation = 4711;
+  options.cookie = "cookie";
+  options.fixed_peer_port = node_->port();
+  endpoint_ = std::make_unique<dist::Endpoint>(io_, options, dist::Endpoint::Events{});
+  std::optional<Result<void>> dialled;
+  endpoint_->dial("n@127.0.0.1", [&](Result<void> result) { dialled = std::move(result); });
+  ASSERT_TRUE(run_until(io_, [&] { return dialled.has_value(); }));
+  EXPECT_FALSE(dialled->has_value());
+  ASSERT_FALSE(notes_.empty());
+  EXPECT_NE(notes_.back().find("there is no memory for another one"), std::string::npos)
+      << notes_.back();
 }
 
 }  // namespace
