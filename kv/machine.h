@@ -12,9 +12,9 @@
 #include "kv/key_table.h"
 #include "kv/state_capture.h"
 
-// The ra_kv machine (ra_kv.erl; ra-wire section 8): a map from key to the log index of its latest
-// put and the hash of its value. The values themselves stay in the log: what the machine holds
-// decides which entries are live.
+// The ra_kv machine (ra_kv.erl; docs/protocol/wire.md 8): a map from key to the log index of its
+// latest put and the hash of its value. The values themselves stay in the log: what the machine
+// holds decides which entries are live.
 
 namespace rakv::kv {
 
@@ -30,7 +30,8 @@ struct Command {
 /// Reads `{put, Key, Value, #{size, hash}}` or `{delete, Key}` (without version byte). Anything
 /// else, a put whose meta map has no `hash` included, is ErrorCode::unsupported: BEAM replicas of
 /// ra_kv crash on such commands, again on every replay, so a leader must refuse them before they
-/// are appended (ra-wire trap 19). `size` is not used and need not be there, as in ra_kv.
+/// are appended (docs/protocol/wire.md 9.19). `size` is not used and need not be there, as in
+/// ra_kv.
 Result<Command> parse_command(std::string_view data);
 
 /// What applying a command says to the client.

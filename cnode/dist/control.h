@@ -13,8 +13,8 @@
 
 // Control messages of the distribution: what every message on a connection says of itself. Variants
 // that mean the same (with or without trace token, reason in the tuple or as payload, sender named
-// or not) decode into one struct. Source: OTP `dist.c`, erts "Distribution Protocol"; spec
-// erlang-dist section 4.
+// or not) decode into one struct. Source: OTP `dist.c`, erts "Distribution Protocol";
+// docs/protocol/distribution.md 4.
 
 namespace rakv::dist {
 

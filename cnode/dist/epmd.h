@@ -13,7 +13,7 @@
 #include "cnode/base/result.h"
 
 // The port mapper of Erlang nodes: which port does node `name` of this host listen on? First the
-// bytes, then a client. Source: OTP `erl_epmd.erl`, `epmd_srv.c`; spec erlang-dist section 1.
+// bytes, then a client. Source: OTP `erl_epmd.erl`, `epmd_srv.c`; docs/protocol/distribution.md 1.
 // Replies of epmd have no length prefix.
 
 namespace rakv::dist::epmd {

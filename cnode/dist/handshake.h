@@ -16,8 +16,8 @@
 // The handshake of the Erlang distribution, version 6, both roles, as a pure machine: bytes and
 // decisions in, actions out. As acceptor it takes what OTP 25 to 29 take: also a name in the form
 // of version 5 with a complement behind the challenge, and a peer that wants to be given a name. It
-// owns no socket, no timer and no randomness. Source: OTP `dist_util.erl`, spec erlang-dist
-// section 2.
+// owns no socket, no timer and no randomness. Source: OTP `dist_util.erl`,
+// docs/protocol/distribution.md 2.
 
 namespace rakv::dist {
 

@@ -30,8 +30,8 @@ bool Node::Impl::Builtins::on_message_for(std::string_view name, std::string_vie
 }
 
 // global of a BEAM node offers to synchronise. We don't take part, but one `in_sync` cast makes its
-// global:sync/0 return instead of waiting for us for ever (erlang-dist section 2.5). Monitors of
-// the name keep getting noproc: we never become a node that global knows, so
+// global:sync/0 return instead of waiting for us for ever (docs/protocol/distribution.md 6.3).
+// Monitors of the name keep getting noproc: we never become a node that global knows, so
 // prevent_overlapping_partitions leaves us alone.
 void Node::Impl::Builtins::greet_global(std::string_view sender_node, std::string_view message) {
   const std::optional<GenMessage> gen = parse_gen_message(message);
@@ -95,7 +95,7 @@ void Node::Impl::Builtins::AtenSink::on_message(std::string_view message) {
 }
 
 // A process that we spawn on a BEAM node has this as its group leader; a dead or silent one would
-// break or hang its io:format calls (erlang-dist section 5.5). Output is swallowed.
+// break or hang its io:format calls (docs/protocol/distribution.md 5.4). Output is swallowed.
 void Node::Impl::Builtins::IoLeader::on_message(std::string_view message) {
   etf::Cursor cursor(message);
   if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 4u ||

@@ -3,7 +3,8 @@
 #include "cnode/node/node_impl.h"
 #include "cnode/node/rex.h"
 
-// The names that every connected BEAM node talks to on its own accord (erlang-dist section 5.7).
+// The names that every connected BEAM node talks to on its own accord
+// (docs/protocol/distribution.md 6).
 
 namespace rakv::node {
 

@@ -8,8 +8,9 @@
 #include "cnode/etf/ids.h"
 #include "cnode/etf/writer.h"
 
-// The message conventions of gen_server and gen_statem (OTP gen.erl; erlang-dist section 5.1):
-// {'$gen_call', {Pid, Tag}, Request}, {'$gen_cast', Request}, and the reply {Tag, Reply}.
+// The message conventions of gen_server and gen_statem (OTP gen.erl;
+// docs/protocol/distribution.md 5.1): {'$gen_call', {Pid, Tag}, Request}, {'$gen_cast', Request},
+// and the reply {Tag, Reply}.
 
 namespace rakv::node {
 

@@ -13,7 +13,7 @@
 
 // Remote function calls that this node answers (erpc, rpc, spawn): an allow-list of functions.
 // Everything that is not in it is answered with the `undef` error that a BEAM node gives
-// (erlang-dist section 5.4).
+// (docs/protocol/distribution.md 5.3).
 
 namespace rakv::node {
 

@@ -413,7 +413,7 @@ change([Cluster | _] = Clusters, Kind) ->
 %% ---------------------------------------------------------------------------------------------------------------
 
 %% ra registers a new server's name on disk up to a second late; killed before, it forgets the server and throws its log
-%% away (ra-disk H3). Under rakv the server goes on.
+%% away (docs/protocol/disk.md 7.1, H3). Under rakv the server goes on.
 a_name_that_ra_forgot(Config) ->
     Cluster = cluster_ct:start_nodes(Config, [beam], #{}),
     Names = rakv_ct:system_dir(Config, n1) ++ "/names.dets",

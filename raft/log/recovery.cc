@@ -413,8 +413,8 @@ Result<void> SystemRecovery::finish_deletions() {
 }
 
 /// Directories with a config whose name is not registered: a BEAM makes the name durable up to a
-/// second after the server has begun to acknowledge entries (ra's hole H3), and we make it durable
-/// last.
+/// second after the server has begun to acknowledge entries (H3 in docs/protocol/disk.md 7.1), and
+/// we make it durable last.
 Result<void> SystemRecovery::adopt_servers() {
   for (const auto& entry : entries_) {
     if (entry.kind != DirectoryEntry::Kind::directory || entry.name.ends_with(kDeletedSuffix)) {

@@ -223,8 +223,8 @@ Result<void> write_snapshot(Disk& disk, const std::string& snapshots_directory,
   const std::string directory = snapshots_directory + "/" +
                                 snapshot_directory_name({snapshot.meta.index, snapshot.meta.term});
   // Without snapshot.dat the directory is nothing, so `indexes` is there before the snapshot
-  // counts: a snapshot whose live indexes are unknown would let live entries be dropped (ra's hole
-  // H1).
+  // counts: a snapshot whose live indexes are unknown would let live entries be dropped (H1 in
+  // docs/protocol/disk.md 7.1).
   if (auto done = remove_tree(disk, directory); !done) return done;
   if (auto done = disk.make_directory(directory); !done) return done;
   const std::string indexes = encode_indexes_file(snapshot.live_indexes);

@@ -7,8 +7,8 @@
 #include "raft/wire/entry.h"
 #include "raft/wire/ids.h"
 
-// Committed entries to the machine, and what the machine says to those who wait (ra-wire
-// sections 4.3 and 4.4).
+// Committed entries to the machine, and what the machine says to those who wait
+// (docs/protocol/wire.md 4.3 and 4.4).
 
 namespace rakv::member {
 namespace {

@@ -1,8 +1,8 @@
 #include "raft/member/member.h"
 #include "raft/wire/ids.h"
 
-// What a member says about itself (ra-wire Appendix B; keys and forms as a BEAM member's, checked
-// against ra 3.1.10).
+// What a member says about itself (docs/protocol/wire.md 5.7; keys and forms as a BEAM member's,
+// checked against ra 3.1.10).
 
 namespace rakv::member {
 namespace {

@@ -8,8 +8,8 @@
 #include "raft/wire/ids.h"
 #include "raft/wire/messages.h"
 
-// Messages between members (ra-wire sections 2 and 3). The core decides, here they are encoded and
-// sent, received and decoded.
+// Messages between members (docs/protocol/wire.md 2 and 3). The core decides, here they are
+// encoded and sent, received and decoded.
 
 namespace rakv::member {
 namespace {

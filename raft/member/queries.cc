@@ -5,7 +5,7 @@
 #include "raft/wire/entry.h"
 #include "raft/wire/ids.h"
 
-// Queries (ra-wire sections 4.5 to 4.7).
+// Queries (docs/protocol/wire.md 4.5 to 4.7).
 
 namespace rakv::member {
 namespace {

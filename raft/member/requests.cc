@@ -10,7 +10,7 @@
 #include "raft/wire/entry.h"
 #include "raft/wire/ids.h"
 
-// Clients' requests (ra-wire section 4).
+// Clients' requests (docs/protocol/wire.md 4).
 
 namespace rakv::member {
 namespace {

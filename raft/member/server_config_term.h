@@ -9,9 +9,9 @@
 
 namespace rakv::member {
 
-/// Reads the config map of start_server_rpc (ra-wire section 5.2) and adds ra's defaults for what
-/// it leaves out, so that the stored config has the keys a BEAM member's has. Errors: malformed,
-/// naming the key.
+/// Reads the config map of start_server_rpc (docs/protocol/wire.md 5.2) and adds ra's defaults for
+/// what it leaves out, so that the stored config has the keys a BEAM member's has. Errors:
+/// malformed, naming the key.
 Result<log::ServerConfig> read_server_config_term(std::string_view term);
 
 /// Takes over those keys of `additions` (a config map) that a restart may change; gives whether any

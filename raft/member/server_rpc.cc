@@ -8,7 +8,7 @@
 #include "raft/wire/ids.h"
 
 // The remote procedures that start, stop, delete and measure servers (ra_server_sup_sup.erl, ra.erl
-// key_metrics, ra_counters.erl; ra-wire sections 5.2 to 5.5).
+// key_metrics, ra_counters.erl; docs/protocol/wire.md 5.2 to 5.5).
 
 namespace rakv::member {
 namespace {

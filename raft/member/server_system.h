@@ -18,7 +18,7 @@
 #include "raft/member/member_start.h"
 
 // The ra system `default` of this node: which servers exist, starting and stopping them, and the
-// remote procedures by which BEAM nodes do that and look at them (ra-wire section 5).
+// remote procedures by which BEAM nodes do that and look at them (docs/protocol/wire.md 5).
 
 namespace rakv::member {
 

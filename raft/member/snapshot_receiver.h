@@ -11,9 +11,9 @@
 
 namespace rakv::member {
 
-/// What arrives of a leader's snapshot (ra-wire section 3.4), until it is complete and installed.
-/// The core checks order and numbers; here are the bytes. Live entries go to the log's WAL as they
-/// come; the file itself, which has no values in it, is kept in memory.
+/// What arrives of a leader's snapshot (docs/protocol/wire.md 3.3), until it is complete and
+/// installed. The core checks order and numbers; here are the bytes. Live entries go to the log's
+/// WAL as they come; the file itself, which has no values in it, is kept in memory.
 class SnapshotReceiver {
  public:
   /// `machine` makes an empty machine to read the state into.

@@ -10,9 +10,9 @@
 
 namespace rakv::member {
 
-/// One transfer of a leader's snapshot to another member (ra_server_proc:send_snapshots, ra-wire
-/// section 3.3): init, the live entries in batches, the file in chunks, each by a call that waits
-/// for the answer of the one before. One batch or chunk is in memory at a time.
+/// One transfer of a leader's snapshot to another member (ra_server_proc:send_snapshots,
+/// docs/protocol/wire.md 3.2): init, the live entries in batches, the file in chunks, each by a
+/// call that waits for the answer of the one before. One batch or chunk is in memory at a time.
 ///
 /// Ends with event::SnapshotTransferEnded, unless it is destroyed before.
 class SnapshotSender {

@@ -1,7 +1,7 @@
 #include "raft/member/server_system.h"
 #include "raft/wire/ids.h"
 
-// Remote functions by which tools look at a node and its ra system (ra-wire section 5.6).
+// Remote functions by which tools look at a node and its ra system (docs/protocol/wire.md 5.6).
 
 namespace rakv::member {
 namespace {

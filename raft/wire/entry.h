@@ -9,7 +9,7 @@
 #include "raft/core/core.h"
 #include "raft/core/types.h"
 
-// The commands of log entries (ra-wire section 2.9) and the reply modes in them (section 4.3).
+// The commands of log entries and the reply modes in them (docs/protocol/wire.md 2.9 and 4.3).
 // An entry's payload is the encoded command with the version byte 131 in front, as ra's log files
 // have it.
 

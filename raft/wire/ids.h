@@ -8,7 +8,8 @@
 #include "raft/core/core.h"
 #include "raft/core/types.h"
 
-// Server ids, voter statuses and cluster maps as ra writes them (ra-wire sections 2.9, 3.1, 4.10).
+// Server ids, voter statuses and cluster maps as ra writes them
+// (docs/protocol/wire.md 2.10, 3.1 and 4.9).
 //
 // Readers return nullopt and leave the cursor failed when the next term is not what they read;
 // cursor.error() then says where.

@@ -12,9 +12,9 @@
 #include "raft/core/event.h"
 #include "raft/core/messages.h"
 
-// The records that members of a cluster send one another (ra.hrl; ra-wire sections 2 and 3), to and
-// from the core's values. Terms are without version byte; requests and replies are without the
-// envelope of gen ($gen_cast, $gen_call, the reply's tag).
+// The records that members of a cluster send one another (ra.hrl; docs/protocol/wire.md 2 and 3),
+// to and from the core's values. Terms are without version byte; requests and replies are without
+// the envelope of gen ($gen_cast, $gen_call, the reply's tag).
 //
 // Decoders: an error is ErrorCode::malformed and names record, field and byte; the message is to be
 // logged and dropped, as if it had been lost. nullopt means: not a message between members, ask

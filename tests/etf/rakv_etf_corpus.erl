@@ -266,7 +266,7 @@ function(D) ->
 closure(none) -> fun() -> ok end;
 closure(T) -> fun(X, Y) -> {T, X, Y} end.
 
-%% The spec's vectors and corner cases; every pair of these is compared.
+%% Vectors and corner cases; every pair of these is compared.
 fixed() ->
     Two53 = 1 bsl 53,
     [[], {}, <<>>, #{}, a, '', '日本', 'å', 0, -1, 1, 134217728, -134217728, -134217729, 1 bsl 64, -(1 bsl 64), 1.5, 1.0,

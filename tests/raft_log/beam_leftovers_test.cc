@@ -8,7 +8,7 @@
 
 // What a BEAM that was stopped in the middle of a major compaction leaves (ra_log_segments.erl
 // major_compaction, recover_compaction): every state has all live entries, whichever of ra's own
-// holes it is.
+// holes it is (docs/protocol/disk.md 7.1).
 
 namespace rakv::log {
 namespace {

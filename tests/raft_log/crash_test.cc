@@ -219,7 +219,8 @@ class Workload {
   Store store_;
 };
 
-/// ra-disk.md 6.3, as far as a log that has just been opened shows it. The numbers are those there.
+/// docs/protocol/disk.md 6.3, as far as a log that has just been opened shows it. The numbers are
+/// those there.
 void check_invariants(const MemberLog& log) {
   const Index snapshot = log.snapshot() ? log.snapshot()->meta.index : 0;
   EXPECT_GE(log.meta().term, log.last().term);                                     // 1

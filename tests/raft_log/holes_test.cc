@@ -8,8 +8,8 @@
 #include "tests/raft_log/store.h"
 
 // The six ways in which ra 3.1.10 was seen to lose acknowledged entries (or to give wrong ones)
-// after a crash or damage. Each test brings about what triggered it there and finds everything, or
-// at least says that something is missing.
+// after a crash or damage (docs/protocol/disk.md 7.1). Each test brings about what triggered it
+// there and finds everything, or at least says that something is missing.
 
 namespace rakv::log {
 namespace {
