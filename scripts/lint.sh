@@ -3,8 +3,9 @@
 #
 #   usage: scripts/lint.sh [--quick] [FOLDER...]        default: the whole repository
 #
-# --quick leaves out what has to compile: only format and shellcheck.
-# What is read: format (clang-format), headers that compile alone (g++), clang-tidy (.clang-tidy), scripts (shellcheck).
+# --quick leaves out what has to compile: only format, shellcheck and citations.
+# What is read: format (clang-format), headers that compile alone (g++), clang-tidy (.clang-tidy), scripts (shellcheck),
+# and citations: documents and sections of docs/protocol that files name, and links in README.md and docs, are there.
 # Needs a configured debug preset for the compile commands: scripts/build.sh --configure debug.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -90,9 +91,97 @@ check_tidy() {
   printf '%s\0' "${chosen[@]}" | xargs -0 -P "$jobs" -I '{}' bash -c 'tidy_one "$1"' _ '{}'
 }
 
+# Citations that lead nowhere, FILE:LINE: and what is wrong. `known` are the documents, each alone and with each number
+# of its sections. In docs/protocol every N.N that is not code is a section: of the file itself, or of the one before it.
+find_bad_citations() {
+  local known
+  known=$(
+    files 'docs/*.md'
+    grep -HoE '^(#+ |\*\*)[0-9]+(\.[0-9]+)*' docs/protocol/*.md | sed -E 's/:(#+ |\*\*)/ /'
+  )
+  awk -v known="$known" '
+    BEGIN {
+      count = split(known, lines, "\n")
+      for (i = 1; i <= count; i++) is_there[lines[i]] = 1
+    }
+    function complain(what) { print FILENAME ":" FNR ": " what }
+    # `cited`: a path, and perhaps numbers of sections.
+    function look_up(cited, words, count, i) {
+      count = split(cited, words, /,? (and |to )?/)
+      if (!(words[1] in is_there)) return complain("there is no " words[1])
+      for (i = 2; i <= count; i++) {
+        if (!(words[1] " " words[i] in is_there)) complain(words[1] " has no section " words[i])
+      }
+    }
+    {
+      if ($0 ~ /ra[-]wire|erlang[-]dist([^a-z]|$)|ra[-]disk/) complain("cites what is not in this repository")
+      rest = $0
+      while (match(rest, /docs\/[A-Za-z0-9_.\/-]*\.md( [0-9]+(\.[0-9]+)*((,| and| to) [0-9]+(\.[0-9]+)*)*)?/)) {
+        before = RSTART == 1 ? "" : substr(rest, RSTART - 1, 1)
+        cited = substr(rest, RSTART, RLENGTH)
+        rest = substr(rest, RSTART + RLENGTH)
+        if (before !~ /[A-Za-z0-9_.\/-]/) look_up(cited) # else a part of a longer path
+      }
+    }
+    FILENAME ~ /^docs\/protocol\// {
+      rest = $0
+      gsub(/`[^`]*`/, "", rest)
+      while (match(rest, /(wire|distribution|disk)\.md [0-9]+(\.[0-9]+)*/)) {
+        look_up("docs/protocol/" substr(rest, RSTART, RLENGTH))
+        rest = substr(rest, 1, RSTART - 1) substr(rest, RSTART + RLENGTH)
+      }
+      while (match(rest, /(section |[0-9]+\.)[0-9]+(\.[0-9]+)*/)) {
+        cited = substr(rest, RSTART, RLENGTH)
+        rest = substr(rest, RSTART + RLENGTH)
+        sub(/section /, "", cited)
+        if (split(cited, parts, ".") < 3) look_up(FILENAME " " cited) # else a version
+      }
+    }' "$@"
+}
+
+# Names of the headings of a document, as links have them.
+anchors() { sed -nE 's/^#+ //p' "$1" | tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g'; }
+
+# shellcheck disable=SC2016 # backticks of Markdown
+find_bad_links() {
+  local document line link target path
+  for document in "$@"; do
+    while IFS=: read -r line link; do
+      target=${link#](}
+      target=${target%)}
+      case $target in *://* | mailto:*) continue ;; esac
+      path=$document
+      [ -z "${target%%#*}" ] || path=$(dirname "$document")/${target%%#*}
+      if [ ! -e "$path" ]; then
+        echo "$document:$line: the link $target leads nowhere"
+      elif [[ $target == *#* ]] && ! anchors "$path" | grep -qxF "${target#*#}"; then
+        echo "$document:$line: the link $target leads to no heading"
+      fi
+    done < <(sed 's/`[^`]*`//g' "$document" | grep -noE '\]\([^)]*\)')
+  done
+}
+
+check_citations() {
+  local found=() documents=() texts=() file
+  mapfile -t texts < <(files "${folders[@]}" | tr '\n' '\0' | xargs -0 -r grep -Ils -d skip '')
+  [ ${#texts[@]} -gt 0 ] || return 0
+  for file in "${texts[@]}"; do
+    case $file in README.md | docs/*.md) documents+=("$file") ;; esac
+  done
+  mapfile -t found < <(
+    find_bad_citations "${texts[@]}"
+    find_bad_links "${documents[@]}"
+  )
+  [ ${#found[@]} -eq 0 ] || {
+    printf 'lint: %s\n' "${found[@]}" >&2
+    return 1
+  }
+}
+
 if [ ${#sources[@]} -gt 0 ]; then check format check_format; fi
 if [ -z "$quick" ] && [ ${#headers[@]} -gt 0 ]; then check "headers alone" check_headers; fi
 if [ ${#scripts[@]} -gt 0 ]; then check shellcheck shellcheck -x "${scripts[@]}"; fi
+check citations check_citations
 if [ -z "$quick" ] && [ ${#sources[@]} -gt 0 ]; then check clang-tidy check_tidy; fi
 if [ ${#failed[@]} -gt 0 ]; then
   echo "lint: FAILED: ${failed[*]}" >&2
