@@ -300,8 +300,12 @@ void Member::serve_read_entries(std::string_view from, std::string_view indexes)
   }
   entry_repair_.read(std::move(wanted), [this, from = std::string(from),
                                          alive = alive_](Result<std::vector<log::Entry>> entries) {
-    if (!*alive || !entries) return;
+    if (!*alive) return;
     etf::Writer reply;
+    if (!entries) {
+      reply.tuple(2).atom("error").tuple(2).atom("not_readable").binary(entries.error().message);
+      return answer(from, reply.view());
+    }
     reply.tuple(2).atom("ok").tuple(4).atom("read_plan").byte_list(log_.uid()).map(entries->size());
     for (const log::Entry& entry : *entries) {
       reply.u64(entry.index)

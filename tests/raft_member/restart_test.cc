@@ -195,5 +195,42 @@ TEST(Order, WhatFollowsACommandSeesIt) {
       << overview->value_or("");
 }
 
+// --- every call is answered
+
+/// Flips every second byte of every segment below `directory`; gives how many there were.
+int damage_segments(log::MemoryDisk& disk, const std::string& directory) {
+  int damaged = 0;
+  for (const log::DirectoryEntry& entry : disk.list(directory).value()) {
+    const std::string path = directory + "/" + entry.name;
+    if (entry.kind == log::DirectoryEntry::Kind::directory) damaged += damage_segments(disk, path);
+    if (!entry.name.ends_with(".segment")) continue;
+    const std::unique_ptr<log::File> file = disk.open_write(path).value();
+    std::string bytes(file->size().value(), '\0');
+    EXPECT_EQ(file->pread(0, bytes.data(), bytes.size()).value(), bytes.size());
+    for (std::size_t i = 1; i < bytes.size(); i += 2) bytes[i] = static_cast<char>(~bytes[i]);
+    const log::IoSlice slice{bytes.data(), bytes.size()};
+    EXPECT_TRUE(file->pwritev(0, {&slice, 1}));
+    ++damaged;
+  }
+  return damaged;
+}
+
+TEST(Unreadable, EntriesThatCannotBeReadAreAnErrorInWords) {
+  Shell::Options options;
+  options.members = {"kv"};
+  Shell shell(options);
+  shell.member()->trigger_election();
+  shell.run();
+  shell.put("kv", "live one");
+  shell.run();
+  shell.log_system().roll_over_wal();
+  shell.run();
+  ASSERT_GT(damage_segments(shell.disk(), ""), 0);
+  const std::string answer = shell.ask([](etf::Writer& writer) {
+    writer.tuple(2).atom("local_call").tuple(2).atom("read_entries").list(1).u64(2).nil();
+  });
+  EXPECT_TRUE(answer.starts_with("{error,{not_readable,")) << answer;
+}
+
 }  // namespace
 }  // namespace rakv::member::testing
