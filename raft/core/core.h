@@ -314,13 +314,22 @@ class Core {
   PreVoteRpc pre_vote_rpc() const;
   bool wins(Ballot& ballot, const ServerId& voter);
   bool is_lost(const Ballot& ballot) const;
-  void give_way(const PreVoteRpc& rpc);
-  void await_leader(bool granted);
   void become_leader();
   bool is_up_to_date(Index last_index, Term last_term) const;
   void process_pre_vote(CallToken call, const PreVoteRpc& rpc);
   void follower_vote(CallToken call, const RequestVoteRpc& rpc);
   std::size_t required_quorum() const;
+
+  // --- other candidates (rivals.cc) ---
+  void forget_elections();
+  void note_log_of(const ServerId& candidate, Index last_index, Term last_term);
+  bool may_win() const;
+  bool others_stand_in_vain() const;
+  std::uint64_t terms_ahead() const;
+  void note_deposed();
+  bool asks_again(const RequestVoteRpc& rpc);
+  void await_leader(bool granted, bool again);
+  void give_way(const PreVoteRpc& rpc);
 
   // --- amnesia (amnesia.cc) ---
   struct CatchUp {
@@ -435,11 +444,18 @@ class Core {
   bool cluster_change_permitted_ = false;
   QueryIndex query_index_;
   RoundId last_round_;
-  // Since a leader was last known: own attempts, votes that others asked for, and whom it has let
-  // go first.
+  // Since a leader was last known: own attempts, whom it has let go first, and the others'.
   std::uint32_t attempts_ = 0;
-  std::uint32_t votes_asked_ = 0;
   std::optional<ServerId> gave_way_to_;
+  struct Rivals {
+    /// Votes that candidates asked for which had asked before; more for those with short logs.
+    std::uint32_t asked_in_vain = 0;
+    /// The term in which each candidate asked last.
+    std::map<ServerId, Term> asked_in;
+    /// Candidates that have more in their logs.
+    std::set<ServerId> longer_logs;
+  };
+  Rivals rivals_;
   bool log_up_ = true;
   /// Members' nodes whose connection is lost, and those that the failure detector takes for dead.
   std::set<std::string> lost_nodes_;

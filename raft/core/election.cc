@@ -8,18 +8,7 @@
 // Stricter than ra where peers can't see it: votes are counted by distinct voters, not by number of
 // replies.
 //
-// When links or disks are slow, everybody stands before anybody is heard, and timers end before
-// answers come. So
-// - whoever hears of another's pre-vote in time lets it go first, once, and so does one of two that
-//   stand at the same time (give_way);
-// - a vote given sets the timer anew: its taker gets time to win;
-// - candidates wait longer than ra's, but no longer than they can win; each failure widens the
-// draw;
-// - an answer to the pre-vote before counts, too;
-// - a candidate that asks again and again can't win, because its log is short or because answers
-//   take longer than its timer (ra's can be as short as 101 ms). To win against it this member
-//   skips the pre-vote, which its ever higher terms refuse, and takes a term that the other won't
-//   have reached when it is heard.
+// What keeps slow links and disks from making elections endless is in rivals.cc.
 
 namespace rakv::raft {
 
@@ -27,9 +16,6 @@ namespace {
 constexpr std::uint64_t kProtocolVersion = 1;
 /// Answers to pre-votes so many rounds back count, if the term is the same.
 constexpr std::uint64_t kLateRounds = 2;
-/// So many times asked for a vote, and still no leader: whoever asks can't win.
-constexpr std::uint32_t kVotesInVain = 4;
-constexpr std::uint64_t kTermsAheadMax = 16;
 }  // namespace
 
 std::size_t Core::required_quorum() const {
@@ -71,6 +57,7 @@ void Core::call_pre_vote() {
   // As ra: the vote of the *present* term goes to oneself, so that nobody else gets it meanwhile.
   // Not waiting for the disk as ra does: nobody is asked for a vote in this term, so nothing rests
   // on it, and the longer this state lasts the likelier two followers collide in it.
+  if (options_.ra_elections) set_term_and_vote(current_term_, id_);
   voted_for_ = id_;
   ++attempts_;
   leader_.reset();
@@ -88,10 +75,7 @@ void Core::call_election() {
   // Its pre-votes are only a way to be noticed by the leader: whatever they bring, it does not
   // lead.
   if (amnesia_) return;
-  const std::uint64_t ahead = votes_asked_ >= kVotesInVain && !options_.ra_elections
-                                  ? std::min<std::uint64_t>(votes_asked_ + 1, kTermsAheadMax)
-                                  : 1;
-  set_term_and_vote(current_term_ + ahead, id_);
+  set_term_and_vote(current_term_ + terms_ahead(), id_);
   leader_.reset();
   drop_monitor();
   set_role(Candidate{{++last_round_, {}, {}}});
@@ -105,8 +89,7 @@ void Core::call_election() {
 
 void Core::become_leader() {
   leader_ = id_;
-  attempts_ = votes_asked_ = 0;
-  gave_way_to_.reset();
+  forget_elections();
   set_role(Leader{});
   Leader& leader = std::get<Leader>(role_);
   leader.term = current_term_;
@@ -144,7 +127,7 @@ void Core::election_wanted() {
     case Role::follower:
     case Role::await_condition:
       if (membership_ != Membership::voter) break;
-      if (votes_asked_ >= kVotesInVain && !amnesia_ && !options_.ra_elections) {
+      if (others_stand_in_vain() && !amnesia_) {
         ++attempts_;
         call_election();
         break;
@@ -196,6 +179,7 @@ void Core::process_pre_vote(CallToken call, const PreVoteRpc& rpc) {
     return;
   }
   adopt_term(rpc.term);
+  note_log_of(rpc.candidate, rpc.last_log_index, rpc.last_log_term);
   const bool follows = role() == Role::follower || role() == Role::terminating_follower;
   if (!is_up_to_date(rpc.last_log_index, rpc.last_log_term)) {
     if (!follows) {
@@ -203,7 +187,7 @@ void Core::process_pre_vote(CallToken call, const PreVoteRpc& rpc) {
       return;
     }
     emit(effect::DropCall{call});
-    const bool undisturbed = attempts_ == 0 && votes_asked_ == 0 && !gave_way_to_;
+    const bool undisturbed = attempts_ == 0 && rivals_.asked_in.empty() && !gave_way_to_;
     if (!monitored_ && timer_armed_ && undisturbed && !options_.ra_elections) {
       // No leader here either, and that candidate can't win: its turn is this member's.
       restart_election_timer(effect::ElectionTimer::really_short);
@@ -231,22 +215,6 @@ void Core::process_pre_vote(CallToken call, const PreVoteRpc& rpc) {
     give_way(rpc);
   } else if (follows) {
     arm_election_timer(effect::ElectionTimer::long_);
-  }
-}
-
-/// A pre-vote was granted. Its sender goes first, once: it may be unable to win, and it asks again
-/// and again then. Of two that stand at the same time it is the one with more in its log, then the
-/// one whose turn is earlier.
-void Core::give_way(const PreVoteRpc& rpc) {
-  if (gave_way_to_ || attempts_ > 1 || options_.ra_elections) return;
-  if (role() == Role::follower && timer_armed_) {
-    gave_way_to_ = rpc.candidate;
-    restart_election_timer(effect::ElectionTimer::patient);
-  } else if (role() == Role::pre_vote) {
-    const bool has_more = IndexTerm{rpc.last_log_index, rpc.last_log_term} != log_.last();
-    if (!has_more && id_ < rpc.candidate) return;
-    gave_way_to_ = rpc.candidate;
-    become_follower(effect::ElectionTimer::patient);
   }
 }
 
@@ -293,29 +261,22 @@ void Core::follower_vote(CallToken call, const RequestVoteRpc& rpc) {
     return;
   }
   const bool taken = rpc.term == current_term_ && voted_for_ && *voted_for_ != rpc.candidate;
+  const bool again = asks_again(rpc);
   if (amnesia_) adopt_term(rpc.term);
   if (rpc.term < current_term_ || taken || amnesia_) {
+    if (again) ++rivals_.asked_in_vain;
     emit(effect::ReplyVote{call, {current_term_, false}});
     return;
   }
+  note_log_of(rpc.candidate, rpc.last_log_index, rpc.last_log_term);
   const bool grants = is_up_to_date(rpc.last_log_index, rpc.last_log_term);
   if (grants) {
     set_term_and_vote(rpc.term, rpc.candidate);
   } else {
     adopt_term(rpc.term);
   }
-  ++votes_asked_;
-  await_leader(grants);
+  await_leader(grants, again);
   emit(effect::ReplyVote{call, {current_term_, grants}});
-}
-
-/// A candidate asked for this member's vote: whoever led before does not any more. A candidate that
-/// got it is given time to win, one that did not is not waited for.
-void Core::await_leader(bool granted) {
-  if (role() != Role::follower || is_new()) return;
-  if (timer_armed_ && (!granted || options_.ra_elections)) return;
-  const bool in_vain = votes_asked_ >= kVotesInVain && !options_.ra_elections;
-  restart_election_timer(in_vain ? effect::ElectionTimer::short_ : effect::ElectionTimer::long_);
 }
 
 // Whoever steps down for a vote stores the new term together with the vote: a store may take long.
@@ -338,6 +299,7 @@ void Core::on(event::VoteRequested& event) {
         return;
       }
       leader_.reset();
+      if (role() == Role::leader) note_deposed();
       become_follower();
       break;
     case Role::terminating_leader:
@@ -398,7 +360,7 @@ void Core::on(event::VoteReplied& event) {
       restart_election_timer(effect::ElectionTimer::in_turn);
     } else {
       // The others may have more in their logs; a pre-vote will show.
-      votes_asked_ = 0;
+      rivals_.asked_in_vain = 0;
       become_follower();
     }
     return;

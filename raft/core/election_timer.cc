@@ -21,7 +21,8 @@ ElectionTimerRange range_of(const effect::SetElectionTimer& timer, std::uint64_t
     case effect::ElectionTimer::patient:
       break;
   }
-  return {2 * poll_ms + 1, 2 * poll_ms + 10 * broadcast_ms * timer.stretch};
+  const std::uint64_t shortest = 2 * poll_ms * std::min<std::uint32_t>(timer.stretch, 2);
+  return {shortest + 1, shortest + 10 * broadcast_ms * timer.stretch};
 }
 
 }  // namespace rakv::raft

@@ -82,8 +82,7 @@ void Core::adopt_term(Term term) {
 void Core::note_leader(const ServerId& leader) {
   if (leader_ != leader) validated_ = Index(0);
   leader_ = leader;
-  attempts_ = votes_asked_ = 0;
-  gave_way_to_.reset();
+  forget_elections();
   if (leader == id_ || monitored_ == leader) return;
   drop_monitor();
   monitored_ = leader;

@@ -89,6 +89,44 @@ void TimedCluster::give(std::size_t node, Event event) {
   run(node);
 }
 
+namespace {
+
+/// ra_server:update_term/2 and update_term_and_voted_for/3: a member that hears of a higher term and
+/// gives its vote in it stores twice, and its state and timer change in between.
+Effects with_ras_stores(Effects effects, Term before, const ServerId& self) {
+  const effect::PersistTermVote* store = nullptr;
+  for (const Effect& any : effects) {
+    if (const auto* found = std::get_if<effect::PersistTermVote>(&any)) store = found;
+  }
+  if (store == nullptr || store->term == before || !store->voted_for || store->voted_for == self)
+    return effects;
+  Effects first{effect::PersistTermVote{store->term, {}}};
+  Effects second;
+  for (Effect& any : effects) {
+    const bool of_state = std::holds_alternative<effect::RoleChanged>(any) ||
+                          std::holds_alternative<effect::SetElectionTimer>(any);
+    (of_state ? first : second).push_back(std::move(any));
+  }
+  for (Effect& any : second) first.push_back(std::move(any));
+  return first;
+}
+
+}  // namespace
+
+Effects TimedCluster::step(std::size_t i, Event event) {
+  Node& node = nodes_[i];
+  const Term before = node.core->current_term();
+  const Role role = node.core->role();
+  const auto* append = std::get_if<event::AppendEntries>(&event);
+  // ra_server:handle_candidate/2 takes back its vote.
+  const bool takes_back = append != nullptr && role == Role::candidate && append->rpc.term == before;
+  Effects effects;
+  node.core->step(std::move(event), effects);
+  if (!node.ra) return effects;
+  if (takes_back) effects.insert(effects.begin(), effect::PersistTermVote{before, {}});
+  return with_ras_stores(std::move(effects), before, node.core->id());
+}
+
 /// As the member's shell does: effects in order, everything behind a store waits for it.
 void TimedCluster::run(std::size_t i) {
   Node& node = nodes_[i];
@@ -102,9 +140,7 @@ void TimedCluster::run(std::size_t i) {
     if (node.events.empty()) return;
     Event event = std::move(node.events.front());
     node.events.pop_front();
-    Effects effects;
-    node.core->step(std::move(event), effects);
-    for (Effect& effect : effects) node.effects.push_back(std::move(effect));
+    for (Effect& effect : step(i, std::move(event))) node.effects.push_back(std::move(effect));
     if (node.core->role() == Role::leader && node.core->commit_index() > Index(kEntries))
       elected_ = now_;
   }

@@ -69,6 +69,7 @@ class TimedCluster {
   };
 
   void after(Millis delay, std::function<void()> what);
+  Effects step(std::size_t node, Event event);
   void give(std::size_t node, Event event);
   void run(std::size_t node);
   void carry_out(std::size_t node, Effect& effect);
