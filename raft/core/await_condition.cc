@@ -36,13 +36,20 @@ void Core::note_candidate(const ServerId& candidate) {
   emit(effect::SetConditionTimer{options_.transfer_timeout_ms});
 }
 
+/// Another leader than the one that has the refusal knows nothing of it: it must get one, too, and
+/// not only when the timer fires, 30 s later (ra's members do wait).
+bool Core::is_news_to(const ServerId& leader, Term term, const AwaitCondition& waiting) const {
+  return term > current_term_ || (term == current_term_ && leader != waiting.reply_to);
+}
+
 /// Does this AER end the wait for a fitting one? After `missing` a mismatch does too, since it is
 /// news.
-bool Core::ends_catch_up(Condition original, const AppendEntriesRpc& rpc) const {
+bool Core::ends_catch_up(const AwaitCondition& waiting, const AppendEntriesRpc& rpc) const {
   if (rpc.term < current_term_) return false;
+  if (is_news_to(rpc.leader, rpc.term, waiting)) return true;
   const std::optional<Term> term = log_.term_at(rpc.prev_index);
   if (!term) return false;
-  return *term == rpc.prev_term || original == Condition::missing;
+  return *term == rpc.prev_term || waiting.condition == Condition::missing;
 }
 
 /// Leads again, unless a newer term was seen meanwhile: nobody elected this member in that one.

@@ -295,6 +295,7 @@ class Core {
   void set_term_and_vote(Term term, std::optional<ServerId> voted_for);
   void adopt_term(Term term);
   void note_leader(const ServerId& leader);
+  void watch_leader();
   void drop_monitor();
   bool has_member_on(const std::string& node) const;
   bool is_reachable(const ServerId& id) const;
@@ -311,6 +312,7 @@ class Core {
   void call_pre_vote();
   void call_election();
   void election_wanted();
+  void let_others_stand();
   PreVoteRpc pre_vote_rpc() const;
   bool wins(Ballot& ballot, const ServerId& voter);
   bool is_lost(const Ballot& ballot) const;
@@ -361,7 +363,8 @@ class Core {
   void enter_await_condition(AwaitCondition state, std::uint64_t timeout_ms);
   void ask_to_lead(const ServerId& target);
   void note_candidate(const ServerId& candidate);
-  bool ends_catch_up(Condition original, const AppendEntriesRpc& rpc) const;
+  bool is_news_to(const ServerId& leader, Term term, const AwaitCondition& waiting) const;
+  bool ends_catch_up(const AwaitCondition& waiting, const AppendEntriesRpc& rpc) const;
   void resume_leader();
 
   // --- log and machine (applying.cc) ---

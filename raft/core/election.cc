@@ -118,7 +118,6 @@ void Core::become_leader() {
 
 void Core::election_wanted() {
   if (!log_up_ && cluster_.members->size() > 1) {
-    // It could not write what a leader must; others may.
     if (role() == Role::follower) arm_election_timer(effect::ElectionTimer::long_);
     if (role() == Role::pre_vote || role() == Role::candidate) become_follower();
     return;
@@ -145,11 +144,24 @@ void Core::election_wanted() {
   }
 }
 
+/// This member could not write what a leader must; others may. But they may watch this one, as the
+/// leader that it was, and wait: a pre-vote that can't win sets their timers, of BEAM members too.
+void Core::let_others_stand() {
+  if (membership_ != Membership::voter) return;
+  PreVoteRpc rpc = pre_vote_rpc();
+  rpc.last_log_index = Index(0);
+  rpc.last_log_term = Term(0);
+  for (const auto& [id, config] : *cluster_.members) {
+    if (id != id_) emit(effect::CallPreVote{id, last_round_, rpc});
+  }
+}
+
 void Core::on(event::ElectionTimeout& event) {
   // A timer that was cancelled or set anew while its event was already under way does not count.
   if (!timer_armed_ || (event.number && *event.number != timer_number_)) return;
   timer_armed_ = false;
   timer_armed_outside_ = false;
+  if (!log_up_ && role() == Role::follower) let_others_stand();
   election_wanted();
 }
 
@@ -246,7 +258,7 @@ void Core::on(event::PreVoteRequested& event) {
     emit(effect::DropCall{event.call});
     return;
   }
-  note_candidate(rpc.candidate);
+  if (is_up_to_date(rpc.last_log_index, rpc.last_log_term)) note_candidate(rpc.candidate);
   if (amnesia_) {
     adopt_term(rpc.term);
     emit(effect::ReplyPreVote{event.call, {current_term_, false}});

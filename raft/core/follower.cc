@@ -53,10 +53,9 @@ void Core::on(event::AppendEntries& event) {
       break;
     case Role::await_condition: {
       const auto& waiting = std::get<AwaitCondition>(role_);
-      const bool ends = waiting.condition == Condition::transfer ? newer
-                        : waiting.condition == Condition::log_down
-                            ? false
-                            : ends_catch_up(waiting.condition, rpc);
+      const bool ends = waiting.condition == Condition::transfer   ? newer
+                        : waiting.condition == Condition::log_down ? false
+                                                                   : ends_catch_up(waiting, rpc);
       if (!ends) return;
       become_follower();
       break;

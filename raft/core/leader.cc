@@ -85,13 +85,15 @@ void Core::send_batch(const ServerId& id, Peer& peer, std::uint64_t limit, bool 
 }
 
 /// One small message, next_index unmoved, to the peers that could miss something (every tick), or
-/// to all (to show who leads).
+/// to all (to show who leads). Entries that were never sent count, too: a probe that was to bring
+/// them may be lost (ra leaves those to the next command).
 void Core::probe_peers(bool stale_only) {
   for (auto& [id, peer] : leader_data()->peers) {
     if (!stale_only) end_backoff(id, peer);
     if (peer.status != PeerStatus::normal) continue;
-    const bool stale =
-        peer.match_index < peer.next_index - 1 || peer.commit_index_sent < commit_index_;
+    const bool stale = peer.match_index < log_.last().index ||
+                       peer.match_index < peer.next_index - 1 ||
+                       peer.commit_index_sent < commit_index_;
     if (stale || !stale_only) send_batch(id, peer, 1, false);
   }
 }

@@ -85,9 +85,13 @@ void Core::note_leader(const ServerId& leader) {
   forget_elections();
   if (leader == id_ || monitored_ == leader) return;
   drop_monitor();
-  monitored_ = leader;
-  emit(effect::MonitorLeader{leader});
+  watch_leader();
   redirect_held();
+}
+
+void Core::watch_leader() {
+  monitored_ = leader_;
+  emit(effect::MonitorLeader{*leader_});
 }
 
 void Core::drop_monitor() {
@@ -165,6 +169,9 @@ void Core::on(event::FailureDetector& event) {
   if (role() == Role::follower) {
     if (event.up) {
       disarm_election_timer();
+      // The monitor went with the connection, and an idle leader says nothing: only a new one tells
+      // whether it is still there (ra has none then until the leader speaks).
+      if (!monitored_) watch_leader();
     } else {
       arm_election_timer(effect::ElectionTimer::long_);
     }

@@ -35,7 +35,9 @@ void Core::on(event::SnapshotTransferEnded& event) {
   if (peer.status != PeerStatus::sending_snapshot || peer.transfer != event.transfer) return;
   switch (event.outcome) {
     case event::TransferOutcome::finished:
+      // What came meanwhile was not sent.
       peer.status = PeerStatus::normal;
+      if (leads()) replicate();
       break;
     case event::TransferOutcome::disconnected:
       peer.status = PeerStatus::disconnected;
@@ -121,7 +123,8 @@ void Core::on(event::InstallSnapshot& event) {
       const bool catching_up =
           waiting.condition == Condition::missing || waiting.condition == Condition::term_mismatch;
       const bool ends = catching_up
-                            ? current && rpc.meta->index >= log_.next()
+                            ? current && (rpc.meta->index >= log_.next() ||
+                                          is_news_to(rpc.leader, rpc.term, waiting))
                             : waiting.condition == Condition::transfer && rpc.term > current_term_;
       if (!ends) {
         emit(effect::DropCall{event.call});

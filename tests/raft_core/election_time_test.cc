@@ -31,7 +31,9 @@ std::string to_string(const Row& row) {
   text << "one way " << std::setw(3) << row.slowness.one_way << " ms, store " << std::setw(3)
        << row.slowness.store << " ms, " << (row.restart ? "all restart" : "leader dies") << ", "
        << row.size << " members, "
-       << (row.kinds == Kinds::rakv ? "rakv " : row.kinds == Kinds::mixed ? "mixed" : "ra   ");
+       << (row.kinds == Kinds::rakv    ? "rakv "
+           : row.kinds == Kinds::mixed ? "mixed"
+                                       : "ra   ");
   return text.str();
 }
 

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "raft/core/text.h"
+#include "tests/raft_core/wake_ups.h"
 #include "tests/raft_core/world.h"
 
 // A whole cluster of cores under a random schedule from a seed: lossy links, slow disks, crashes,
@@ -37,6 +38,7 @@ class RandomRun {
     for (std::size_t i = 0; i < steps && world_.violation().empty(); ++i) {
       act();
       check_reads();
+      if (const auto waits = find_standstill(world_)) return *waits;
       if (i % 16 == 0) check_logs();
     }
     if (!world_.violation().empty()) return world_.violation();
@@ -91,8 +93,7 @@ class RandomRun {
     // never became any; told to elect itself it could win with them. Operators don't do that, and
     // ra would not survive it either.
     const bool misled = world_.peek(from, to) == "election_timeout" && is_new(to);
-    const bool cut =
-        from == isolated_ || to == isolated_ || broken_.contains(std::minmax(from, to));
+    const bool cut = from == isolated_ || to == isolated_ || world_.is_broken(from, to);
     if (misled || cut || (loss_ > 0 && pick(100) < loss_)) {
       show(to, "lost from " + from + " " + world_.peek(from, to), {});
       world_.drop(from, to);
@@ -132,14 +133,12 @@ class RandomRun {
     }
     const std::string other = any_alive();
     if (other == name || !one_in(100)) return false;
-    const auto link = std::minmax(name, other);
-    if (broken_.erase(link) == 0) {
+    if (!world_.is_broken(name, other)) {
       show(name, "link breaks to " + other, {});
-      broken_.insert(link);
       world_.break_link(name, other);
     } else {
-      step(name, event::NodeUp{other}, "node up");
-      if (world_.alive(other)) step(other, event::NodeUp{name}, "node up");
+      show(name, "link is back to " + other, {});
+      world_.mend_link(name, other);
     }
     note_end(name);
     note_end(other);
@@ -294,12 +293,22 @@ class RandomRun {
     member.persisted_applied =
         std::max(member.persisted_applied,
                  std::min(member.core->last_applied(), member.core->log().last_written().index));
-    step(name, event::Tick{}, "tick");
+    const std::vector<ServerId> in_need = find_peers_in_need(world_, name);
+    const std::vector<std::string> lines = world_.step(name, event::Tick{});
+    show(name, "tick", lines);
+    note_end(name);
+    const bool whole = world_.alive(name) && !member.storing;
+    if (const auto left_out = find_left_out(in_need, lines); whole && left_out) wrong_ = *left_out;
   }
 
   void lose_leader(const std::string& name) {
     Member& member = world_.at(name);
-    if (!member.monitored) return;
+    if (!member.monitored) {
+      // The failure detector goes on watching the node after the monitor is gone.
+      if (const auto known = member.core->leader())
+        step(name, event::FailureDetector{known->node(), one_in(2)}, "detector");
+      return;
+    }
     const ServerId leader = *member.monitored;
     if (one_in(2)) {
       step(name, event::FailureDetector{leader.node(), one_in(2)}, "detector");
@@ -385,7 +394,7 @@ class RandomRun {
       if (world_.alive(name)) show(name, "stored", world_.finish_store(name));
       note_end(name);
     }
-    broken_.clear();
+    world_.mend_all_links();
     while (!crashed_.empty()) restart_one();
     for (auto& [name, member] : world_.members()) {
       if (!world_.alive(name)) continue;
@@ -504,7 +513,6 @@ class RandomRun {
   /// Disks lose what was durable when members crash.
   bool forgetful_ = false;
   bool rough_ = false;
-  std::set<std::pair<std::string, std::string>> broken_;
   std::size_t forgotten_ = 0;
   std::set<std::string> crashed_;
   std::set<std::string> gone_;

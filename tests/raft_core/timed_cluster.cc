@@ -91,8 +91,8 @@ void TimedCluster::give(std::size_t node, Event event) {
 
 namespace {
 
-/// ra_server:update_term/2 and update_term_and_voted_for/3: a member that hears of a higher term and
-/// gives its vote in it stores twice, and its state and timer change in between.
+/// ra_server:update_term/2 and update_term_and_voted_for/3: a member that hears of a higher term
+/// and gives its vote in it stores twice, and its state and timer change in between.
 Effects with_ras_stores(Effects effects, Term before, const ServerId& self) {
   const effect::PersistTermVote* store = nullptr;
   for (const Effect& any : effects) {
@@ -119,7 +119,8 @@ Effects TimedCluster::step(std::size_t i, Event event) {
   const Role role = node.core->role();
   const auto* append = std::get_if<event::AppendEntries>(&event);
   // ra_server:handle_candidate/2 takes back its vote.
-  const bool takes_back = append != nullptr && role == Role::candidate && append->rpc.term == before;
+  const bool takes_back =
+      append != nullptr && role == Role::candidate && append->rpc.term == before;
   Effects effects;
   node.core->step(std::move(event), effects);
   if (!node.ra) return effects;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include "raft/core/text.h"
 
@@ -102,9 +103,10 @@ void World::crash(const std::string& name, std::size_t keep) {
     member.log.merge(member.old_suffix);
   member.old_suffix.clear();
   // Of a store under way nobody knows whether it was in time.
-  if (member.storing && keep % 2 == 0) {
-    member.state.current_term = member.storing->term;
-    member.state.voted_for = member.storing->voted_for;
+  const auto stores = std::exchange(member.disk_stores, {});
+  if (stores && keep % 2 == 0) {
+    member.state.current_term = stores->term;
+    member.state.voted_for = stores->voted_for;
   }
   end_core(name);
 }
@@ -142,21 +144,28 @@ void World::end_core(const std::string& name) {
 std::vector<std::string> World::restart_inside(const std::string& name) {
   Member& member = members_.at(name);
   const Index durable = member.core->log().last_written().index;
-  // The new member waits for the store that the old one began.
-  if (member.storing) {
-    member.state.current_term = member.storing->term;
-    member.state.voted_for = member.storing->voted_for;
+  if (member.disk_stores) {
+    member.state.current_term = member.disk_stores->term;
+    member.state.voted_for = member.disk_stores->voted_for;
   }
   end_core(name);
   start_core(name, durable);
   std::vector<std::string> lines;
   Effects effects;
   member.core->start(effects);
-  carry_out_all(name, std::deque<Effect>(effects.begin(), effects.end()), lines);
+  std::deque<Effect> first(effects.begin(), effects.end());
+  // The new member waits for the store that the old one began.
+  member.storing = member.disk_stores;
+  if (member.storing) {
+    member.behind = std::move(first);
+  } else {
+    carry_out_all(name, std::move(first), lines);
+  }
   return lines;
 }
 
 void World::break_link(const std::string& one, const std::string& other) {
+  broken_.insert(std::minmax(one, other));
   for (const auto& [from, to] : {std::pair(one, other), std::pair(other, one)}) {
     while (!links_[{from, to}].empty()) drop(from, to);
     if (!alive(to)) continue;
@@ -166,6 +175,12 @@ void World::break_link(const std::string& one, const std::string& other) {
     }
     if (alive(to)) step(to, event::NodeDown{from});
   }
+}
+
+void World::mend_link(const std::string& one, const std::string& other) {
+  broken_.erase(std::minmax(one, other));
+  if (alive(one)) step(one, event::NodeUp{other});
+  if (alive(other)) step(other, event::NodeUp{one});
 }
 
 /// Entries from `from` on are about to go.
@@ -282,10 +297,11 @@ void World::after_effects(const std::string& name, std::vector<std::string>& lin
 std::vector<std::string> World::finish_store(const std::string& name) {
   std::vector<std::string> lines;
   Member& member = members_.at(name);
-  if (!member.storing) return lines;
-  member.state.current_term = member.storing->term;
-  member.state.voted_for = member.storing->voted_for;
-  member.storing.reset();
+  const auto stored = std::exchange(member.disk_stores, {});
+  if (!stored) return lines;
+  member.state.current_term = stored->term;
+  member.state.voted_for = stored->voted_for;
+  if (!std::exchange(member.storing, {})) return lines;
   if (carry_out_all(name, std::exchange(member.behind, {}), lines)) after_effects(name, lines);
   std::deque<Event> waiting = std::exchange(own_[name], {});
   for (Event& event : waiting) {
@@ -324,7 +340,7 @@ std::optional<std::vector<std::string>> World::deliver(const std::string& from,
                                                        const std::string& to) {
   std::deque<Event>& queue = links_[{from, to}];
   if (queue.empty()) return std::nullopt;
-  if (!alive(to)) {
+  if (!alive(to) || is_broken(from, to)) {
     drop(from, to);
     return std::nullopt;
   }
@@ -343,6 +359,21 @@ void World::drop(const std::string& from, const std::string& to) {
   if (std::holds_alternative<event::SnapshotTransferEnded>(event) && alive(to)) {
     own_[to].push_back(std::move(event));
   }
+}
+
+bool World::is_sending(const std::string& from, const ServerId& to, RoundId transfer) {
+  const auto ends = [&](const Event& event) {
+    const auto* ended = std::get_if<event::SnapshotTransferEnded>(&event);
+    return ended != nullptr && ended->peer == to && ended->transfer == transfer;
+  };
+  const std::deque<Event>& coming = links_[{to.node(), from}];
+  if (std::any_of(coming.begin(), coming.end(), ends)) return true;
+  if (std::any_of(own_[from].begin(), own_[from].end(), ends)) return true;
+  return std::any_of(calls_.begin(), calls_.end(), [&](const auto& entry) {
+    const PeerCall& call = entry.second;
+    return call.kind == PeerCall::Kind::snapshot && call.caller == from &&
+           call.callee == to.node() && call.round == transfer;
+  });
 }
 
 CallToken World::new_call(PeerCall call) {
@@ -440,7 +471,7 @@ void World::carry_out(const std::string& name, Effect& any) {
   const ServerId self = server(name);
   if (auto* persist = std::get_if<effect::PersistTermVote>(&any)) {
     if (stores_hang) {
-      member.storing = *persist;
+      member.storing = member.disk_stores = *persist;
       return;
     }
     member.state.current_term = persist->term;
@@ -496,6 +527,11 @@ void World::carry_out(const std::string& name, Effect& any) {
     fail_call(dropped->token);
   } else if (auto* monitor = std::get_if<effect::MonitorLeader>(&any)) {
     member.monitored = monitor->leader;
+    if (is_broken(name, monitor->leader.node())) {
+      member.monitored.reset();
+      own_[name].push_back(event::LeaderDown{monitor->leader, event::DownReason::noconnection});
+      return;
+    }
     if (members_.contains(monitor->leader.node()) && !alive(monitor->leader.node())) {
       member.monitored.reset();
       own_[name].push_back(event::LeaderDown{monitor->leader, event::DownReason::other});
@@ -572,6 +608,11 @@ void World::carry_out(const std::string& name, Effect& any) {
 /// entries, then the state in two chunks.
 void World::send_snapshot(const std::string& name, const effect::SendSnapshot& send) {
   Member& member = members_.at(name);
+  if (is_broken(name, send.to.node())) {
+    own_[name].push_back(
+        event::SnapshotTransferEnded{send.to, send.transfer, event::TransferOutcome::disconnected});
+    return;
+  }
   const auto meta = std::make_shared<const SnapshotMeta>(member.snapshot);
   if (meta->index != send.snapshot.index) note(name + " sends a snapshot it does not have");
   const auto post_chunk = [&](std::uint64_t number, ChunkFlag flag, std::vector<Entry> entries,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -47,6 +48,8 @@ struct Member {
   std::deque<Effect> behind;
   /// What was durable and is truncated or overwritten: it may be on the disk still.
   std::map<Index, Entry> old_suffix;
+  /// What the disk is storing; it goes on when the member is started again inside its process.
+  std::optional<effect::PersistTermVote> disk_stores;
 };
 
 class World {
@@ -67,11 +70,18 @@ class World {
   /// Loses what is not durable, but for `keep` entries behind the durable ones.
   void crash(const std::string& name, std::size_t keep = 0);
   std::vector<std::string> restart(const std::string& name);
-  /// The member is started again while its log stays open: what is not durable is still there.
+  /// The member is started again while its log stays open: what is not durable is still there, and
+  /// a store of term and vote goes on.
   std::vector<std::string> restart_inside(const std::string& name);
   std::vector<std::string> finish_store(const std::string& name);
-  /// What was sent and not delivered between the two is lost, and both hear of it.
+  /// What was sent and not delivered between the two is lost, and both hear of it. Nothing is
+  /// delivered until the link is mended.
   void break_link(const std::string& one, const std::string& other);
+  void mend_link(const std::string& one, const std::string& other);
+  void mend_all_links() { broken_.clear(); }
+  bool is_broken(const std::string& one, const std::string& other) const {
+    return broken_.contains(std::minmax(one, other));
+  }
   /// A crashed member's disk loses what it has above `last` (a snapshot above it, too), and with
   /// `term_lost` the stored term and vote. The member will know that.
   void forget(const std::string& name, Index last, bool term_lost);
@@ -93,6 +103,10 @@ class World {
   Member& at(const std::string& name) { return members_.at(name); }
   std::map<std::string, Member>& members() { return members_; }
   bool alive(const std::string& name) const;
+  /// What a member will be given at its next step.
+  const std::deque<Event>& own_events(const std::string& name) { return own_[name]; }
+  /// Is there a chunk or an end of this transfer on its way?
+  bool is_sending(const std::string& from, const ServerId& to, RoundId transfer);
   /// The first violated invariant, or empty.
   const std::string& violation() const { return violation_; }
   /// Calls answered by members to clients: token and what.
@@ -134,6 +148,7 @@ class World {
   /// Events a member owes itself, made while effects are carried out.
   std::map<std::string, std::deque<Event>> own_;
   std::set<std::string> pending_installs_;
+  std::set<std::pair<std::string, std::string>> broken_;
 };
 
 }  // namespace rakv::raft::test
