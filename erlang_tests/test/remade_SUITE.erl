@@ -12,7 +12,8 @@
 all() ->
     [remade_rrr, remade_bbr, remade_brr, remade_with_others_only, back_before_the_others, back_with_one_of_them,
      whole_cluster_rrr, whole_cluster_brr, replaced_peer_of_two, replaced_peer_of_three, bootstrapped,
-     deletion_rrr, deletion_of_the_last].
+     deletion_rrr, deletion_rbb, deletion_rbr, deletion_by_beam_bbb, deletion_by_beam_brb, deletion_by_beam_bbr,
+     deletion_of_the_last].
 
 suite() -> [{timetrap, {minutes, 4}}].
 
@@ -201,9 +202,34 @@ bootstrapped(Config) ->
 %% ---------------------------------------------------------------------------------------------------------------
 
 deletion_rrr(Config) -> deletion([rakv, rakv, rakv], Config).
+deletion_rbb(Config) -> deletion([rakv, beam, beam], Config).
+deletion_rbr(Config) -> deletion([rakv, beam, rakv], Config).
 
-%% n2 has deleted itself, n3 was away, and the leader that waits for n3 is killed.
 deletion(Kinds, Config) ->
+    Cluster = interrupted_deletion(Kinds, Config),
+    [gone(Cluster, Name) || Name <- [n1, n3]],
+    again(Cluster).
+
+%% A BEAM leader waits for an acknowledgement of n2, which is gone with its log, and so it stays, whatever the others
+%% are: three BEAMs show the same. An operator's command ends it.
+deletion_by_beam_bbb(Config) -> deletion_by_beam([beam, beam, beam], Config).
+deletion_by_beam_brb(Config) -> deletion_by_beam([beam, rakv, beam], Config).
+deletion_by_beam_bbr(Config) -> deletion_by_beam([beam, beam, rakv], Config).
+
+deletion_by_beam(Kinds, Config) ->
+    Cluster = interrupted_deletion(Kinds, Config),
+    gone(Cluster, n3),
+    rakv_ct:wait_until(fun() ->
+        [{kv, State, _}] = cluster_ct:rpc(Cluster, n1, ets, lookup, [ra_state, kv]),
+        State =:= terminating_leader orelse State end),
+    #{commit_index := Commit, cluster := Peers} = cluster_ct:overview(Cluster, n1),
+    #{match_index := Match} = maps:get(cluster_ct:server(Cluster, n2), Peers),
+    ?assert(Match < Commit),
+    ok = ra(Cluster, force_delete_server, [default, cluster_ct:server(Cluster, n1)]),
+    again(Cluster).
+
+%% n2 has deleted itself, n3 was away, and the leader n1 that waits for n3 is killed and comes back, and so does n3.
+interrupted_deletion(Kinds, Config) ->
     Cluster = cluster_ct:start(Config, Kinds),
     ok = cluster_ct:fill(Cluster, "k", 20),
     ok = cluster_ct:lead(Cluster, n1),
@@ -212,10 +238,12 @@ deletion(Kinds, Config) ->
     {ok, _} = ra(Cluster, delete_cluster, [[cluster_ct:server(Cluster, Name) || Name <- [n1, n2]]]),
     gone(Cluster, n2),
     ok = cluster_ct:kill(Cluster, n1),
-    ok = cluster_ct:start_again(Cluster, n1),
+    case cluster_ct:kind(Cluster, n1) of
+        beam -> ok = cluster_ct:restart(Cluster, n1);
+        rakv -> ok = cluster_ct:start_again(Cluster, n1)
+    end,
     ok = cluster_ct:restart(Cluster, n3),
-    [gone(Cluster, Name) || Name <- [n1, n3]],
-    again(Cluster).
+    Cluster.
 
 %% Nobody is left to elect anyone.
 deletion_of_the_last(Config) ->

@@ -16,7 +16,12 @@ void ClusterDeletion::tick() {
   const bool waits = context_.core.role() == raft::Role::terminating_leader;
   if (!waits && context_.core.leader()) return;
   for (const auto& [member, config] : context_.core.cluster()) {
-    if (member == context_.core.id() || gone_.contains(member)) continue;
+    if (member == context_.core.id()) continue;
+    if (gone_.contains(member)) {
+      // This may have been found out before this member led.
+      if (waits) context_.step(raft::event::PeerDeleted{member});
+      continue;
+    }
     if (!asked_.insert(member).second) continue;
     find_server(context_.node, member, [this, member, alive = alive_](const FoundServer& found) {
       if (*alive) answered(member, found);
