@@ -120,12 +120,17 @@ void Core::on(event::InstallSnapshot& event) {
       break;
     case Role::await_condition: {
       const auto& waiting = std::get<AwaitCondition>(role_);
-      const bool catching_up =
-          waiting.condition == Condition::missing || waiting.condition == Condition::term_mismatch;
-      const bool ends = catching_up
-                            ? current && (rpc.meta->index >= log_.next() ||
-                                          is_news_to(rpc.leader, rpc.term, waiting))
-                            : waiting.condition == Condition::transfer && rpc.term > current_term_;
+      if (waiting.condition == Condition::log_down) {
+        // The sender tries again later; silence would cost it minutes.
+        reject(event.call, effect::RejectReason::unsupported_call);
+        return;
+      }
+      // It is an answer to the refusal, also if this log is longer: its entries were not agreed on
+      // (ra waits for its timer then, and the sender for its own, 120 s).
+      const bool helps =
+          rpc.meta->index > last_applied_ || is_news_to(rpc.leader, rpc.term, waiting);
+      const bool ends =
+          waiting.condition == Condition::transfer ? rpc.term > current_term_ : current && helps;
       if (!ends) {
         emit(effect::DropCall{event.call});
         return;
