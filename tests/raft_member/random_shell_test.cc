@@ -24,7 +24,7 @@ class RandomRun {
   explicit RandomRun(std::uint64_t seed) : random_(seed) { meet(); }
 
   void step() {
-    switch (draw(16)) {
+    switch (draw(17)) {
       case 0:
       case 1:
       case 2:
@@ -72,6 +72,9 @@ class RandomRun {
         send();
         shell_.run();
         restart();
+        break;
+      case 16:
+        if (draw(2) == 0) vote_that_hangs();
         break;
     }
     switch (draw(4)) {
@@ -192,14 +195,42 @@ class RandomRun {
     const std::uint64_t term = term_ + draw(3);
     if (term == term_) return;
     const std::size_t who = draw(2);
+    ask(term, who);
+    if (draw(2) == 0) ask(term, 1 - who);
+    lead_above(term);
+  }
+
+  void ask(std::uint64_t term, std::size_t who) {
     votes_.push_back(
         {term, who, peers_[who]->asks_for_vote(term, log_.size(), term_at(log_.size()))});
-    if (draw(2) == 0)
-      votes_.push_back(
-          {term, 1 - who, peers_[1 - who]->asks_for_vote(term, log_.size(), term_at(log_.size()))});
+  }
+
+  void lead_above(std::uint64_t term) {
     reserved_ = std::max(reserved_, term);
     term_ = std::max(term_, reserved_ + 1);
     append(1);
+  }
+
+  /// The member is started again inside the process while its vote is being stored, and is asked
+  /// again, perhaps by another candidate. Sometimes a power cut follows, and the next candidate of
+  /// that term asks.
+  void vote_that_hangs() {
+    shell_.run();
+    const std::uint64_t term = std::max(term_, reserved_) + 1;
+    shell_.hold.worker = true;
+    ask(term, draw(2));
+    shell_.run();
+    restart();
+    if (shell_.member() == nullptr) shell_.start();
+    ask(term, draw(2));
+    shell_.run();
+    take_replies();
+    if (draw(2) == 0) {
+      crash();
+      ask(term, draw(2));
+      shell_.run();
+    }
+    lead_above(term);
   }
 
   void send_snapshot() {
