@@ -13,7 +13,8 @@
 -define(VALUE_BYTES, 16 * 1024).
 -define(WAIT_MS, 90000).
 
-all() -> [full_follower, full_leader, full_until_the_last_byte, few_bytes_alone].
+all() -> [full_follower, full_leader, full_until_the_last_byte, few_bytes_alone, full_leader_of_five_rrrrr,
+          full_leader_of_five_bbrbr].
 
 suite() -> [{timetrap, {minutes, 6}}].
 
@@ -92,6 +93,47 @@ few_bytes_alone(Config) ->
     ok.
 
 refused(Answer) -> Answer =:= {error, wal_down}.
+
+%% The leader of five is full and the first of the others, to whom it would hand over, is dead: another one takes over.
+full_leader_of_five_rrrrr(Config) -> full_leader_of_five(Config, [rakv, rakv, rakv, rakv, rakv]).
+full_leader_of_five_bbrbr(Config) -> full_leader_of_five(Config, [beam, beam, rakv, beam, rakv]).
+
+full_leader_of_five(Config, Kinds) ->
+    Cluster = cluster_ct:start(Config, Kinds),
+    ok = cluster_ct:lead(Cluster, n3),
+    Process = cluster_ct:os_pid(Cluster, n3),
+    Before = put_acknowledged(Cluster, "before-", 50),
+    ok = cluster_ct:kill(Cluster, n1),
+    Alive = Cluster#{members => [n2, n3, n4, n5]},
+    Dead = put_acknowledged(Alive, "dead-", 20),
+    ok = fill_up(Config, 0),
+    Full = erlang:monotonic_time(millisecond),
+    {Keys, Gap, Taken} = put_until_led_by_others(Alive, Full),
+    cluster_ct:say("~s: a write through another leader ~b ms after the disk was full; ~b ms without an acknowledged write",
+                   [[hd(atom_to_list(Kind)) || Kind <- Kinds], Taken, Gap]),
+    ok = make_room(Config),
+    ok = cluster_ct:wait_caught_up(Alive, n3),
+    After = put_acknowledged(Alive, "after-", 20),
+    all_there(Alive, Process, Before ++ Dead ++ Keys ++ After).
+
+%% The keys that were acknowledged, the longest time between two of them, and how long it all took.
+put_until_led_by_others(Cluster, Full) -> put_until_led_by_others(Cluster, Full, 1, Full, 0, []).
+
+put_until_led_by_others(Cluster, Full, Number, Last, Gap0, Keys) ->
+    Key = list_to_binary("full-" ++ integer_to_list(Number)),
+    Members = cluster_ct:members(Cluster),
+    Server = cluster_ct:server(Cluster, lists:nth(Number rem length(Members) + 1, Members)),
+    %% Short, so that one whose leader gave up its place before it could answer does not hide the time.
+    Answer = cluster_ct:call(Cluster, ra_kv, put, [Server, Key, value(Key), 300]),
+    Now = erlang:monotonic_time(millisecond),
+    ?assert(Now - Full < ?WAIT_MS),
+    FullLeader = cluster_ct:server(Cluster, n3),
+    case Answer of
+        {ok, #{leader := FullLeader}} ->
+            put_until_led_by_others(Cluster, Full, Number + 1, Now, max(Gap0, Now - Last), [Key | Keys]);
+        {ok, _} -> {[Key | Keys], max(Gap0, Now - Last), Now - Full};
+        _ -> put_until_led_by_others(Cluster, Full, Number + 1, Last, Gap0, Keys)
+    end.
 
 %% ---------------------------------------------------------------------------------------------------------------
 %% Writes that are acknowledged.
