@@ -30,7 +30,9 @@ choose(N, Leader0, _) when N =< 25 ->
     {grown_aer(Leader), Leader};
 choose(N, Leader, _) when N =< 50 -> {any_aer(Leader), Leader};
 choose(N, Leader, _) when N =< 58 -> {end_aer(Leader), Leader};
-choose(N, Leader0, #{applied := _} = View) when N =< 66 -> new_leader(Leader0, View);
+%% (not while the member waits for a rewind: twin_scripts has that)
+choose(N, Leader0, #{applied := _, role := Role} = View) when N =< 66, Role =/= await_condition ->
+    new_leader(Leader0, View);
 choose(N, #{term := Term, id := Id} = Leader, _) when N =< 70 ->
     {{cast, twin_scripts:heartbeat(rand:uniform(5), Term - rand:uniform(2) + 1, Id)}, Leader};
 choose(N, Leader, _) when N =< 74 ->
@@ -39,7 +41,8 @@ choose(N, #{term := Term} = Leader, #{last := {Last, LastTerm}}) when N =< 80 ->
     Vote = {request_vote_rpc, max(0, Term + rand:uniform(3) - 3), other(Leader), max(0, Last + rand:uniform(3) - 2),
             max(0, LastTerm + rand:uniform(3) - 2)},
     {{call, Vote}, Leader};
-choose(N, #{term := Term} = Leader, #{last := {Last, LastTerm}}) when N =< 86 ->
+%% (not while the member asks itself: rakv lets the other one go first)
+choose(N, #{term := Term} = Leader, #{last := {Last, LastTerm}, role := Role}) when N =< 86, Role =/= pre_vote ->
     PreVote = {pre_vote_rpc, 1, 0, max(0, Term + rand:uniform(3) - 3), token, other(Leader),
                max(0, Last + rand:uniform(3) - 2), max(0, LastTerm + rand:uniform(3) - 2)},
     {{call, PreVote}, Leader};

@@ -22,6 +22,7 @@ all() ->
      {malformed_messages, #{}, malformed_messages()},
      {missing, #{}, missing()},
      {missing_times_out, #{config => #{await_condition_timeout => 200}}, missing_times_out()},
+     {next_leader, #{}, next_leader()},
      {term_mismatch, #{}, term_mismatch()},
      {pre_vote, #{}, pre_vote()},
      {candidate, #{}, candidate()},
@@ -364,6 +365,14 @@ missing() ->
      {may_differ, dead_leader_is_forgotten, {await_role, follower}},
      {may_differ, dead_leader_is_forgotten, {start, b}},
      {cast, aer('$b', 4, {4, 3}, [noop(5, 4)], 5)},
+     read].
+
+%% A leader that has not got the refusal.
+next_leader() ->
+    three() ++
+    [{cast, aer(1, {5, 1}, [noop(6, 1)], 5)},
+     {differs, next_leader_is_answered, {cast, aer('$b', 2, {5, 1}, [], 3)}},
+     {cast, aer('$b', 2, {3, 1}, [noop(4, 2)], 4)},
      read].
 
 missing_times_out() ->
