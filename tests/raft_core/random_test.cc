@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <random>
@@ -451,14 +452,19 @@ class RandomRun {
     return lost_quorum() ? "" : state;
   }
 
+  /// Of those that may lead, if there are any.
   const Core* most_complete() {
+    const bool some_may_lead =
+        std::any_of(world_.members().begin(), world_.members().end(), [this](const auto& member) {
+          return world_.alive(member.first) && !member.second.core->has_amnesia();
+        });
     const auto key = [](const Core& core) {
       return std::pair(core.log().last().term, core.log().last().index);
     };
     const Core* best = nullptr;
     for (auto& [name, member] : world_.members()) {
-      if (world_.alive(name) && (best == nullptr || key(*best) < key(*member.core)))
-        best = member.core.get();
+      if (!world_.alive(name) || (some_may_lead && member.core->has_amnesia())) continue;
+      if (best == nullptr || key(*best) < key(*member.core)) best = member.core.get();
     }
     return best;
   }
