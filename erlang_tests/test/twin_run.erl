@@ -332,9 +332,8 @@ settle(#{me := Me, relays := Relays} = State, Deadline) ->
                      end,
             case Answer of
                 {ok, Overview, _} ->
-                    case is_durable(Role, Overview) orelse past(Deadline) of
+                    case is_durable(Role, Overview) andalso probe(State, Deadline) =:= Role orelse past(Deadline) of
                         true ->
-                            probe(State, Deadline),
                             [begin Tag = make_ref(), Relay ! {sync, Tag}, receive Tag -> ok end end
                              || Relay <- maps:values(Relays)],
                             {view(Role, Overview), drain(State)};
@@ -363,17 +362,30 @@ probe(#{me := Me, probe := {Id, _}} = State, Deadline) ->
 
 probed(Tag, Role, #{side := Side, me := Me} = State, Deadline) ->
     receive
-        {probe, Side} when Tag =:= probe -> Role;
-        {Tag, _} when is_reference(Tag) -> Role
+        {probe, Side} when Tag =:= probe -> role_behind(Role, State, Deadline);
+        {Tag, _} when is_reference(Tag) -> role_behind(Role, State, Deadline)
     after 5 ->
         case past(Deadline) of
             true -> Role;
             false ->
                 case role(Me) of
-                    {pong, Role} -> probed(Tag, Role, State, Deadline);
+                    %% an answer that is still to come must not count for the next probe
+                    {pong, Now} when Now =:= Role; Tag =:= probe, Now =/= await_condition ->
+                        probed(Tag, Now, State, Deadline);
                     _ -> probe(State, Deadline)
                 end
         end
+    end.
+
+%% A rakv member also answers while it stores a term; its next role comes behind that, and so does the answer to the probe.
+role_behind(Role, #{me := Me} = State, Deadline) ->
+    case role(Me) of
+        {pong, Role} -> Role;
+        _ ->
+            case past(Deadline) of
+                true -> Role;
+                false -> probe(State, Deadline)
+            end
     end.
 
 is_durable(receive_snapshot, _) -> true;
