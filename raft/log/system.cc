@@ -136,7 +136,9 @@ Result<void> mark_deleted(Disk& disk, const std::string& system_directory, const
 
 std::function<Result<void>()> LogSystem::names_write_job() {
   std::vector<NameRow> rows;
-  for (const auto& [name, uid] : names_) rows.push_back({name, uid});
+  for (const auto& [name, uid] : names_) {
+    if (!creating_.contains(uid)) rows.push_back({name, uid});
+  }
   return [&disk = disk_, directory = directory_, rows = std::move(rows)] {
     return write_registered(disk, directory, rows);
   };
@@ -163,8 +165,10 @@ void LogSystem::register_server(ServerConfig config, std::function<void(Result<M
     return;
   }
   names_[config.id.name] = config.uid;  // taken from here on; given back if it fails
-  const auto failed = [this, name = config.id.name, done](const Error& error) {
+  creating_.insert(config.uid);
+  const auto failed = [this, name = config.id.name, uid = config.uid, done](const Error& error) {
     names_.erase(name);
+    creating_.erase(uid);
     done(error);
   };
   run_on(
@@ -174,6 +178,7 @@ void LogSystem::register_server(ServerConfig config, std::function<void(Result<M
       },
       [this, config, done, failed](const Result<void>& created) {
         if (!created) return failed(created.error());
+        creating_.erase(config.uid);
         run_on(worker_, names_write_job(), [this, config, done, failed](const Result<void>& named) {
           if (!named) return failed(named.error());
           done(&add_member(config));
@@ -270,7 +275,6 @@ void LogSystem::delete_server(const std::string& uid, DoneCallback done) {
   by_writer_.erase(found->second->writer_);
   members_.erase(found);
   std::erase_if(names_, [&](const auto& row) { return row.second == uid; });
-  meta_.erase(uid);
   deleting_.insert(uid);
   run_on(
       background(),
@@ -281,9 +285,11 @@ void LogSystem::delete_server(const std::string& uid, DoneCallback done) {
       });
 }
 
-/// The rows, then the tree: all this a start would do, too.
+/// The rows, then the tree: all this a start would do, too. Not earlier: a server that is back
+/// after a crash must not have forgotten its vote.
 void LogSystem::finish_deletion(const std::string& uid, DoneCallback done) {
   if (deleting_.erase(uid) == 0) return done({});
+  meta_.erase(uid);
   const auto remove_rest = [names = names_write_job(), meta = meta_write_job(), &disk = disk_,
                             gone = member_directory(uid) + std::string(kDeletedSuffix),
                             parent = directory_]() -> Result<void> {

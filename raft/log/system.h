@@ -223,6 +223,7 @@ class LogSystem {
   };
   std::map<std::string, SetAside> set_aside_;
   std::set<std::string> deleting_;            // UIds whose directories may still have their names
+  std::set<std::string> creating_;            // UIds whose directories may not be complete
   std::map<std::string, std::string> names_;  // name to UId, as it shall be
   std::map<std::string, MetaRow> meta_;       // as it shall be
   bool metadata_dirty_ = false;               // last_applied noted and not written
