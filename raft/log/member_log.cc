@@ -16,6 +16,8 @@ MemberLog::MemberLog(LogSystem& system, ServerConfig config, WriterId writer)
       superseded_(system.disk_, system.member_directory(config_.uid),
                   system.options_.keep_superseded_for, superseded_seams()),
       segments_(system, system.member_directory(config_.uid), live_view()) {
+      leftovers_(std::make_shared<SnapshotLeftovers>(
+          system.disk_, system.member_directory(config_.uid) + "/snapshots")),
   meta_.uid = config_.uid;
 }
 
@@ -32,6 +34,7 @@ MemberSegments::LiveView MemberLog::live_view() {
       .any_kept = [this](IndexRange range) { return keeps_any(range); },
       .any_superseded = [this] { return superseded_.any(); },
   };
+      .leftovers = leftovers_,
 }
 
 SupersededEntries::Seams MemberLog::superseded_seams() {
@@ -523,11 +526,11 @@ void MemberLog::begin_snapshot(Snapshot snapshot, std::optional<std::vector<Inde
   auto shared = std::make_shared<Snapshot>(std::move(snapshot));
   system_.run_on(
       system_.background(),
-      [&disk = system_.disk_, path = directory() + "/snapshots", shared,
-       prepare = std::move(prepare), unsorted = std::move(unsorted_live)]() mutable {
+      [leftovers = leftovers_, shared, prepare = std::move(prepare),
+       unsorted = std::move(unsorted_live)]() mutable {
         if (auto prepared = prepare(); !prepared) return prepared;
         if (unsorted) shared->live_indexes = IndexSet::of(std::move(*unsorted));
-        return log::write_snapshot(disk, path, *shared);
+        return leftovers->write(*shared);
       },
       [this, alive = std::weak_ptr<bool>(alive_), shared, installed,
        done = std::move(done)](Result<void> outcome) {

@@ -15,6 +15,7 @@
 #include "raft/log/server_config.h"
 #include "raft/log/server_marks.h"
 #include "raft/log/snapshot_file.h"
+#include "raft/log/snapshot_leftovers.h"
 #include "raft/log/superseded_entries.h"
 #include "raft/log/types.h"
 #include "raft/log/wal.h"
@@ -270,6 +271,7 @@ class MemberLog {
   MemberSegments segments_;
   std::uint64_t next_segment_ = 1;
   /// The lowest index that was truncated since the flusher looked last.
+  std::shared_ptr<SnapshotLeftovers> leftovers_;
   Index changed_from_ = UINT64_MAX;
   // A job in flight holds a weak pointer to it, to see whether the member is still there.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

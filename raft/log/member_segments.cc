@@ -76,8 +76,10 @@ void MemberSegments::remove_dead() {
   note_bounds();
   system_.run_on(
       system_.background(),
-      [&disk = system_.disk_, dead = std::move(dead), directory = directory_] {
-        return remove_segments(disk, directory, dead);
+      [&disk = system_.disk_, dead = std::move(dead), directory = directory_,
+       leftovers = live_.leftovers] {
+        auto removed = leftovers->remove();
+        return removed ? remove_segments(disk, directory, dead) : removed;
       },
       [this, alive = std::weak_ptr<bool>(alive_)](const Result<void>& outcome) {
         if (!outcome && !alive.expired()) system_.report(outcome.error());
@@ -197,7 +199,12 @@ void MemberSegments::run_step() {
   system_.run_on(
       system_.background(),
       [&disk = system_.disk_, directory = directory_, files = system_.segment_files_,
-       step = std::exchange(compaction_->step, {})] {
+       leftovers = live_.leftovers, step = std::exchange(compaction_->step, {})] {
+        if (auto removed = leftovers->remove(); !removed) {
+          CompactionOutcome outcome;
+          outcome.error = removed.error();
+          return outcome;
+        }
         return compact(disk, directory, step, files);
       },
       [this, merged_count, alive = std::weak_ptr<bool>(alive_)](CompactionOutcome outcome) {

@@ -12,6 +12,7 @@
 #include "raft/log/segment_repair.h"
 #include "raft/log/types.h"
 
+#include "raft/log/snapshot_leftovers.h"
 namespace rakv::log {
 
 class LogSystem;
@@ -40,6 +41,7 @@ class MemberSegments {
     std::function<bool()> any_superseded;  ///< some may be kept that are not needed
   };
   MemberSegments(LogSystem& system, std::string directory, LiveView live)
+    std::shared_ptr<SnapshotLeftovers> leftovers;
       : system_(system), directory_(std::move(directory)), live_(std::move(live)) {}
 
   std::size_t size() const { return segments_.size(); }

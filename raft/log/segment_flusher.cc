@@ -99,13 +99,20 @@ void SegmentFlusher::write_segment(MemberLog& member, std::vector<Entry> entries
 void SegmentFlusher::finish() {
   const Flush& flush = flushes_.front();
   std::vector<std::string> directories;
-  for (const auto& [uid, part] : flush.parts) directories.push_back(system_.member_directory(uid));
+  std::vector<std::shared_ptr<SnapshotLeftovers>> leftovers;
+  for (const auto& [uid, part] : flush.parts) {
+    directories.push_back(system_.member_directory(uid));
+    if (MemberLog* member = system_.find(uid)) leftovers.push_back(member->leftovers_);
+  }
   // A server whose entries go with the WAL must not come back without them.
   const std::vector<std::string> deleted(system_.deleting_.begin(), system_.deleting_.end());
   system_.run_on(
       system_.background(),
       [&disk = system_.disk_, directory = system_.directory_, directories = std::move(directories),
-       wal_paths = flush.wal_paths, deleted]() -> Result<void> {
+       leftovers = std::move(leftovers), wal_paths = flush.wal_paths, deleted]() -> Result<void> {
+        for (const auto& of_member : leftovers) {
+          if (auto done = of_member->remove(); !done) return done;
+        }
         for (const auto& uid : deleted) {
           if (auto done = mark_deleted(disk, directory, uid); !done) return done;
         }

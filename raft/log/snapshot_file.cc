@@ -225,7 +225,11 @@ Result<void> write_snapshot(Disk& disk, const std::string& snapshots_directory,
   // Without snapshot.dat the directory is nothing, so `indexes` is there before the snapshot
   // counts: a snapshot whose live indexes are unknown would let live entries be dropped (H1 in
   // docs/protocol/disk.md 7.1).
-  if (auto done = remove_tree(disk, directory); !done) return done;
+  const auto there = disk.exists(directory);
+  if (!there) return there.error();
+  if (*there) {
+    if (auto done = remove_snapshot(disk, directory); !done) return done;
+  }
   if (auto done = disk.make_directory(directory); !done) return done;
   const std::string indexes = encode_indexes_file(snapshot.live_indexes);
   auto done = write_synced(disk, directory + "/indexes", {{indexes.data(), indexes.size()}});
@@ -241,8 +245,19 @@ Result<void> write_snapshot(Disk& disk, const std::string& snapshots_directory,
   }
   if (done) done = disk.sync_directory(directory);
   if (done) done = disk.sync_directory(snapshots_directory);
-  if (!done) static_cast<void>(remove_tree(disk, directory));
   return done;
+}
+
+Result<void> remove_snapshot(Disk& disk, const std::string& directory) {
+  const auto there = disk.exists(directory);
+  if (!there) return there.error();
+  if (*there) {
+    auto done = disk.unlink(directory + "/snapshot.dat");
+    if (!done && done.error().code != ErrorCode::not_found) return done;
+    if (done = disk.sync_directory(directory); !done) return done;
+    if (done = remove_tree(disk, directory); !done) return done;
+  }
+  return disk.sync_directory(parent_of(directory));
 }
 
 Result<FoundSnapshot> find_snapshot(Disk& disk, const std::string& snapshots_directory) {
@@ -295,13 +310,11 @@ Result<void> remove_other_snapshots(Disk& disk, const std::string& snapshots_dir
   if (!entries) return entries.error();
   auto names = snapshot_names(*entries);
   std::reverse(names.begin(), names.end());
-  bool changed = false;
   for (const auto& name : names) {
     if (name == snapshot_directory_name(keep)) continue;
-    if (auto done = remove_tree(disk, snapshots_directory + "/" + name); !done) return done;
-    changed = true;
+    if (auto done = remove_snapshot(disk, snapshots_directory + "/" + name); !done) return done;
   }
-  return changed ? disk.sync_directory(snapshots_directory) : Result<void>{};
+  return {};
 }
 
 }  // namespace rakv::log

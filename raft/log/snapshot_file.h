@@ -53,7 +53,8 @@ std::optional<Position> position_of_snapshot_name(std::string_view name);
 
 /// Writes a snapshot below `snapshots_directory` in the order that leaves no unsafe window: indexes
 /// and fsync, snapshot.dat as a temporary file and fsync, rename, fsync of the directory, fsync of
-/// the parent. Durable when it returns.
+/// the parent. Durable when it returns. After an error it may be there or not, or be there after a
+/// crash (SnapshotLeftovers).
 Result<void> write_snapshot(Disk& disk, const std::string& snapshots_directory,
                             const Snapshot& snapshot);
 
@@ -68,7 +69,10 @@ Result<FoundSnapshot> find_snapshot(Disk& disk, const std::string& snapshots_dir
 /// Renames a snapshot to NAME.bad, where nothing looks for it. Durable when it returns.
 Result<void> set_snapshot_aside(Disk& disk, const std::string& snapshots_directory,
                                 const std::string& name);
-/// Removes snapshots other than that at `keep`, oldest first.
+/// Removes a snapshot's directory so that no crash leaves it without its live indexes. It may not
+/// be there. Durable when it returns.
+Result<void> remove_snapshot(Disk& disk, const std::string& directory);
+/// Removes snapshots other than that at `keep`, oldest first. Durable when it returns.
 Result<void> remove_other_snapshots(Disk& disk, const std::string& snapshots_directory,
                                     Position keep);
 
