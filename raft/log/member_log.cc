@@ -1,6 +1,7 @@
 #include "raft/log/member_log.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <variant>
 
@@ -632,8 +633,20 @@ void MemberLog::set_live_indexes(IndexSet live_indexes, DoneCallback done) {
 
 std::vector<Entry> MemberLog::entries_to_flush(Index& next, Index last,
                                                const SegmentOptions& limits) const {
+/// Only what the WAL has: a start reads the WAL files that are left behind the segments, and if a
+/// newer entry were in a segment and in none of them, an older file would be read over it, and an
+/// entry of one leader's log would stand behind one of another's. What is not in the WAL yet will
+/// be in a later file; the flush does not wait for it, for the WAL may wait for the flush.
   std::vector<Entry> part;
   std::uint64_t bytes = 0;
+  std::set<Index> unwritten;  // of incoming_
+  for (const Entry& entry : unmarked_) unwritten.insert(entry.index);
+  Index own_unwritten = UINT64_MAX;
+  for (const PendingWrite& write : pending_) {
+    if (!write.sparse) own_unwritten = std::min(own_unwritten, write.range.first);
+    for (Index i = write.range.first; write.sparse && i <= write.range.last; ++i)
+      unwritten.insert(i);
+  }
   const auto full = [&] {
     return part.size() == limits.max_entries || bytes > limits.max_size_bytes;
   };
@@ -645,15 +658,17 @@ std::vector<Entry> MemberLog::entries_to_flush(Index& next, Index last,
   const auto incoming_end = incoming_.upper_bound(last);
   const auto take_incoming_below = [&](Index end) {
     for (; !full() && incoming != incoming_end && incoming->first < end; ++incoming) {
-      take(incoming->second);
+      if (!unwritten.contains(incoming->first)) take(incoming->second);
     }
   };
   if (next <= last) {
     memory_.for_each({next, last}, [&](const Entry& entry) {
       take_incoming_below(entry.index);
       if (full()) return false;
-      const bool replaced = incoming != incoming_end && incoming->first == entry.index;
-      if (!replaced && keeps(entry.index)) take(entry);
+      const bool replaced = incoming_on_disk_.contains(entry.index) ||
+                            (incoming != incoming_end && incoming->first == entry.index &&
+                             !unwritten.contains(entry.index));
+      if (!replaced && entry.index < own_unwritten && keeps(entry.index)) take(entry);
       return true;
     });
     take_incoming_below(UINT64_MAX);
