@@ -16,9 +16,9 @@ MemberLog::MemberLog(LogSystem& system, ServerConfig config, WriterId writer)
       writer_(writer),
       superseded_(system.disk_, system.member_directory(config_.uid),
                   system.options_.keep_superseded_for, superseded_seams()),
-      segments_(system, system.member_directory(config_.uid), live_view()) {
       leftovers_(std::make_shared<SnapshotLeftovers>(
           system.disk_, system.member_directory(config_.uid) + "/snapshots")),
+      segments_(system, system.member_directory(config_.uid), live_view()) {
   meta_.uid = config_.uid;
 }
 
@@ -34,8 +34,8 @@ MemberSegments::LiveView MemberLog::live_view() {
       .kept = [this](Index index) { return keeps(index); },
       .any_kept = [this](IndexRange range) { return keeps_any(range); },
       .any_superseded = [this] { return superseded_.any(); },
-  };
       .leftovers = leftovers_,
+  };
 }
 
 SupersededEntries::Seams MemberLog::superseded_seams() {
@@ -349,8 +349,9 @@ void MemberLog::truncate_after(Index index) {
     first_index_ = 1;
   }
   // Written events of what is gone must not be taken for what will be written in its place.
-  while (!pending_.empty() && pending_.back().range.first > index) pending_.pop_back();
-  if (!pending_.empty() && pending_.back().range.last > index) pending_.back().range.last = index;
+  // What waits last need not be what is highest: live entries of a snapshot come in between.
+  std::erase_if(pending_, [&](const PendingWrite& write) { return write.range.first > index; });
+  for (PendingWrite& write : pending_) write.range.last = std::min(write.range.last, index);
 }
 
 void MemberLog::write_sparse(std::vector<Entry> entries) {
@@ -586,6 +587,7 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
   // After an own snapshot entries stay in memory until they are in segments, or needed nowhere.
   if (installed || !superseded_.any()) memory_.drop_prefix(position.index, is_kept);
   if (installed) {
+    segments_.show_hidden();
     for (auto& [index, entry] : incoming_) {
       if (index <= position.index && needed(index)) memory_.put_sparse(std::move(entry));
     }
@@ -631,14 +633,12 @@ void MemberLog::set_live_indexes(IndexSet live_indexes, DoneCallback done) {
 
 // ---- segments
 
-std::vector<Entry> MemberLog::entries_to_flush(Index& next, Index last,
-                                               const SegmentOptions& limits) const {
 /// Only what the WAL has: a start reads the WAL files that are left behind the segments, and if a
 /// newer entry were in a segment and in none of them, an older file would be read over it, and an
 /// entry of one leader's log would stand behind one of another's. What is not in the WAL yet will
 /// be in a later file; the flush does not wait for it, for the WAL may wait for the flush.
-  std::vector<Entry> part;
-  std::uint64_t bytes = 0;
+std::vector<Entry> MemberLog::entries_to_flush(Index& next, Index last,
+                                               const SegmentOptions& limits) const {
   std::set<Index> unwritten;  // of incoming_
   for (const Entry& entry : unmarked_) unwritten.insert(entry.index);
   Index own_unwritten = UINT64_MAX;
@@ -647,6 +647,8 @@ std::vector<Entry> MemberLog::entries_to_flush(Index& next, Index last,
     for (Index i = write.range.first; write.sparse && i <= write.range.last; ++i)
       unwritten.insert(i);
   }
+  std::vector<Entry> part;
+  std::uint64_t bytes = 0;
   const auto full = [&] {
     return part.size() == limits.max_entries || bytes > limits.max_size_bytes;
   };
@@ -686,6 +688,8 @@ void MemberLog::add_segment(std::shared_ptr<const Segment> segment) {
     memory_.drop_flushed(slot.index, slot.term);
     const auto incoming = incoming_.find(slot.index);
     if (incoming == incoming_.end() || incoming->second.term != slot.term) continue;
+    // Until the snapshot is there the log is what it was.
+    if (slot.index <= last_.index) segments_.hide(*segment, slot.index);
     // Out of order only when a transfer was begun anew meanwhile: then it stays in memory.
     if (!incoming_on_disk_.empty() && incoming_on_disk_.ranges().back().last >= slot.index)
       continue;

@@ -213,10 +213,13 @@ class MemberLog {
   void handle_written(const Written& event);
   void note_durable(Index last);
   bool agrees_with(Position position) const;
-  /// Whether the entry is to stay readable: needed, or superseded a short while ago.
-  bool keeps(Index index) const { return needed(index) || superseded_.keeps(index); }
+  /// Whether the entry is to stay: needed, superseded a short while ago, or needed by a snapshot
+  /// that is being taken in.
+  bool keeps(Index index) const {
+    return needed(index) || superseded_.keeps(index) || incoming_on_disk_.contains(index);
+  }
   bool keeps_any(IndexRange range) const {
-    return any_needed(range) || superseded_.keeps_any(range);
+    return any_needed(range) || superseded_.keeps_any(range) || incoming_on_disk_.intersects(range);
   }
   MemberSegments::LiveView live_view();
   SupersededEntries::Seams superseded_seams();
@@ -268,10 +271,10 @@ class MemberLog {
   std::vector<std::function<void()>> settled_waiting_;
   bool installing_ = false;
   SupersededEntries superseded_;
+  std::shared_ptr<SnapshotLeftovers> leftovers_;
   MemberSegments segments_;
   std::uint64_t next_segment_ = 1;
   /// The lowest index that was truncated since the flusher looked last.
-  std::shared_ptr<SnapshotLeftovers> leftovers_;
   Index changed_from_ = UINT64_MAX;
   // A job in flight holds a weak pointer to it, to see whether the member is still there.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -37,7 +37,9 @@ std::optional<MemberSegments::Place> MemberSegments::find(Index index) const {
   const auto beyond = std::upper_bound(lowest_from_.begin(), lowest_from_.end(), index);
   for (auto i = static_cast<std::size_t>(beyond - lowest_from_.begin());
        i-- > 0 && highest_up_to_[i] >= index;) {
-    if (const SegmentSlot* slot = segments_[i]->find(index)) return Place{segments_[i], *slot};
+    const SegmentSlot* slot = segments_[i]->find(index);
+    if (slot == nullptr || hidden_.contains({segments_[i]->number(), index})) continue;
+    return Place{segments_[i], *slot};
   }
   return std::nullopt;
 }

@@ -4,15 +4,17 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "raft/log/compaction.h"
 #include "raft/log/segment.h"
 #include "raft/log/segment_repair.h"
+#include "raft/log/snapshot_leftovers.h"
 #include "raft/log/types.h"
 
-#include "raft/log/snapshot_leftovers.h"
 namespace rakv::log {
 
 class LogSystem;
@@ -39,9 +41,9 @@ class MemberSegments {
     std::function<bool(Index)> kept;    ///< needed, or superseded a short while ago
     std::function<bool(IndexRange)> any_kept;
     std::function<bool()> any_superseded;  ///< some may be kept that are not needed
+    std::shared_ptr<SnapshotLeftovers> leftovers;
   };
   MemberSegments(LogSystem& system, std::string directory, LiveView live)
-    std::shared_ptr<SnapshotLeftovers> leftovers;
       : system_(system), directory_(std::move(directory)), live_(std::move(live)) {}
 
   std::size_t size() const { return segments_.size(); }
@@ -51,8 +53,12 @@ class MemberSegments {
     std::shared_ptr<const Segment> segment;
     SegmentSlot slot;
   };
-  /// Where an index's newest entry is.
+  /// Where an index's newest entry is, but for those that are hidden.
   std::optional<Place> find(Index index) const;
+  /// The entry in this segment came with a snapshot that is not installed, and is not the log's.
+  void hide(const Segment& segment, Index index) { hidden_.emplace(segment.number(), index); }
+  /// The snapshot has been installed.
+  void show_hidden() { hidden_.clear(); }
 
   /// Takes over a segment that is on disk.
   void add(std::shared_ptr<const Segment> segment);
@@ -109,6 +115,7 @@ class MemberSegments {
   // among thousands of segments find() looks into the few that may have an index.
   std::vector<Index> highest_up_to_;
   std::vector<Index> lowest_from_;
+  std::set<std::pair<std::uint64_t, Index>> hidden_;  // by the segment's number
   std::optional<std::uint64_t> major_after_ = 8;
   std::uint64_t minors_ = 0;  // since the last major one
   std::optional<Major> compaction_;

@@ -65,12 +65,10 @@ void go_on_without(MemoryDisk& memory, Disk& disk, Index& last, int rounds) {
 TEST(BrokenServer, ADamagedConfigCostsNobodyAnything) {
   MemoryDisk memory;
   make_two_servers(memory);
-  const std::string config = std::string(kDirectory) + "/KVBBBB/config";
-  const std::string good = read_file(memory, config).value();
-  ASSERT_TRUE(replace_file(memory, config, "no term"));
+  testing::DamagedConfig config(memory, "KVBBBB");
   Index last = 20;
   go_on_without(memory, memory, last, 3);
-  ASSERT_TRUE(replace_file(memory, config, good));
+  config.repair();
   for (int start = 0; start < 3; ++start) {
     Store store(memory);
     expect_log(store, "KVAAAA", last);
@@ -103,15 +101,11 @@ TEST(BrokenServer, ItsRecordsSurviveACrashAtAnyOperationOfAnyStart) {
   for (std::uint64_t stop = 1;; ++stop) {
     MemoryDisk memory;
     make_two_servers(memory);
-    const std::string config = std::string(kDirectory) + "/KVBBBB/config";
-    const std::string good = read_file(memory, config).value();
-    ASSERT_TRUE(replace_file(memory, config, "no term"));
+    testing::DamagedConfig config(memory, "KVBBBB");
     bool stopped = false;
     Index last = 20;
     for (const bool repaired : {false, true}) {
-      if (repaired) {
-        ASSERT_TRUE(replace_file(memory, config, good));
-      }
+      if (repaired) config.repair();
       FaultyDisk disk(memory);
       disk.stop_at(stop);
       {
@@ -143,12 +137,10 @@ TEST(BrokenServer, ItsRecordsSurviveACrashAtAnyOperationOfAnyStart) {
 TEST(BrokenServer, DamageInItsRecordsIsItsOwn) {
   MemoryDisk memory;
   make_two_servers(memory);
-  const std::string config = std::string(kDirectory) + "/KVBBBB/config";
-  const std::string good = read_file(memory, config).value();
-  ASSERT_TRUE(replace_file(memory, config, "no term"));
+  testing::DamagedConfig config(memory, "KVBBBB");
   Index last = 20;
   go_on_without(memory, memory, last, 1);
-  ASSERT_TRUE(replace_file(memory, config, good));
+  config.repair();
   std::string path;
   for (const auto& entry : memory.list(kDirectory).value()) {
     if (entry.name.ends_with(".kept")) path = std::string(kDirectory) + "/" + entry.name;

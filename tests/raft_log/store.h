@@ -177,6 +177,22 @@ struct Store {
   std::optional<Error> error;
 };
 
+/// A server's config is damaged, so that it can't be started, until repair().
+class DamagedConfig {
+ public:
+  DamagedConfig(Disk& disk, const std::string& uid)
+      : disk_(disk), path_("/data/a@host/" + uid + "/config") {
+    original_ = read_file(disk_, path_).value();
+    EXPECT_TRUE(replace_file(disk_, path_, "no term"));
+  }
+  void repair() { EXPECT_TRUE(replace_file(disk_, path_, original_)); }
+
+ private:
+  Disk& disk_;
+  std::string path_;
+  std::string original_;
+};
+
 /// A server whose entries 1..160 of term 1 are in ten segments of 16.
 inline MemberLog* add_with_ten_segments(Store& store) {
   MemberLog* log = store.add("kv", "KVAAAA");
