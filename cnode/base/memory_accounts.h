@@ -21,7 +21,8 @@ struct MemoryAccounts {
         incoming("incoming", budget_bytes / 16, &sum),
         outgoing("outgoing", budget_bytes / 8, &sum),
         reading("reading", budget_bytes / 32, &sum),
-        waiting("waiting", budget_bytes / 16, &sum),
+        waiting("waiting", budget_bytes / 64 * 3, &sum),
+        queries("queries", budget_bytes / 64, &sum),
         member_messages("member_messages", budget_bytes / 64, &sum),
         notifications("notifications", budget_bytes / 64, &sum),
         watches("watches", budget_bytes / 32, &sum),
@@ -37,8 +38,10 @@ struct MemoryAccounts {
   ByteAccount outgoing;
   /// Values that are read from the disk for answers.
   ByteAccount reading;
-  /// Calls, commands, reads and queries of clients that wait for something.
+  /// Calls, commands and queries of clients that wait for a leader, for the disk, or for an index.
   ByteAccount waiting;
+  /// Those that wait for a moment only, above all consistent reads of a leader, for its followers.
+  ByteAccount queries;
   /// Messages of other members that wait for the disk.
   ByteAccount member_messages;
   /// Notifications (ra_event) that could not be sent yet.
@@ -51,8 +54,8 @@ struct MemoryAccounts {
 
   /// All but the sum.
   std::vector<const ByteAccount*> kinds() const {
-    return {&connections,     &incoming,      &outgoing, &reading,  &waiting,
-            &member_messages, &notifications, &watches,  &snapshots};
+    return {&connections, &incoming,        &outgoing,      &reading, &waiting,
+            &queries,     &member_messages, &notifications, &watches, &snapshots};
   }
 };
 

@@ -11,6 +11,7 @@
 #include "cnode/dist/epmd.h"
 #include "cnode/etf/writer.h"
 #include "cnode/node/node.h"
+#include "cnode/node/peer_charge.h"
 
 // The inside of Node, shared by its sources: node.cc (life, processes), messages.cc (outgoing),
 // signals.cc (incoming), calls.cc (our calls and applies), peers.cc (connections, beats),
@@ -144,7 +145,8 @@ class Node::Impl : private Process {
     std::set<std::string> names;
     std::vector<etf::Pid> links;
     std::size_t watch_count = 0;  ///< entries of watches_ for it
-    ByteCharge charge{};          ///< for its links, and for a worker
+    ByteCharge link_charge{};
+    PeerCharge charge{};  ///< of a worker
     // workers only: whom to tell the result, until a DEMONITOR takes it back
     std::optional<etf::Reference> spawn_reference;
     std::optional<etf::Pid> spawned_by;
@@ -154,12 +156,13 @@ class Node::Impl : private Process {
     etf::Pid watcher;
     std::optional<std::string> name;  ///< set when monitored by name
     std::uint64_t entity = 0;
-    ByteCharge charge{};  ///< for one of another node
+    PeerCharge charge{};  ///< for one of another node
   };
-  /// An empty charge to MemoryAccounts::watches.
-  ByteCharge watch_charge() const {
-    return options_.memory == nullptr ? ByteCharge() : ByteCharge(&options_.memory->watches);
-  }
+  /// An empty charge to MemoryAccounts::watches for what `node` has here.
+  PeerCharge watch_charge(std::string_view node);
+  bool has_room_for_link() const;
+  void add_link(Entity& entity, const etf::PidView& from);
+  std::map<std::string, std::weak_ptr<std::uint64_t>, std::less<>> watch_bytes_;  ///< by node
   /// Ids are never used again within one incarnation.
   std::unordered_map<std::uint64_t, Entity> entities_;
   std::map<std::string, std::uint64_t, std::less<>> names_;

@@ -43,11 +43,14 @@ void Node::Impl::on_closed(const std::string& node, const dist::Connection*, con
     if (entity != entities_.end()) --entity->second.watch_count;
     watches_.erase(watch++);
   }
+  if (const auto bytes = watch_bytes_.find(node);
+      bytes != watch_bytes_.end() && bytes->second.expired())
+    watch_bytes_.erase(bytes);
   const std::string noconnection = etf::Writer().atom("noconnection").take();
   for (auto& [id, entity] : entities_) {
     const std::size_t links =
         std::erase_if(entity.links, [&](const etf::Pid& linked) { return linked.node == node; });
-    entity.charge.shrink(links * kLinkBytes);
+    entity.link_charge.shrink(links * kLinkBytes);
     if (entity.spawned_by && entity.spawned_by->node == node) entity.spawned_with_monitor = false;
   }
   std::vector<std::uint64_t> lost;

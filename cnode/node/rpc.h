@@ -8,8 +8,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "cnode/base/byte_account.h"
 #include "cnode/base/shared_bytes.h"
+#include "cnode/node/peer_charge.h"
 
 // Remote function calls that this node answers (erpc, rpc, spawn): an allow-list of functions.
 // Everything that is not in it is answered with the `undef` error that a BEAM node gives
@@ -59,7 +59,7 @@ class RpcCall {
   ~RpcCall();
 
   /// Keeps this as long as the call is not answered.
-  void set_charge(ByteCharge charge) { state_->charge = std::move(charge); }
+  void set_charge(PeerCharge charge) { state_->charge = std::move(charge); }
 
   /// The node that asks.
   const std::string& caller_node() const { return state_->caller_node; }
@@ -86,7 +86,7 @@ class RpcCall {
     std::string storage;
     std::vector<std::string_view> arguments;
     Answer answer;
-    ByteCharge charge;
+    PeerCharge charge;
   };
   explicit RpcCall(std::unique_ptr<State> state);
   void finish(RpcOutcome outcome, const RpcTerm& term);

@@ -73,15 +73,35 @@ void Node::Impl::handle(dist::Connection& peer, const dist::MessageSignal& signa
   receiving_ = nullptr;
 }
 
+PeerCharge Node::Impl::watch_charge(std::string_view node) {
+  if (options_.memory == nullptr) return {};
+  auto found = watch_bytes_.find(node);
+  std::shared_ptr<std::uint64_t> bytes =
+      found == watch_bytes_.end() ? nullptr : found->second.lock();
+  if (!bytes) {
+    bytes = std::make_shared<std::uint64_t>(0);
+    watch_bytes_.insert_or_assign(std::string(node), bytes);
+  }
+  return {&options_.memory->watches, std::move(bytes)};
+}
+
+bool Node::Impl::has_room_for_link() const {
+  return options_.memory == nullptr ||
+         options_.memory->watches.has_room(kLinkBytes + options_.memory->watches.limit() / 3);
+}
+
+void Node::Impl::add_link(Entity& entity, const etf::PidView& from) {
+  if (entity.link_charge.bytes() == 0 && options_.memory != nullptr)
+    entity.link_charge = ByteCharge(&options_.memory->watches);
+  entity.links.emplace_back(from);
+  entity.link_charge.grow(kLinkBytes);
+}
+
 void Node::Impl::handle(dist::Connection& peer, const dist::LinkSignal& signal) {
   if (!is_of(peer, signal.from, "link")) return;
   const auto found = entities_.find(entity_of(signal.to));
-  const bool has_room = watch_charge().has_room(kLinkBytes);
-  if (found != entities_.end() && has_room) {
-    Entity& linked = found->second;
-    if (linked.links.empty() && linked.charge.bytes() == 0) linked.charge = watch_charge();
-    linked.links.emplace_back(signal.from);
-    linked.charge.grow(kLinkBytes);
+  if (found != entities_.end() && has_room_for_link()) {
+    add_link(found->second, signal.from);
     return;
   }
   dist::OutMessage message = dist::encode_link_exit(signal.to, signal.from);
@@ -99,8 +119,8 @@ void Node::Impl::handle(dist::Connection& peer, const dist::UnlinkSignal& signal
   if (!is_of(peer, signal.from, "unlink")) return;
   const auto found = entities_.find(entity_of(signal.to));
   if (found != entities_.end())
-    found->second.charge.shrink(kLinkBytes *
-                                std::erase(found->second.links, etf::Pid(signal.from)));
+    found->second.link_charge.shrink(kLinkBytes *
+                                     std::erase(found->second.links, etf::Pid(signal.from)));
   if (signal.id && is_own(signal.to.node)) {
     peer.send(entity_of(signal.to), dist::encode_unlink_ack(*signal.id, signal.to, signal.from));
   }
@@ -112,7 +132,7 @@ void Node::Impl::handle(dist::Connection& peer, const dist::LinkExitSignal& sign
   const auto found = entities_.find(entity);
   if (found == entities_.end()) return;
   const std::size_t links = std::erase(found->second.links, etf::Pid(signal.from));
-  found->second.charge.shrink(kLinkBytes * links);
+  found->second.link_charge.shrink(kLinkBytes * links);
   if (links > 0) send_exit(signal.from, entity, signal.reason);
 }
 
@@ -139,9 +159,8 @@ void Node::Impl::handle(dist::Connection& peer, const dist::MonitorSignal& signa
     watch.entity = entity_of(std::get<etf::PidView>(signal.watched));
   }
   const auto found = entities_.find(watch.entity);
-  watch.charge = watch_charge();
-  const bool has_room = watch.charge.has_room(kWatchBytes);
-  if (found == entities_.end() || !has_room) {
+  watch.charge = watch_charge(peer.peer().name);
+  if (found == entities_.end() || !watch.charge.try_grow(kWatchBytes)) {
     // At once, or calls to what is not there would hang until their timeout.
     dist::OutMessage message =
         dist::encode_monitor_exit(signal.watched, signal.watcher, signal.reference);
@@ -154,7 +173,6 @@ void Node::Impl::handle(dist::Connection& peer, const dist::MonitorSignal& signa
     peer.send(0, std::move(message));
     return;
   }
-  watch.charge.grow(kWatchBytes);
   if (watches_.emplace(etf::Reference(signal.reference), std::move(watch)).second)
     ++found->second.watch_count;
 }
@@ -194,13 +212,12 @@ void Node::Impl::handle(dist::Connection& peer, const dist::SpawnRequestSignal& 
       return;
     }
   }
-  ByteCharge charge = watch_charge();
-  if (!charge.has_room(kWorkerBytes)) {
+  PeerCharge charge = watch_charge(peer.peer().name);
+  if (!charge.try_grow(kWorkerBytes)) {
     // As a BEAM that has no process left: spawn and erpc give the caller {error, system_limit}.
     peer.send(0, dist::encode_spawn_reply(signal.reference, signal.from, 0, kNoRoom));
     return;
   }
-  charge.grow(kWorkerBytes);
   const etf::Pid pid = spawn(static_cast<Process*>(nullptr));
   const std::uint64_t entity = entity_of(pid);
   Entity& worker = entities_[entity];
@@ -208,10 +225,7 @@ void Node::Impl::handle(dist::Connection& peer, const dist::SpawnRequestSignal& 
   worker.spawn_reference.emplace(signal.reference);
   worker.spawned_by.emplace(signal.from);
   worker.spawned_with_monitor = signal.monitor;
-  if (signal.link) {
-    worker.links.emplace_back(signal.from);
-    worker.charge.grow(kLinkBytes);
-  }
+  if (signal.link) add_link(worker, signal.from);
   const std::uint32_t flags =
       (signal.link ? dist::kSpawnReplyLink : 0) | (signal.monitor ? dist::kSpawnReplyMonitor : 0);
   peer.send(entity, dist::encode_spawn_reply(signal.reference, signal.from, flags, pid.view()));

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "raft/core/core.h"
@@ -12,9 +13,13 @@ void Core::reject(CallToken token, effect::RejectReason reason) {
   if (token != CallToken(0)) emit(effect::RejectCall{token, reason});
 }
 
-void Core::hold_or_redirect(CallToken token, Held request) {
+bool Core::knows_leader() const {
   const bool may_know = role() != Role::pre_vote && role() != Role::candidate;
-  if (may_know && monitored_ && leader_ == monitored_) {
+  return may_know && monitored_ && leader_ == monitored_;
+}
+
+void Core::hold_or_redirect(CallToken token, Held request) {
+  if (knows_leader()) {
     emit(effect::RedirectClient{token, *leader_});
     return;
   }
@@ -29,11 +34,22 @@ CallToken token_of(const event::LeaderRequest& request) { return request.token; 
 CallToken token_of(const event::TransferLeadership& request) { return request.token; }
 }  // namespace
 
+CallToken Core::token_of_held(const Held& held) {
+  return std::visit([](const auto& request) { return token_of(request); }, held);
+}
+
 void Core::redirect_held() {
-  for (const Held& held : std::exchange(held_, {})) {
-    const CallToken token = std::visit([](const auto& request) { return token_of(request); }, held);
-    emit(effect::RedirectClient{token, *leader_});
-  }
+  for (const Held& held : std::exchange(held_, {}))
+    emit(effect::RedirectClient{token_of_held(held), *leader_});
+}
+
+void Core::on(event::CallersGone& event) {
+  std::erase_if(held_, [&](const Held& held) {
+    const CallToken token = token_of_held(held);
+    const bool gone = std::binary_search(event.tokens.begin(), event.tokens.end(), token);
+    if (gone) emit(effect::DropCall{token});
+    return gone;
+  });
 }
 
 /// This member leads now: what was held happens as if it had just come.

@@ -162,6 +162,8 @@ class Core {
   std::size_t pending_queries() const;
   /// Calls held until a leader is known.
   std::size_t held_calls() const { return held_.size(); }
+  /// Whether a call that is for the leader would be held now.
+  bool would_hold() const { return !leads() && !knows_leader(); }
   /// True while the member neither votes nor leads because it may have forgotten what it promised.
   bool has_amnesia() const { return amnesia_.has_value(); }
   /// True once effect::Stop was given.
@@ -255,6 +257,7 @@ class Core {
   void on(event::FlushLowPriority& event);
   void on(event::ReadRequest& event);
   void on(event::LeaderRequest& event);
+  void on(event::CallersGone& event);
   void on(event::TransferLeadership& event);
   void on(event::TriggerElection& event);
   void on(event::ElectionRequested& event);
@@ -284,6 +287,7 @@ class Core {
 
   // --- roles, term, leader, timers (roles.cc) ---
   bool is_new() const { return log_.last().index == Index(0) && !amnesia_; }
+  bool knows_leader() const;
   bool leads() const { return role() == Role::leader || role() == Role::terminating_leader; }
   /// The leader's data, also of one that waits in await_condition; nullptr otherwise.
   Leader* leader_data();
@@ -305,6 +309,7 @@ class Core {
   void disarm_election_timer();
   std::uint32_t election_turn() const;
   std::uint32_t election_stretch() const;
+  static CallToken token_of_held(const Held& held);
   void redirect_held();
   void execute_held();
 

@@ -87,6 +87,11 @@ struct FlushLowPriority {};
 struct ReadRequest {
   CallToken token;
 };
+/// Those who made these calls are gone. What is still held for them is dropped (effect::DropCall).
+/// Ascending.
+struct CallersGone {
+  std::vector<CallToken> tokens;
+};
 /// Any other request in a leader_call (state_query, local_query, ping…): the shell serves it once
 /// told so.
 struct LeaderRequest {
@@ -223,7 +228,8 @@ using Event =
     std::variant<event::ElectionTimeout, event::ConditionTimeout, event::ReceiveSnapshotTimeout,
                  event::SnapshotRetry, event::Tick, event::Written, event::LogDown, event::LogUp,
                  event::SnapshotTaken, event::ClientCommands, event::FlushLowPriority,
-                 event::ReadRequest, event::LeaderRequest, event::TransferLeadership,
+                 event::ReadRequest, event::LeaderRequest, event::CallersGone,
+                 event::TransferLeadership,
                  event::TriggerElection, event::ElectionRequested, event::ForceMemberChange,
                  event::AppendEntries, event::AppendEntriesReplied, event::VoteRequested,
                  event::VoteReplied, event::PreVoteRequested, event::PreVoteReplied,

@@ -17,8 +17,8 @@ namespace {
 /// bytes.
 constexpr std::uint64_t kApplyReadMax = 64;
 constexpr std::uint64_t kApplyReadBytes = 4 << 20;
-/// Notifications kept for clients that can't be reached now; beyond it the oldest go.
-constexpr std::size_t kUndeliveredMax = 10'000;
+/// A notification that has grown to this is sent before the batch of entries ends.
+constexpr std::size_t kNotificationBytes = 256 * 1024;
 
 }  // namespace
 
@@ -113,6 +113,11 @@ void Member::apply_entry(const log::Entry& entry, bool as_leader) {
     Notification& notification = notifications_[std::string(mode.pid)];
     etf::Writer(notification.pairs).tuple(2).raw(mode.correlation).raw(reply_.view());
     ++notification.count;
+    if (notification.pairs.size() >= kNotificationBytes) {
+      const std::string pid(mode.pid);
+      notify(pid, notification);
+      notifications_.erase(pid);
+    }
   }
   if (as_leader && view.ts)
     counters_->set(Counter::commit_latency, services_.system_time_ms() - *view.ts);
@@ -143,12 +148,14 @@ bool Member::replies_here(const wire::ReplyMode& mode, std::string_view from,
 }
 
 void Member::flush_notifications() {
-  for (const auto& [pid, notification] : notifications_) {
-    etf::Writer body;
-    body.tuple(2).atom("applied").list(notification.count).append(notification.pairs).nil();
-    send_notification(pid, body.view());
-  }
+  for (const auto& [pid, notification] : notifications_) notify(pid, notification);
   notifications_.clear();
+}
+
+void Member::notify(const std::string& pid, const Notification& notification) {
+  etf::Writer body;
+  body.tuple(2).atom("applied").list(notification.count).append(notification.pairs).nil();
+  send_notification(pid, body.view());
 }
 
 void Member::send_notification(const std::string& pid_term, std::string_view body) {
@@ -167,14 +174,16 @@ void Member::send_notification(const std::string& pid_term, std::string_view bod
       },
       false);
   if (delivery == node::Delivery::queued) return;
-  if (undelivered_.size() == kUndeliveredMax) undelivered_.pop_front();
-  undelivered_.emplace_back(pid_term, std::string(body));
+  keep_undelivered(pid_term, body);
 }
 
 void Member::retry_notifications() {
-  std::deque<std::pair<std::string, std::string>> again;
+  std::deque<Undelivered> again;
   again.swap(undelivered_);
-  for (const auto& [pid, body] : again) send_notification(pid, body);
+  for (; !again.empty(); again.pop_front()) {
+    const Undelivered next = std::move(again.front());
+    send_notification(next.pid, next.body);
+  }
 }
 
 }  // namespace rakv::member

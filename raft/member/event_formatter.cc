@@ -11,9 +11,12 @@ namespace rakv::member {
 namespace {
 
 constexpr std::chrono::milliseconds kTimeout{30'000};
-/// Events that wait for the one before; a further one is dropped, as one for a client that can't be
+/// Events that wait for the one before; a further one, or one for which
+/// MemoryAccounts::notifications has no room, is dropped, as one for a client that can't be
 /// reached.
 constexpr std::size_t kWaitingMax = 10'000;
+/// What one takes besides its bytes.
+constexpr std::size_t kWaitingBytes = 256;
 
 struct Formatter {
   std::string module;
@@ -50,10 +53,11 @@ bool EventFormatter::is_formatter(std::string_view term) {
 }
 
 void EventFormatter::send(const std::string& pid, std::string event) {
-  if (count_ >= kWaitingMax) return;
+  ByteCharge charge = context_.node.charge(&MemoryAccounts::notifications);
+  if (count_ >= kWaitingMax || !charge.try_grow(event.size() + kWaitingBytes)) return;
   ++count_;
-  std::deque<std::string>& waiting = waiting_[pid];
-  waiting.push_back(std::move(event));
+  std::deque<Waiting>& waiting = waiting_[pid];
+  waiting.push_back({std::move(event), std::move(charge)});
   if (waiting.size() == 1) format_next(pid);
 }
 
@@ -70,14 +74,14 @@ void EventFormatter::format_next(const std::string& pid) {
   etf::Writer arguments;
   arguments.list(2 + static_cast<std::uint32_t>(formatter.arguments.size()));
   wire::write_server_id(arguments, server_);
-  arguments.raw(waiting_[pid].front());
+  arguments.raw(waiting_[pid].front().event);
   for (const std::string_view argument : formatter.arguments) arguments.raw(argument);
   arguments.nil();
   context_.node.apply(
       to->node, formatter.module, formatter.function, arguments.view(), kTimeout,
       [this, pid, alive = alive_](const node::ApplyResult& result) {
         if (!*alive) return;
-        std::deque<std::string>& waiting = waiting_[pid];
+        std::deque<Waiting>& waiting = waiting_[pid];
         if (result.status == node::ApplyResult::Status::returned) {
           deliver(pid, result.term);
         } else {
@@ -89,7 +93,7 @@ void EventFormatter::format_next(const std::string& pid) {
           etf::Writer plain;
           plain.tuple(3).atom("ra_event");
           wire::write_server_id(plain, server_);
-          plain.raw(waiting.front());
+          plain.raw(waiting.front().event);
           deliver(pid, plain.view());
         }
         --count_;

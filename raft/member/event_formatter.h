@@ -31,11 +31,15 @@ class EventFormatter {
   void format_next(const std::string& pid);
   void deliver(const std::string& pid, std::string_view message);
 
+  struct Waiting {
+    std::string event;
+    ByteCharge charge;
+  };
+
   const PeerContext& context_;
   std::string formatter_;
   raft::ServerId server_;
-  std::map<std::string, std::deque<std::string>>
-      waiting_;  ///< by pid; the first is being formatted
+  std::map<std::string, std::deque<Waiting>> waiting_;  ///< by pid; the first is being formatted
   std::size_t count_ = 0;
   bool complained_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -53,6 +53,9 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::shared_ptr<Co
       log_id_(options_.friendly_name.empty() ? print_server_id(id_) : options_.friendly_name),
       core_(std::move(recovered.core)),
       pid_(recovered.pid),
+      pending_(services.node.charge(&MemoryAccounts::waiting),
+               services.node.charge(&MemoryAccounts::queries)),
+      conditional_charge_(services.node.charge(&MemoryAccounts::waiting)),
       applied_(core_.last_applied()),
       role_(core_.role()),
       peer_context_{services.node,
@@ -69,7 +72,9 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::shared_ptr<Co
       held_reads_(services.io),
       voters_(services.io, peer_context_, [this] { standing_changed(); }),
       deletion_(peer_context_, voters_, [this] { end(raft::effect::StopReason::deleted); }),
-      snapshot_receiver_(log, [this] { return machine_->fresh(); }),
+      snapshot_receiver_(
+          log, [this] { return machine_->fresh(); },
+          services.node.charge(&MemoryAccounts::snapshots)),
       election_timer_(services.io),
       condition_timer_(services.io),
       receive_snapshot_timer_(services.io),
@@ -175,10 +180,22 @@ void Member::read_entry(std::uint64_t index, std::chrono::milliseconds time,
 // --- events and effects
 // -----------------------------------------------------------------------------------------------
 
-void Member::step(raft::Event event) {
-  if (stopped_) return;
-  events_.push_back(std::move(event));
+void Member::step(raft::Event event, ByteCharge charge) {
+  if (stopped_ || (blocked() && waits_already(event))) return;
+  events_.push_back({std::move(event), std::move(charge)});
   run_effects();
+}
+
+/// While the disk takes its time, a tick need not wait at all, and of what has become durable the
+/// newest says everything.
+bool Member::waits_already(const raft::Event& event) {
+  if (const auto* written = std::get_if<raft::event::Written>(&event)) {
+    auto* last =
+        events_.empty() ? nullptr : std::get_if<raft::event::Written>(&events_.back().event);
+    if (last != nullptr) *last = *written;
+    return last != nullptr;
+  }
+  return std::holds_alternative<raft::event::Tick>(event);
 }
 
 void Member::run_effects() {
@@ -195,9 +212,9 @@ void Member::run_effects() {
     effects_.clear();
     next_effect_ = 0;
     if (events_.empty()) break;
-    raft::Event event = std::move(events_.front());
+    WaitingEvent next = std::move(events_.front());
     events_.pop_front();
-    core_.step(std::move(event), effects_);
+    core_.step(std::move(next.event), effects_);
 #ifndef NDEBUG
     const std::optional<std::string> violation = invariants_.check(core_);
     RAKV_CHECK_MSG(!violation, *violation);
@@ -346,7 +363,7 @@ void Member::carry_out(raft::effect::MonitorLeader& effect) {
   monitored_leader_ = effect.leader;
   leader_monitor_ = services_.node.monitor(pid_, effect.leader.node(), effect.leader.name());
   const bool up = services_.node.status(effect.leader.node()) == node::NodeStatus::up;
-  events_.push_back(raft::event::FailureDetector{effect.leader.node(), up});
+  events_.push_back({raft::event::FailureDetector{effect.leader.node(), up}, {}});
 }
 
 void Member::carry_out(raft::effect::DemonitorLeader&) {
@@ -436,6 +453,7 @@ void Member::written(log::MemberLog& log, log::Term, log::IndexRange) {
 }
 
 void Member::on_node_status(const std::string& node, node::NodeStatus status) {
+  if (blocked() && !concerns_members(node)) return;
   step(raft::event::FailureDetector{node, status == node::NodeStatus::up});
 }
 

@@ -174,7 +174,9 @@ class Member : public node::Process,
   void write_members(etf::Writer& writer) const override { write_member_ids(writer); }
 
   // --- events and effects (member.cc) ---
-  void step(raft::Event event);
+  /// `charge` is kept as long as the event waits.
+  void step(raft::Event event, ByteCharge charge = {});
+  bool waits_already(const raft::Event& event);
   void run_effects();
   bool blocked() const { return waiting_ > 0; }
   void resume();
@@ -234,6 +236,25 @@ class Member : public node::Process,
   void standing_changed();
   void tick();
   void note_last_applied();
+
+  // --- what may wait (waiting.cc) ---
+  /// Whether there is room for a call of so many bytes that waits, or for a query that waits for a
+  /// moment. A server takes at most half of what the other ones of its node leave: a cluster
+  /// without a leader is no reason to refuse the calls of another one.
+  bool may_wait(std::size_t bytes) const;
+  bool may_query(std::size_t bytes) const;
+  /// Whether a request to the leader would wait now: for a leader, or for the disk.
+  bool requests_wait() const { return blocked() || core_.would_hold(); }
+  /// False: there is no room for a message of a member that would have to wait; it is as if lost.
+  bool may_step_for_peer(std::size_t bytes, ByteCharge& charge);
+  /// Whether it is a member's node: while the disk takes its time, nothing of others is noted.
+  bool concerns_members(const std::string& node) const;
+  void charge_conditional_queries();
+  /// The node that a call came from.
+  static std::string node_of(std::string_view from);
+  void refuse_for_memory(std::string_view from);
+  void forget_callers_of(const std::string& node);
+  void keep_undelivered(const std::string& pid, std::string_view body);
 
   // --- requests (requests.cc) ---
   void handle_call(std::string_view from, std::string_view request);
@@ -297,6 +318,9 @@ class Member : public node::Process,
   void write_log_overview(etf::Writer& writer) const;
   void write_cluster_overview(etf::Writer& writer) const;
   void serve_read_entries(std::string_view from, std::string_view indexes);
+  /// `room` is held until the answer is queued.
+  void answer_entries(const std::string& from, std::vector<log::Index> wanted,
+                      std::shared_ptr<ByteCharge> room);
 
   // --- applying (applying.cc) ---
   void apply_range(raft::Index first, raft::Index last, bool leader);
@@ -320,7 +344,11 @@ class Member : public node::Process,
   bool stopped_ = false;
 
   // events that wait while effects do; effects under way
-  std::deque<raft::Event> events_;
+  struct WaitingEvent {
+    raft::Event event;
+    ByteCharge charge;
+  };
+  std::deque<WaitingEvent> events_;
   raft::Effects effects_;
   std::size_t next_effect_ = 0;
   int waiting_ = 0;
@@ -336,6 +364,7 @@ class Member : public node::Process,
     raft::IndexTerm condition;
   };
   std::vector<ConditionalQuery> conditional_queries_;
+  ByteCharge conditional_charge_;
   /// The highest index that an answered one waited for.
   raft::Index awaited_index_;
   /// Of a removed leader that still answers (farewell.cc).
@@ -357,7 +386,13 @@ class Member : public node::Process,
     std::uint32_t count = 0;
   };
   std::map<std::string, Notification> notifications_;
-  std::deque<std::pair<std::string, std::string>> undelivered_;  ///< pid, body
+  void notify(const std::string& pid, const Notification& notification);
+  struct Undelivered {
+    std::string pid;
+    std::string body;
+    ByteCharge charge;
+  };
+  std::deque<Undelivered> undelivered_;
 
   PeerContext peer_context_;
   EntryRepair entry_repair_;

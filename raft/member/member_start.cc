@@ -20,9 +20,8 @@ namespace {
 /// milliseconds.
 constexpr std::uint64_t kSliceEntries = 512;
 constexpr std::uint64_t kSliceBytes = 2 << 20;
-/// Requests that wait for the member; beyond either a further one is dropped, its caller times out.
-constexpr std::size_t kHeldMax = 10'000;
-constexpr std::size_t kHeldBytesMax = 4 << 20;
+/// What a request that waits for the member takes besides its bytes.
+constexpr std::size_t kHeldBytes = 128;
 
 raft::ServerId to_core(const log::ServerId& id) { return {id.name, id.node}; }
 
@@ -75,7 +74,8 @@ MemberStart::MemberStart(MemberServices& services, log::MemberLog& log,
       counters_(std::move(counters)),
       options_(std::move(options)),
       done_(std::move(done)),
-      log_id_(print_server_id(to_core(log.config().id))) {}
+      log_id_(print_server_id(to_core(log.config().id))),
+      held_charge_(services.node.charge(&MemoryAccounts::waiting)) {}
 
 MemberStart::~MemberStart() { alive_.reset(); }
 
@@ -112,9 +112,15 @@ void MemberStart::on_message(std::string_view message) {
   const bool kept =
       gen->kind == node::GenMessage::Kind::call ||
       (gen->kind == node::GenMessage::Kind::cast && Tagged(gen->request).is("command", 3));
-  if (!kept || held_.size() >= kHeldMax || held_bytes_ + message.size() > kHeldBytesMax) return;
-  held_bytes_ += message.size();
-  held_.emplace_back(message);
+  if (!kept) return;
+  if (held_charge_.try_grow(message.size() + kHeldBytes)) {
+    held_.emplace_back(message);
+  } else if (gen->kind == node::GenMessage::Kind::call) {
+    etf::Writer reply;
+    reply.tuple(2).atom("error").atom("system_limit");
+    services_.node.reply(pid_, gen->from,
+                         [&](dist::OutMessage& out) { out.text.append(reply.view()); });
+  }
 }
 
 void MemberStart::on_exit_signal(const etf::PidView&, std::string_view reason) {

@@ -28,8 +28,8 @@ namespace rakv::member {
 /// asks the log, not its memory, what is durable.
 ///
 /// It is a process under the server's name from the first moment, as a recovering server of ra is:
-/// calls of clients wait (up to a bound) and the member answers them; what other members send is
-/// dropped, they send it again.
+/// calls of clients wait, within MemoryAccounts::waiting, and the member answers them; what other
+/// members send is dropped, they send it again.
 class MemberStart : private node::Process {
  public:
   /// The member, which goes live with run(). Or why it can't be started: corrupt or io when the log
@@ -50,7 +50,10 @@ class MemberStart : private node::Process {
   const etf::Pid& pid() const { return pid_; }
   const std::string& log_id() const { return log_id_; }
   /// The requests that came meanwhile, for the member; to be taken once.
-  std::deque<std::string> take_held() { return std::move(held_); }
+  std::deque<std::string> take_held() {
+    held_charge_.resize(0);
+    return std::move(held_);
+  }
 
  private:
   struct Replay;
@@ -85,7 +88,7 @@ class MemberStart : private node::Process {
   etf::Pid pid_;
   std::shared_ptr<Replay> replay_;  ///< the worker's while a job is under way, else this thread's
   std::deque<std::string> held_;
-  std::size_t held_bytes_ = 0;
+  ByteCharge held_charge_;
   std::chrono::steady_clock::time_point reported_ = std::chrono::steady_clock::now();
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -96,7 +96,8 @@ void ServerSystem::members_rpc(node::RpcCall call) {
     etf::Cursor given(call.argument(1));
     const auto ms =
         given.kind() == etf::TermKind::integer ? given.u64() : std::optional<std::uint64_t>();
-    constexpr std::uint64_t kLongest = 24 * 3'600'000;
+    // What waits here takes memory, also when the caller has gone meanwhile.
+    constexpr std::uint64_t kLongest = 60'000;
     if (!ms) return call.raise_badarg();
     timeout = std::chrono::milliseconds(std::min(*ms, kLongest));
   }

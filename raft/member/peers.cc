@@ -160,15 +160,19 @@ bool Member::handle_peer_call(std::string_view from, std::string_view request) {
   }
   if (!*call) return false;
   if (!voters_.takes_part()) return true;  // as if it were not here
+  ByteCharge charge;
+  if (!may_step_for_peer(request.size(), charge)) return true;
   if (auto* vote = std::get_if<raft::RequestVoteRpc>(&**call)) {
-    step(raft::event::VoteRequested{pending_.add(from, request), *vote});
+    step(raft::event::VoteRequested{pending_.add(from, request), *vote}, std::move(charge));
   } else if (auto* pre_vote = std::get_if<wire::PreVoteCall>(&**call)) {
-    step(raft::event::PreVoteRequested{pending_.add(from, request), pre_vote->rpc});
+    step(raft::event::PreVoteRequested{pending_.add(from, request), pre_vote->rpc},
+         std::move(charge));
   } else {
     // Chunks are large; an error answer names the record only.
     const std::string name = etf::Writer().atom("install_snapshot_rpc").take();
     step(raft::event::InstallSnapshot{pending_.add(from, name),
-                                      std::move(std::get<raft::InstallSnapshotRpc>(**call))});
+                                      std::move(std::get<raft::InstallSnapshotRpc>(**call))},
+         std::move(charge));
   }
   return true;
 }
@@ -188,7 +192,9 @@ bool Member::handle_peer_cast(std::string_view request) {
     // next message shows the gap.
     if (!append->rpc.entries.empty() && overloaded()) return true;
   }
-  step(std::move(**event));
+  ByteCharge charge;
+  if (!may_step_for_peer(request.size(), charge)) return true;
+  step(std::move(**event), std::move(charge));
   return true;
 }
 
@@ -295,12 +301,13 @@ void Member::carry_out(raft::effect::ReplyInstallSnapshotWithAppendEntries& effe
 
 void Member::on_node_up(const std::string& node) {
   voters_.node_up(node);
-  step(raft::event::NodeUp{node});
+  if (!blocked() || concerns_members(node)) step(raft::event::NodeUp{node});
   pump_senders(node);
 }
 
 void Member::on_node_down(const std::string& node) {
-  step(raft::event::NodeDown{node});
+  forget_callers_of(node);
+  if (!blocked() || concerns_members(node)) step(raft::event::NodeDown{node});
   pump_senders(node);
 }
 

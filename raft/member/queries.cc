@@ -12,9 +12,6 @@ namespace {
 
 /// How long the caller's node may take to evaluate a fun.
 constexpr std::chrono::milliseconds kEvaluationTimeout{30'000};
-/// Local queries that wait for a condition, at most; a further one is dropped, its caller times
-/// out.
-constexpr std::size_t kConditionalQueriesMax = 100'000;
 
 }  // namespace
 
@@ -79,6 +76,11 @@ void Member::evaluate_at_caller(std::string_view from, std::string_view query,
   etf::Cursor cursor(from);
   const std::optional<node::ReplyAddress> address = node::parse_from(cursor);
   if (!address) return;
+  // The caller waits here while its node evaluates.
+  const std::size_t bytes = 2 * from.size() + 4 * PendingCalls::kCallBytes;
+  if (!may_wait(bytes)) return refuse_for_memory(from);
+  auto charge =
+      std::make_shared<ByteCharge>(services_.node.charge(&MemoryAccounts::waiting, bytes));
   etf::Writer arguments;
   arguments.list(4).atom(machine_->module()).raw(query);
   machine_->write_state(arguments);
@@ -90,7 +92,8 @@ void Member::evaluate_at_caller(std::string_view from, std::string_view query,
   arguments.nil();
   services_.node.apply(address->pid.node, "ra_machine", "query", arguments.view(),
                        kEvaluationTimeout,
-                       [done = std::move(done), alive = alive_](const node::ApplyResult& result) {
+                       [done = std::move(done), charge = std::move(charge),
+                        alive = alive_](const node::ApplyResult& result) {
                          if (!*alive || result.status == node::ApplyResult::Status::timeout) return;
                          done(result.status == node::ApplyResult::Status::returned, result.term);
                        });
@@ -118,8 +121,10 @@ void Member::serve_local_query(std::string_view from, std::string_view query,
     }
   }
   if (condition.index == raft::Index{}) return answer_local_query(from, query);
-  if (conditional_queries_.size() >= kConditionalQueriesMax) return;
+  const std::size_t bytes = from.size() + query.size() + PendingCalls::kCallBytes;
+  if (!may_wait(bytes)) return refuse_for_memory(from);
   conditional_queries_.push_back({std::string(from), std::string(query), condition});
+  conditional_charge_.grow(bytes);
   check_conditional_queries();
 }
 
@@ -135,6 +140,7 @@ void Member::check_conditional_queries() {
     ready.push_back(std::move(waiting));
     return true;
   });
+  if (!ready.empty()) charge_conditional_queries();
   for (const ConditionalQuery& query : ready) {
     answer_local_query(query.from, query.query);
     awaited_index_ = std::max(awaited_index_, query.condition.index);
@@ -292,13 +298,31 @@ void Member::serve_read_entries(std::string_view from, std::string_view indexes)
   const auto elements = node::list_elements(indexes, storage);
   if (!elements) return unsupported(from, indexes);
   std::vector<log::Index> wanted;
+  std::uint64_t bytes = 0;
   for (const std::string_view element : *elements) {
     etf::Cursor cursor(element);
     const std::uint64_t index =
         cursor.kind() == etf::TermKind::integer ? cursor.u64().value_or(0) : 0;
-    if (index != 0 && log_.has(index)) wanted.push_back(index);
+    if (index == 0 || !log_.has(index)) continue;
+    wanted.push_back(index);
+    bytes += log_.payload_bytes(index);
   }
-  entry_repair_.read(std::move(wanted), [this, from = std::string(from),
+  // All of them are in memory at once: more than a single value may be, is too much for one answer.
+  const MemoryAccounts* memory = services_.node.memory();
+  if (memory != nullptr && wanted.size() > 1 && bytes > memory->outgoing.limit())
+    return refuse_for_memory(from);
+  services_.node.when_room(node_of(from), bytes,
+                           [this, from = std::string(from), wanted = std::move(wanted),
+                            alive = alive_](std::optional<ByteCharge> room) {
+                             if (!*alive || !room) return;
+                             answer_entries(from, wanted,
+                                            std::make_shared<ByteCharge>(std::move(*room)));
+                           });
+}
+
+void Member::answer_entries(const std::string& from, std::vector<log::Index> wanted,
+                            std::shared_ptr<ByteCharge> room) {
+  entry_repair_.read(std::move(wanted), [this, from, room = std::move(room),
                                          alive = alive_](Result<std::vector<log::Entry>> entries) {
     if (!*alive) return;
     etf::Writer reply;

@@ -142,10 +142,12 @@ void Member::handle_call(std::string_view from, std::string_view request) {
   flush_commands();
   if (tagged.is("trigger_election", 0)) {
     if (!voters_.takes_part()) return answer_stays_out(from);
+    if (blocked() && !may_wait(request.size())) return refuse_for_memory(from);
     return step(raft::event::TriggerElection{pending_.add(from, request)});
   }
   if (tagged.is("force_member_change", 0)) {
     voters_.forget();
+    if (blocked() && !may_wait(request.size())) return refuse_for_memory(from);
     return step(raft::event::ForceMemberChange{pending_.add(from, request)});
   }
   if (serve(from, request, core_.role() == raft::Role::leader)) return;
@@ -184,11 +186,17 @@ void Member::handle_cast(std::string_view request) {
 void Member::handle_leader_call(std::string_view from, std::string_view request) {
   if (voters_.standing() == VoterIdentities::Standing::stays_out) return answer_stays_out(from);
   Tagged tagged(request);
+  const std::size_t bytes = from.size() + request.size();
+  const bool waits = requests_wait();
+  if (waits && !may_wait(bytes)) return refuse_for_memory(from);
   if (tagged.is("command", 3)) return submit_command(from, request, true);
   flush_commands();
   if (tagged.is("consistent_query", 2) || tagged.is("consistent_aux", 2)) {
     counters_->add(Counter::consistent_queries);
-    return step(raft::event::ReadRequest{pending_.add(from, request)});
+    // Even a leader has to ask whether it still is one.
+    if (!waits && !may_query(bytes)) return refuse_for_memory(from);
+    return step(raft::event::ReadRequest{waits ? pending_.add(from, request)
+                                               : pending_.add_query(from, request)});
   }
   if (tagged.is("transfer_leadership", 2)) return submit_transfer(from, request);
   step(raft::event::LeaderRequest{pending_.add(from, request)});
@@ -284,14 +292,20 @@ void Member::submit_command(std::string_view from, std::string_view request, boo
     if (from.empty()) return reject_notification(parsed->mode, std::nullopt);
     return answer_error(from, "wal_down");
   }
+  // What came as a cast, or with low priority, waits, too: behind a store, or behind others.
+  const bool queues = blocked() || command.priority == raft::event::Priority::low;
+  if (queues && !may_wait(request.size())) {
+    if (from.empty()) return reject_notification(parsed->mode, std::nullopt);
+    return refuse_for_memory(from);
+  }
 
   // The request itself is needed again only where the core's answer may be about it.
   const bool keep_request = command.kind != raft::event::CommandKind::user;
-  if (!from.empty() || keep_request) {
+  if (!from.empty() || keep_request || queues) {
     const bool answer_when_appended =
         wire::parse_reply_mode(parsed->mode).kind == wire::ReplyMode::Kind::after_log_append;
-    command.token =
-        pending_.add(from, keep_request ? request : std::string_view{}, answer_when_appended);
+    command.token = pending_.add(from, keep_request ? request : std::string_view{},
+                                 answer_when_appended, request.size());
   }
   const std::int64_t now = services_.system_time_ms();
   if (command.kind == raft::event::CommandKind::user) {
@@ -385,7 +399,7 @@ void Member::reject_notification(std::string_view mode_term,
   // A follower does not look whether a leader would take the correlation.
   const wire::ReplyMode mode = wire::parse_notify(mode_term);
   if (mode.kind != wire::ReplyMode::Kind::notify) return;
-  const bool waits = core_.role() == raft::Role::await_condition || overloaded();
+  const bool waits = core_.role() == raft::Role::await_condition || overloaded() || blocked();
   if (!waits && (!leader || *leader == id_)) return;
   etf::Writer body;
   body.tuple(2).atom("rejected").tuple(3).atom("not_leader");

@@ -5,13 +5,15 @@
 namespace rakv::member {
 
 SnapshotReceiver::SnapshotReceiver(log::MemberLog& log,
-                                   std::function<std::unique_ptr<Machine>()> machine)
-    : log_(log), make_machine_(std::move(machine)) {}
+                                   std::function<std::unique_ptr<Machine>()> machine,
+                                   ByteCharge charge)
+    : log_(log), make_machine_(std::move(machine)), charge_(std::move(charge)) {}
 
 SnapshotReceiver::~SnapshotReceiver() { *alive_ = false; }
 
 void SnapshotReceiver::begin() {
   std::string().swap(file_);
+  charge_.resize(0);
   log_.drop_sparse();
 }
 
@@ -23,7 +25,10 @@ void SnapshotReceiver::accept_entries(std::vector<raft::Entry> entries) {
   log_.write_sparse(std::move(written));
 }
 
-void SnapshotReceiver::accept_chunk(std::string_view bytes) { file_.append(bytes); }
+void SnapshotReceiver::accept_chunk(std::string_view bytes) {
+  file_.append(bytes);
+  charge_.resize(file_.capacity());
+}
 
 void SnapshotReceiver::complete(const raft::SnapshotMeta& meta, Installed done) {
   wanted_ = meta;
@@ -65,6 +70,7 @@ void SnapshotReceiver::install() {
   log::Snapshot snapshot;
   Result<std::unique_ptr<Machine>> machine = verify(wanted_, snapshot);
   std::string().swap(file_);
+  charge_.resize(0);
   // A shared_ptr only because std::function wants to be copyable.
   auto kept = std::make_shared<Result<std::unique_ptr<Machine>>>(std::move(machine));
   if (!*kept) return done(std::move(*kept));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cnode/base/byte_account.h"
 #include "raft/core/types.h"
 #include "raft/log/member_log.h"
 #include "raft/member/machine.h"
@@ -17,7 +18,9 @@ namespace rakv::member {
 class SnapshotReceiver {
  public:
   /// `machine` makes an empty machine to read the state into.
-  SnapshotReceiver(log::MemberLog& log, std::function<std::unique_ptr<Machine>()> machine);
+  /// `charge` is for the file, and empty.
+  SnapshotReceiver(log::MemberLog& log, std::function<std::unique_ptr<Machine>()> machine,
+                   ByteCharge charge = {});
   ~SnapshotReceiver();
   SnapshotReceiver(const SnapshotReceiver&) = delete;
   SnapshotReceiver& operator=(const SnapshotReceiver&) = delete;
@@ -42,6 +45,7 @@ class SnapshotReceiver {
   log::MemberLog& log_;
   std::function<std::unique_ptr<Machine>()> make_machine_;
   std::string file_;
+  ByteCharge charge_;
   raft::SnapshotMeta wanted_;
   Installed done_;  ///< set from complete() until the installation has begun
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

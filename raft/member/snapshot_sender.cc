@@ -40,6 +40,8 @@ void SnapshotSender::start() {
           return fail("the snapshot has been replaced by a newer one");
         file_ = std::move(*file);
         live_ = file_.live_indexes.indexes();
+        charge_ = context_.node.charge(&MemoryAccounts::snapshots,
+                                       file_.bytes.size() + live_.size() * sizeof(log::Index));
         spdlog::info("{}: sending snapshot at index {} term {} to {}: {} live entries, {} bytes",
                      context_.log_id, file_.meta.index, file_.meta.term, to_string(what_.to),
                      live_.size(), file_.bytes.size());
@@ -191,7 +193,8 @@ void SnapshotSender::fail(const std::string& why) {
 
 void SnapshotSender::end(Outcome outcome, std::optional<raft::Event> news) {
   file_ = {};
-  live_.clear();
+  std::vector<log::Index>().swap(live_);
+  charge_.resize(0);
   PeerContext& context = context_;
   const raft::event::SnapshotTransferEnded ended{what_.to, what_.transfer, outcome};
   const std::shared_ptr<bool> alive = alive_;

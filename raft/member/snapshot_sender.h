@@ -47,6 +47,7 @@ class SnapshotSender {
   PeerContext& context_;
   raft::effect::SendSnapshot what_;
   log::MemberLog::SnapshotFile file_;
+  ByteCharge charge_;             ///< for file_ and live_
   std::vector<log::Index> live_;  ///< to be sent, ascending
   std::size_t next_live_ = 0;
   std::size_t next_byte_ = 0;

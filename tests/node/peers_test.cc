@@ -267,12 +267,13 @@ TEST_F(PeersTest, MonitorsThatHaveNoRoomEndAtOnce) {
   ASSERT_TRUE(run_until(io_, is_full));
   EXPECT_EQ(next(), "DOWN system_limit");
   EXPECT_LE(memory_.watches.used(), memory_.watches.limit());
-  EXPECT_FALSE(memory_.watches.has_room(1000));
+  EXPECT_FALSE(memory_.watches.has_room(1000 + memory_.watches.limit() / 3));
   // One goes, and there is room again.
   const etf::Reference first("p@127.0.0.1", 4711, etf::ReferenceWords{{1, 2, 3}, 3});
   ASSERT_TRUE(run_until(io_, [&] { return peer_->queued_bytes() == 0; }));
   peer_->send(1, dist::encode_demonitor(self_, name, first));
-  ASSERT_TRUE(run_until(io_, [&] { return memory_.watches.has_room(448); }));
+  ASSERT_TRUE(
+      run_until(io_, [&] { return memory_.watches.has_room(448 + memory_.watches.limit() / 3); }));
   expect_given_back();
 }
 

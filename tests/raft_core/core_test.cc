@@ -44,6 +44,27 @@ TEST(CoreTest, AMemberFindsItselfInItsConfiguration) {
   EXPECT_EQ(core.peers(), nullptr);
 }
 
+TEST(CoreTest, WhatIsHeldForCallersThatAreGoneIsDropped) {
+  Core core(state_of("a", {"a", "b", "c"}));
+  Effects effects;
+  event::ClientCommands commands;
+  commands.commands.resize(1);
+  commands.commands.front().token = CallToken(1);
+  core.step(std::move(commands), effects);
+  core.step(event::ReadRequest{CallToken(2)}, effects);
+  core.step(event::LeaderRequest{CallToken(3)}, effects);
+  EXPECT_TRUE(core.would_hold());
+  EXPECT_EQ(core.held_calls(), 3u);
+  effects.clear();
+  core.step(event::CallersGone{{CallToken(1), CallToken(3), CallToken(9)}}, effects);
+  EXPECT_EQ(core.held_calls(), 1u);
+  std::vector<CallToken> dropped;
+  for (const Effect& effect : effects) {
+    if (const auto* drop = std::get_if<effect::DropCall>(&effect)) dropped.push_back(drop->token);
+  }
+  EXPECT_EQ(dropped, (std::vector<CallToken>{CallToken(1), CallToken(3)}));
+}
+
 TEST(CoreTest, AVoterStatusCountsOnlyForTheUidItNames) {
   CoreState state = state_of("a", {"a", "b"});
   state.membership = Membership::promotable;

@@ -3,6 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
+#include <vector>
+
+#include <string>
 
 namespace rakv::member {
 namespace {
@@ -52,6 +56,48 @@ TEST(PendingCallsTest, GiantRequestIsGivenBack) {
   calls.remove(calls.add("from", std::string(1 << 20, 'x')));
   const raft::CallToken token = calls.add("from", "small");
   EXPECT_LT(calls.find(token)->request.capacity(), std::size_t{1} << 16);
+}
+
+TEST(PendingCallsTest, WhatTheyTakeIsCharged) {
+  ByteAccount account("waiting", 1 << 20);
+  ByteAccount queries("queries", 1 << 20);
+  {
+    PendingCalls calls{ByteCharge(&account), ByteCharge(&queries)};
+    const raft::CallToken command = calls.add("from", "", false, 10'000);
+    EXPECT_GE(account.used(), 10'004u);
+    const raft::CallToken query = calls.add_query("from", std::string(5000, 'x'));
+    EXPECT_LT(account.used(), 11'000u);
+    EXPECT_GE(queries.used(), 5004u);
+    calls.remove(command);
+    EXPECT_EQ(account.used(), 0u);
+    calls.remove(query);
+    calls.remove(query);
+    EXPECT_EQ(queries.used(), 0u);
+    calls.add("stays", "");
+  }
+  EXPECT_EQ(account.used(), 0u);
+}
+
+TEST(PendingCallsTest, AfterAFloodTheSlotsGoAndOldTokensStayStale) {
+  PendingCalls calls;
+  std::vector<raft::CallToken> tokens;
+  for (int i = 0; i < 20'000; ++i) tokens.push_back(calls.add("from", "request"));
+  for (const raft::CallToken token : tokens) calls.remove(token);
+  EXPECT_EQ(calls.slots(), 0u);
+  const raft::CallToken next = calls.add("from", "request");
+  EXPECT_NE(next, tokens.front());
+  EXPECT_EQ(calls.find(tokens.front()), nullptr);
+  EXPECT_NE(calls.find(next), nullptr);
+}
+
+TEST(PendingCallsTest, TokensOfACaller) {
+  PendingCalls calls;
+  const raft::CallToken first = calls.add("a", "");
+  calls.add("b", "");
+  const raft::CallToken last = calls.add("a", "");
+  calls.add("", "");
+  const auto tokens = calls.tokens_of([](std::string_view from) { return from == "a"; });
+  EXPECT_EQ(tokens, (std::vector<raft::CallToken>{first, last}));
 }
 
 }  // namespace

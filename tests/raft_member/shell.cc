@@ -199,6 +199,7 @@ void Shell::open() {
   node.listen_address = "127.0.0.1";
   node.epmd.port = epmd_->port();
   node.epmd.start_daemon = false;
+  node.memory = &memory_;
   node_ = std::make_unique<node::Node>(io_, node);
   bool started = false;
   node_->start([&](const Result<void>& done) { started = done.has_value(); });
@@ -215,6 +216,7 @@ void Shell::close() {
   owner_.clear();
   worker_.clear();
   background_.clear();
+  for (const ByteAccount* account : memory_.kinds()) EXPECT_EQ(account->used(), 0U) << account->name();
 }
 
 void Shell::run_without_disk() {

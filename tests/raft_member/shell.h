@@ -12,7 +12,9 @@
 #include <string_view>
 #include <vector>
 
+#include "cnode/base/memory_accounts.h"
 #include "cnode/node/node.h"
+#include "raft/log/memory_budget.h"
 #include "raft/log/memory_disk.h"
 #include "raft/log/system.h"
 #include "raft/member/server_system.h"
@@ -94,6 +96,9 @@ class Shell {
 
   Hold hold;
 
+  /// Of the smallest memory budget. Nothing may be left in it when a shell ends.
+  MemoryAccounts& memory() { return memory_; }
+
   /// Until nothing is left that can happen now.
   void run();
   /// The same, with time passing, until `done`; a failed test after ten seconds.
@@ -150,6 +155,7 @@ class Shell {
   bool run_disk();
 
   Options options_;
+  MemoryAccounts memory_{log::MemoryBudget::kSmallestBytes};
   boost::asio::io_context io_{1};
   log::ManualExecutor owner_;
   log::ManualExecutor worker_;

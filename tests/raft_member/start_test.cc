@@ -66,19 +66,26 @@ TEST(MemberStart, CallsWaitForTheMember) {
   EXPECT_EQ(answer->value_or(""), "{ok,1000,{kv,'a@127.0.0.1'}}");
 }
 
-TEST(MemberStart, MoreCallsThanMayWaitAreDropped) {
+TEST(MemberStart, MoreCallsThanMayWaitAreRefused) {
   Starting started(1000);
   Shell& shell = started.shell;
+  const auto ask = [&] {
+    return shell.call(
+        [](etf::Writer& writer) { writer.tuple(2).atom("state_query").atom("leader"); });
+  };
   std::vector<Shell::Answer> answers;
-  for (int i = 0; i < 10'050; ++i) {
-    answers.push_back(shell.call(
-        [](etf::Writer& writer) { writer.tuple(2).atom("state_query").atom("leader"); }));
+  {
+    const ByteCharge taken = shell.node().charge(&MemoryAccounts::waiting,
+                                                 shell.memory().waiting.limit() - 1000);
+    for (int i = 0; i < 10; ++i) answers.push_back(ask());
+    shell.run();
+    EXPECT_LE(shell.memory().waiting.used(), shell.memory().waiting.limit());
   }
   shell.hold.worker = false;
   shell.run();
-  EXPECT_NE(answers[0]->value_or(""), "");
-  EXPECT_NE(answers[9'999]->value_or(""), "");
-  EXPECT_EQ(answers[10'000]->value_or(""), "");
+  EXPECT_EQ(answers.front()->value_or(""), "{ok,undefined,{kv,'a@127.0.0.1'}}");
+  EXPECT_EQ(answers.back()->value_or(""), "{error,system_limit}");
+  EXPECT_EQ(shell.memory().waiting.used(), 0U);
 }
 
 TEST(MemberStart, MayBeStopped) {
