@@ -14,9 +14,13 @@
 -define(MB, (1024 * 1024)).
 -define(BUDGET_BYTES, (64 * ?MB)).
 -define(TIMEOUT_MS, 30000).
+%% Longer than any remote call waits.
+-define(GONE_MS, 90000).
 
 all() ->
-    [unfinished_frames, unfinished_fragments, unfetched_answers, unfetched_values].
+    [unfinished_frames, unfinished_fragments, unfetched_answers, unfetched_values,
+     calls_without_a_leader, queries_without_a_leader, remote_calls_without_a_leader, queries_for_an_index, queries_of_funs,
+     low_priority_commands, monitors, notifications].
 
 suite() -> [{timetrap, {minutes, 5}}].
 
@@ -26,6 +30,19 @@ init_per_testcase(Case, Config0) ->
 
 end_per_testcase(_Case, Config) -> rakv_ct:finish(Config).
 
+start(Case, Config) when Case =:= calls_without_a_leader; Case =:= queries_without_a_leader;
+                         Case =:= remote_calls_without_a_leader ->
+    Node = rakv_ct:start_rakv(Config, r, #{bootstrap => kv, args => budget()}),
+    Other = rakv_ct:start_rakv(Config, other, #{args => budget()}),
+    Admin = rakv_ct:start_beam(Config, admin),
+    %% a second cluster on the node, of two members: without the other one there is no leader
+    {ok, [_, _], []} = rakv_ct:call(Admin, ra_kv, start_cluster,
+                                    [default, alone, #{members => [{alone, Node}, {alone, Other}]}]),
+    ok = rakv:kill_node(Other, #{restart => false}),
+    {ok, Node} = rakv:restart_node(Node),
+    All = with_client(Node, Config),
+    {timeout, _} = rakv_ct:call(Admin, ra_kv, put, [{alone, Node}, <<"key">>, 1, 500]),
+    [{admin, Admin} | All];
 start(_, Config) ->
     Node = rakv_ct:start_rakv(Config, r, #{bootstrap => kv, args => budget()}),
     with_client(Node, Config).
@@ -95,10 +112,108 @@ unfetched_values(Config) ->
     end).
 
 %% ---------------------------------------------------------------------------------------------------------------
+%% What waits for a leader, an index, or a caller's node.
+
+%% Puts of 1 MB to a member that knows no leader. A client of ra is told so in words, at once.
+calls_without_a_leader(Config) ->
+    Server = {alone, ?config(node, Config)},
+    Value = binary:copy(<<7>>, ?MB),
+    Put = {put, <<"key">>, Value, #{size => ?MB, hash => 1}},
+    flood(Config, fun() ->
+        each_peer(Config, 20, fun(Peer) ->
+            [ok = raw_peer:send(Peer, raw_peer:call(Peer, alone, Number, command(Put))) || Number <- lists:seq(1, 40)]
+        end)
+    end, fun() ->
+        Answers = [rakv_ct:call(?config(admin, Config), ra_kv, put, [Server, <<"key">>, Value, ?TIMEOUT_MS]),
+                   rakv_ct:call(?config(client, Config), plain_kv_client, put, [Server, <<"key">>, Value, ?TIMEOUT_MS])],
+        cluster_ct:say("a put when there is no room: ~0p", [Answers]),
+        [?assertEqual({error, system_limit}, Answer) || Answer <- Answers]
+    end).
+
+queries_without_a_leader(Config) ->
+    Query = binary:copy(<<7>>, 100_000),
+    flood(Config, fun() ->
+        each_peer(Config, 20, fun(Peer) ->
+            [ok = raw_peer:send(Peer, raw_peer:call(Peer, alone, Number, {leader_call, {Kind, Query}}))
+             || Number <- lists:seq(1, 200), Kind <- [consistent_query, state_query]]
+        end)
+    end).
+
+%% ra:members/2 of a cluster without a leader, which takes as long as the caller likes.
+remote_calls_without_a_leader(Config) ->
+    Server = {alone, ?config(node, Config)},
+    flood(Config, fun() ->
+        each_peer(Config, 20, fun(Peer) ->
+            [ok = raw_peer:send(Peer, [remote_call(Peer, Number, ra, members, [Server, 3_600_000])
+                                       || Number <- lists:seq(Batch * 100, Batch * 100 + 99)])
+             || Batch <- lists:seq(1, 50)],
+            ok = raw_peer:sync(Peer)
+        end)
+    end).
+
+queries_for_an_index(Config) ->
+    Query = binary:copy(<<7>>, 100_000),
+    Request = {local_query, Query, #{condition => {applied, {1_000_000, 1}}}},
+    flood(Config, fun() ->
+        each_peer(Config, 20, fun(Peer) ->
+            [ok = raw_peer:send(Peer, raw_peer:call(Peer, Number, Request)) || Number <- lists:seq(1, 400)]
+        end)
+    end).
+
+%% The caller's node has to evaluate a query that is not known here; these fetch the request for that, and never answer.
+queries_of_funs(Config) ->
+    flood(Config, fun() ->
+        each_peer(Config, 20, fun(Peer) ->
+            [begin
+                 ok = raw_peer:send(Peer, [raw_peer:call(Peer, Number, {local_query, {no_such, function, []}})
+                                           || Number <- lists:seq(Batch * 100, Batch * 100 + 99)]),
+                 ok = raw_peer:drain(Peer)
+             end || Batch <- lists:seq(1, 200)],
+            ok = raw_peer:sync(Peer)
+        end)
+    end).
+
+%% They wait in memory until nothing else is to do.
+low_priority_commands(Config) ->
+    Put = {put, <<"key">>, binary:copy(<<7>>, 300_000), #{size => 300_000, hash => 1}},
+    flood(Config, fun() ->
+        each_peer(Config, 20, fun(Peer) ->
+            [ok = raw_peer:send(Peer, raw_peer:cast(Peer, {command, low, {'$usr', Put, noreply}})) || _ <- lists:seq(1, 150)]
+        end)
+    end).
+
+monitors(Config) ->
+    flood(Config, fun() ->
+        each_peer(Config, 20, fun(Peer) ->
+            [begin
+                 ok = raw_peer:send(Peer, [raw_peer:message(Peer, {19, {pid, 1}, kv, {reference, Number}})
+                                           || Number <- lists:seq(Batch * 1000, Batch * 1000 + 999)]),
+                 ok = raw_peer:drain(Peer)
+             end || Batch <- lists:seq(1, 50)],
+            ok = raw_peer:sync(Peer)
+        end)
+    end).
+
+%% Pipelined puts whose notifications of 100 kB each are for one peer, which fetches none.
+notifications(Config) ->
+    {ok, Slow} = raw_peer:connect(?config(port, Config), rakv_ct:cookie(Config), "slow"),
+    Put = {put, <<"key">>, 1, #{size => 1, hash => 1}},
+    Mode = {notify, 1 bsl 800_000, raw_peer:pid(Slow, 1)}, % a number of 100 kB
+    flood(Config, fun() ->
+        [Slow | each_peer(Config, 20, fun(Peer) ->
+            [ok = raw_peer:send(Peer, raw_peer:cast(Peer, {command, normal, {'$usr', Put, Mode}})) || _ <- lists:seq(1, 200)]
+        end)]
+    end).
+
+command(Command) -> {leader_call, {command, normal, {'$usr', Command, await_consensus}}}.
+
+%% ---------------------------------------------------------------------------------------------------------------
 %% A flood, and what must hold.
 
 %% Flood gives the peers that it came from. They stay connected until all has been looked at.
-flood(Config, Flood) ->
+flood(Config, Flood) -> flood(Config, Flood, fun() -> ok end).
+
+flood(Config, Flood, Check) ->
     Before = resident(Config),
     Used = used(Config),
     ok = file:write_file(proc(Config, "clear_refs"), "5"), % the peak begins anew
@@ -109,8 +224,9 @@ flood(Config, Flood) ->
     cluster_ct:say("~ts: ~b MB resident before, at most ~b MB meanwhile; most in the accounts, in kB: ~0p",
                    [?config(tc, Config), mb(Before), mb(Peak),
                     [{Kind, Most div 1024} || {Kind, _, _, Most} <- Accounts, Most > 0]]),
+    _ = Check(),
     [raw_peer:close(Peer) || Peer <- Peers],
-    rakv_ct:wait_until(fun() -> used(Config) =< Used + ?MB orelse {used, accounts(Config)} end),
+    rakv_ct:wait_until(fun() -> used(Config) =< Used + ?MB orelse {used, accounts(Config)} end, ?GONE_MS),
     rakv_ct:wait_until(fun() ->
         After = resident(Config),
         After =< Before + margin() orelse {before_mb, mb(Before), after_mb, mb(After)}

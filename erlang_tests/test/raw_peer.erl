@@ -2,9 +2,9 @@
 %% only when told to, and finishes only what it wants to.
 -module(raw_peer).
 
--export([connect/3, send/2, close/1, is_open/1, node_of/1]).
+-export([connect/3, send/2, drain/1, sync/1, close/1, is_open/1, node_of/1]).
 -export([message/2, message/3, first_fragment/4, later_fragment/3, framed/1]).
--export([term/1, pid/2, reference/2, call/3, cast/2]).
+-export([term/1, pid/2, reference/2, call/3, call/4, cast/2]).
 -export_type([peer/0]).
 
 -type peer() :: #{socket := gen_tcp:socket(), name := binary()}.
@@ -13,7 +13,7 @@
 -define(CREATION, 7).
 -define(RECV_MS, 20000).
 %% How long the node may leave what is sent in the socket's buffers.
--define(SEND_MS, 500).
+-define(SEND_MS, 5000).
 
 %% ---------------------------------------------------------------------------------------------------------------
 %% The connection.
@@ -44,6 +44,36 @@ digest(Cookie, Challenge) -> crypto:hash(md5, [Cookie, integer_to_list(Challenge
 -spec send(peer(), iodata()) -> ok | {error, term()}.
 send(#{socket := Socket}, Bytes) -> gen_tcp:send(Socket, Bytes).
 
+%% Reads what has come, and forgets it.
+-spec drain(peer()) -> ok | {error, term()}.
+drain(#{socket := Socket} = Peer) ->
+    case gen_tcp:recv(Socket, 0, 0) of
+        {ok, _} -> drain(Peer);
+        {error, timeout} -> ok;
+        {error, _} = Error -> Error
+    end.
+
+%% Waits until the node has handled all that was sent: it answers a monitor of nobody. Reads what comes.
+-spec sync(peer()) -> ok | {error, term()}.
+sync(Peer) ->
+    {raw, Mark} = Reference = reference(Peer, (1 bsl 40) + erlang:unique_integer([positive, monotonic])),
+    case send(Peer, message(Peer, {19, {pid, 1}, nobody_is_here, Reference})) of
+        ok -> await(Peer, binary:part(Mark, byte_size(Mark) - 12, 12), <<>>);
+        Error -> Error
+    end.
+
+await(#{socket := Socket} = Peer, Mark, Before) ->
+    case gen_tcp:recv(Socket, 0, ?RECV_MS) of
+        {ok, Bytes} ->
+            Read = <<Before/binary, Bytes/binary>>,
+            case binary:match(Read, Mark) of
+                nomatch -> await(Peer, Mark, binary:part(Read, byte_size(Read), -min(byte_size(Read), byte_size(Mark))));
+                _ -> ok
+            end;
+        {error, _} = Error ->
+            Error
+    end.
+
 -spec close(peer()) -> ok.
 close(#{socket := Socket}) ->
     ok = inet:setopts(Socket, [{linger, {true, 0}}]),
@@ -51,12 +81,7 @@ close(#{socket := Socket}) ->
 
 %% Whether the node has not closed it. Reads what has come.
 -spec is_open(peer()) -> boolean().
-is_open(#{socket := Socket} = Peer) ->
-    case gen_tcp:recv(Socket, 0, 0) of
-        {ok, _} -> is_open(Peer);
-        {error, timeout} -> true;
-        {error, _} -> false
-    end.
+is_open(Peer) -> drain(Peer) =:= ok.
 
 -spec node_of(string()) -> binary().
 node_of(Alive) -> iolist_to_binary([Alive, "@hostile"]).
@@ -81,10 +106,13 @@ later_fragment(Sequence, Fragment, Bytes) -> framed([<<131, 70, Sequence:64, Fra
 -spec framed(iodata()) -> iodata().
 framed(Bytes) -> [<<(iolist_size(Bytes)):32>>, Bytes].
 
-%% A gen call to the name kv, from the peer's process 1 with a reference of this number.
+%% A gen call to the name kv, or another one, from the peer's process 1 with a reference of this number.
 -spec call(peer(), pos_integer(), term()) -> iodata().
-call(Peer, Number, Request) ->
-    message(Peer, {6, {pid, 1}, '', kv}, {'$gen_call', {{pid, 1}, {reference, Number}}, Request}).
+call(Peer, Number, Request) -> call(Peer, kv, Number, Request).
+
+-spec call(peer(), atom(), pos_integer(), term()) -> iodata().
+call(Peer, Name, Number, Request) ->
+    message(Peer, {6, {pid, 1}, '', Name}, {'$gen_call', {{pid, 1}, {reference, Number}}, Request}).
 
 -spec cast(peer(), term()) -> iodata().
 cast(Peer, Request) -> message(Peer, {6, {pid, 1}, '', kv}, {'$gen_cast', Request}).
@@ -100,10 +128,10 @@ term(Term) ->
     Bytes.
 
 -spec pid(peer(), pos_integer()) -> {raw, binary()}.
-pid(#{name := Name}, Number) -> {raw, enc(Name, {pid, Number})}.
+pid(#{name := Name}, Number) -> {raw, iolist_to_binary(enc(Name, {pid, Number}))}.
 
 -spec reference(peer(), pos_integer()) -> {raw, binary()}.
-reference(#{name := Name}, Number) -> {raw, enc(Name, {reference, Number})}.
+reference(#{name := Name}, Number) -> {raw, iolist_to_binary(enc(Name, {reference, Number}))}.
 
 enc(_, {raw, Bytes}) -> Bytes;
 enc(Name, {pid, Number}) -> <<88, 119, (byte_size(Name)), Name/binary, Number:32, 0:32, ?CREATION:32>>;
