@@ -224,19 +224,17 @@ struct PeerResumed {
 
 namespace rakv::raft {
 
-using Event =
-    std::variant<event::ElectionTimeout, event::ConditionTimeout, event::ReceiveSnapshotTimeout,
-                 event::SnapshotRetry, event::Tick, event::Written, event::LogDown, event::LogUp,
-                 event::SnapshotTaken, event::ClientCommands, event::FlushLowPriority,
-                 event::ReadRequest, event::LeaderRequest, event::CallersGone,
-                 event::TransferLeadership,
-                 event::TriggerElection, event::ElectionRequested, event::ForceMemberChange,
-                 event::AppendEntries, event::AppendEntriesReplied, event::VoteRequested,
-                 event::VoteReplied, event::PreVoteRequested, event::PreVoteReplied,
-                 event::Heartbeat, event::HeartbeatReplied, event::InfoRequested,
-                 event::InfoReplied, event::InstallSnapshot, event::InstallSnapshotReplied,
-                 event::SnapshotInstalled, event::SnapshotTransferEnded, event::LeaderDown,
-                 event::PeerDeleted, event::FailureDetector, event::NodeUp, event::NodeDown,
-                 event::PeerSuspended, event::PeerResumed>;
+using Event = std::variant<
+    event::ElectionTimeout, event::ConditionTimeout, event::ReceiveSnapshotTimeout,
+    event::SnapshotRetry, event::Tick, event::Written, event::LogDown, event::LogUp,
+    event::SnapshotTaken, event::ClientCommands, event::FlushLowPriority, event::ReadRequest,
+    event::LeaderRequest, event::CallersGone, event::TransferLeadership, event::TriggerElection,
+    event::ElectionRequested, event::ForceMemberChange, event::AppendEntries,
+    event::AppendEntriesReplied, event::VoteRequested, event::VoteReplied, event::PreVoteRequested,
+    event::PreVoteReplied, event::Heartbeat, event::HeartbeatReplied, event::InfoRequested,
+    event::InfoReplied, event::InstallSnapshot, event::InstallSnapshotReplied,
+    event::SnapshotInstalled, event::SnapshotTransferEnded, event::LeaderDown, event::PeerDeleted,
+    event::FailureDetector, event::NodeUp, event::NodeDown, event::PeerSuspended,
+    event::PeerResumed>;
 
 }  // namespace rakv::raft

@@ -6,8 +6,6 @@
 #include <string_view>
 #include <vector>
 
-#include <string>
-
 namespace rakv::member {
 namespace {
 

@@ -216,7 +216,8 @@ void Shell::close() {
   owner_.clear();
   worker_.clear();
   background_.clear();
-  for (const ByteAccount* account : memory_.kinds()) EXPECT_EQ(account->used(), 0U) << account->name();
+  for (const ByteAccount* account : memory_.kinds())
+    EXPECT_EQ(account->used(), 0U) << account->name();
 }
 
 void Shell::run_without_disk() {

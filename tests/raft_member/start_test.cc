@@ -75,8 +75,8 @@ TEST(MemberStart, MoreCallsThanMayWaitAreRefused) {
   };
   std::vector<Shell::Answer> answers;
   {
-    const ByteCharge taken = shell.node().charge(&MemoryAccounts::waiting,
-                                                 shell.memory().waiting.limit() - 1000);
+    const ByteCharge taken =
+        shell.node().charge(&MemoryAccounts::waiting, shell.memory().waiting.limit() - 1000);
     for (int i = 0; i < 10; ++i) answers.push_back(ask());
     shell.run();
     EXPECT_LE(shell.memory().waiting.used(), shell.memory().waiting.limit());
