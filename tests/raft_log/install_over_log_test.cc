@@ -183,10 +183,13 @@ TEST(Install, WhatLiesBelowTheOwnSnapshotStaysUntilTheNewOneIsThere) {
       MemberLog* log = take_in_over_own_snapshot(store, Where::all_in_segments, 60,
                                                  {entry(12, 1), entry(30, 1)});
       store.append(*log, entries(61, 70, 9));
-      // The append has dropped them: a second transfer, with segments written behind it.
-      log->write_sparse({entry(12, 1), entry(30, 1)});
-      store.settle();
       store.roll_over();
+      // The append has dropped them: a second transfer, each in a segment of its own again.
+      for (const Index index : {12, 30}) {
+        log->write_sparse({entry(index, 1)});
+        store.settle();
+        store.roll_over();
+      }
       EXPECT_TRUE(store.snapshot(*log, 50, 1, IndexSet::of({20})));
       if (merged) log->trigger_major_compaction();
       store.settle();
