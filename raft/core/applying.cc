@@ -12,7 +12,7 @@ void Core::append_special(const Entry& entry) {
   if (entry.kind == EntryKind::user || entry.kind == EntryKind::unknown) return;
   const IndexTerm at{entry.index, entry.term};
   special_entries_.push_back({at, entry.kind, entry.cluster, entry.machine_version});
-  if (entry.kind == EntryKind::cluster_change) set_cluster(entry.cluster, at);
+  if (entry.kind == EntryKind::cluster_change) set_cluster({entry.cluster, at});
 }
 
 /// The entries above `last` are no more. A cluster change among them is undone at once (ra waits
@@ -25,15 +25,22 @@ void Core::forget_above(Index last) {
       special_entries_.rbegin(), special_entries_.rend(),
       [](const SpecialEntry& entry) { return entry.kind == EntryKind::cluster_change; });
   if (previous == special_entries_.rend()) {
-    set_cluster(base_cluster_.members, base_cluster_.at);
+    set_cluster(base_cluster_);
   } else {
-    set_cluster(previous->cluster, previous->at);
+    set_cluster({previous->cluster, previous->at});
   }
 }
 
-void Core::set_cluster(ClusterPtr members, IndexTerm at) {
-  RAKV_CHECK(members != nullptr);
-  cluster_ = {std::move(members), at};
+/// A member always finds itself in its configuration; that of a snapshot may be older than its
+/// joining.
+Core::Configuration Core::of_snapshot(Cluster members) const {
+  const bool joins_later = members.try_emplace(id_).second && log_.snapshot().index > Index(0);
+  return {std::make_shared<const Cluster>(std::move(members)), log_.snapshot(), joins_later};
+}
+
+void Core::set_cluster(Configuration next) {
+  RAKV_CHECK(next.members != nullptr);
+  cluster_ = std::move(next);
   refresh_membership();
   const auto is_strange = [this](const std::string& node) { return !has_member_on(node); };
   std::erase_if(lost_nodes_, is_strange);

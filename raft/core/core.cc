@@ -32,8 +32,7 @@ Core::Core(CoreState state)
   }
   // A member always finds itself in its configuration; a newcomer's start config may list the
   // others only.
-  state.cluster.try_emplace(id_);
-  base_cluster_ = {std::make_shared<const Cluster>(std::move(state.cluster)), log_.snapshot()};
+  base_cluster_ = of_snapshot(std::move(state.cluster));
   cluster_ = base_cluster_;
   refresh_membership();
   for (SpecialEntry& entry : state.special_entries) {

@@ -232,7 +232,11 @@ class Core {
   struct Configuration {
     ClusterPtr members;
     IndexTerm at;
+    /// This member is not in it and was put there: it came from a snapshot, and the entry that lets
+    /// this member join is still to come.
+    bool joins_later = false;
   };
+  Configuration of_snapshot(Cluster members) const;
   /// A request kept until a leader is known.
   using Held = std::variant<event::ClientCommand, event::ReadRequest, event::LeaderRequest,
                             event::TransferLeadership>;
@@ -375,7 +379,7 @@ class Core {
   // --- log and machine (applying.cc) ---
   void append_special(const Entry& entry);
   void forget_above(Index last);
-  void set_cluster(ClusterPtr members, IndexTerm at);
+  void set_cluster(Configuration next);
   void refresh_membership();
   void apply_committed();
   void applied_special(const SpecialEntry& entry);

@@ -126,6 +126,12 @@ void Core::election_wanted() {
     case Role::follower:
     case Role::await_condition:
       if (membership_ != Membership::voter) break;
+      if (cluster_.joins_later) {
+        // Its own vote counts in no configuration that its log has. It votes for others, and waits
+        // for a leader that sends it the entry by which it joins.
+        arm_election_timer(effect::ElectionTimer::long_);
+        break;
+      }
       if (others_stand_in_vain() && !amnesia_) {
         ++attempts_;
         call_election();

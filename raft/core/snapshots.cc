@@ -252,12 +252,10 @@ void Core::on(event::SnapshotInstalled& event) {
   std::erase_if(special_entries_, [&](const SpecialEntry& entry) {
     return entry.at.index <= at.index || entry.at.index > log_.last().index;
   });
-  Cluster members = meta->cluster;
-  members.try_emplace(id_);
-  set_cluster(std::make_shared<const Cluster>(std::move(members)), at);
+  set_cluster(of_snapshot(meta->cluster));
   base_cluster_ = cluster_;
   for (const SpecialEntry& entry : special_entries_) {
-    if (entry.kind == EntryKind::cluster_change) set_cluster(entry.cluster, entry.at);
+    if (entry.kind == EntryKind::cluster_change) set_cluster({entry.cluster, entry.at});
   }
   emit(effect::ReplyInstallSnapshot{call, {current_term_, at.index, at.term}});
   become_follower();

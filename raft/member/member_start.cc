@@ -167,7 +167,6 @@ Result<void> MemberStart::make_replay() {
     for (const log::ServerId& member : config.initial_members)
       core.cluster.emplace(to_core(member), raft::PeerConfig{});
   }
-  core.cluster.emplace(core.id, raft::PeerConfig{});
   if (log_.amnesia()) {
     // Of what is above the snapshot, some may be older than what was applied.
     core.amnesia = raft::Amnesia{log_.amnesia()->term_lost};

@@ -537,6 +537,8 @@ TEST(RandomClusterTest, KeepsItsPromisesAndRecovers) {
     std::uint64_t runs = 60;
     if (const char* wanted = std::getenv("RAKV_RUNS")) runs = std::stoull(wanted);
     for (std::uint64_t seed = 1; seed <= runs; ++seed) seeds.push_back(seed);
+    // A log's end with amnesia; a newcomer that counted its own vote before it had joined.
+    seeds.insert(seeds.end(), {21332, 35833});
     seeds.push_back(std::random_device{}());
   }
   std::size_t answers = 0;
