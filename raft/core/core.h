@@ -166,6 +166,9 @@ class Core {
   bool would_hold() const { return !leads() && !knows_leader(); }
   /// True while the member neither votes nor leads because it may have forgotten what it promised.
   bool has_amnesia() const { return amnesia_.has_value(); }
+  /// Its snapshot is older than its joining, and it has not got the entry by which it joins: it
+  /// does not stand for election.
+  bool joins_later() const { return cluster_.joins_later; }
   /// True once effect::Stop was given.
   bool stopped() const { return stopped_; }
 

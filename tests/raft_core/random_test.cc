@@ -454,16 +454,19 @@ class RandomRun {
 
   /// Of those that may lead, if there are any.
   const Core* most_complete() {
+    const auto may_lead = [](const Core& core) {
+      return !core.has_amnesia() && !core.joins_later();
+    };
     const bool some_may_lead =
-        std::any_of(world_.members().begin(), world_.members().end(), [this](const auto& member) {
-          return world_.alive(member.first) && !member.second.core->has_amnesia();
+        std::any_of(world_.members().begin(), world_.members().end(), [&](const auto& member) {
+          return world_.alive(member.first) && may_lead(*member.second.core);
         });
     const auto key = [](const Core& core) {
       return std::pair(core.log().last().term, core.log().last().index);
     };
     const Core* best = nullptr;
     for (auto& [name, member] : world_.members()) {
-      if (!world_.alive(name) || (some_may_lead && member.core->has_amnesia())) continue;
+      if (!world_.alive(name) || (some_may_lead && !may_lead(*member.core))) continue;
       if (best == nullptr || key(*best) < key(*member.core)) best = member.core.get();
     }
     return best;
