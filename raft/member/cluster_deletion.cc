@@ -23,9 +23,10 @@ void ClusterDeletion::tick() {
       continue;
     }
     if (!asked_.insert(member).second) continue;
-    find_server(context_.node, member, [this, member, alive = alive_](const FoundServer& found) {
-      if (*alive) answered(member, found);
-    });
+    find_server(context_.node, member,
+                [this, member = member, alive = alive_](const FoundServer& found) {
+                  if (*alive) answered(member, found);
+                });
   }
 }
 
