@@ -72,7 +72,8 @@ void Member::write_key_metrics(etf::Writer& writer) const {
 
 std::string_view Member::shown_state() const {
   if (voters_.standing() == VoterIdentities::Standing::stays_out) return "stays_out";
-  return to_string(role_);
+  // One that leads says so once its noop is in the log.
+  return to_string(core_.role() == raft::Role::leader ? role_ : core_.role());
 }
 
 void Member::write_log_overview(etf::Writer& writer) const {
