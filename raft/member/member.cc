@@ -57,7 +57,7 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::shared_ptr<Co
                services.node.charge(&MemoryAccounts::queries)),
       conditional_charge_(services.node.charge(&MemoryAccounts::waiting)),
       applied_(core_.last_applied()),
-      role_(core_.role()),
+      begun_role_(core_.role()),
       peer_context_{services.node,
                     log,
                     core_,
@@ -374,7 +374,7 @@ void Member::carry_out(raft::effect::DemonitorLeader&) {
 
 // In ra's words, so that one grep finds both kinds of members.
 void Member::carry_out(raft::effect::RoleChanged& effect) {
-  role_ = effect.to;
+  begun_role_ = effect.to;
   spdlog::info("{}: {} -> {} in term: {} machine version: {}, last applied {}", log_id_,
                to_string(effect.from), to_string(effect.to), core_.current_term().value(),
                core_.machine_version(), applied_.value());

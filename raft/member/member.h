@@ -116,10 +116,11 @@ class Member : public node::Process,
   /// How far the machine has come. The core is ahead of it while effects wait for the disk: what is
   /// answered, noted or reported is this.
   raft::Index last_applied() const { return applied_; }
-  /// The role that this member has begun to play, which is what it reports. The core is ahead of it
-  /// while a term is being stored: one that was elected in that term has no noop in its log yet,
-  /// and would be a leader without one if it stopped now.
-  raft::Role role() const { return role_; }
+  /// The role to report. One that was elected leads once its noop is in the log: if it stopped
+  /// before, while its term is being stored, it would have been a leader without one.
+  raft::Role role() const {
+    return core_.role() == raft::Role::leader ? begun_role_ : core_.role();
+  }
   log::MemberLog& log() { return log_; }
   const Machine& machine() const { return *machine_; }
   const MemberOptions& options() const { return options_; }
@@ -374,8 +375,8 @@ class Member : public node::Process,
   };
   std::optional<Farewell> farewell_;
   std::vector<raft::effect::Apply> apply_queue_;
-  raft::Index applied_;  ///< the machine stands behind this entry
-  raft::Role role_;
+  raft::Index applied_;    ///< the machine stands behind this entry
+  raft::Role begun_role_;  ///< that whose effects are being carried out
   bool snapshot_wanted_ = false;
   struct OwnSnapshot;
   std::shared_ptr<OwnSnapshot> own_snapshot_;  ///< being copied; jobs in flight look at it

@@ -72,8 +72,7 @@ void Member::write_key_metrics(etf::Writer& writer) const {
 
 std::string_view Member::shown_state() const {
   if (voters_.standing() == VoterIdentities::Standing::stays_out) return "stays_out";
-  // One that leads says so once its noop is in the log.
-  return to_string(core_.role() == raft::Role::leader ? role_ : core_.role());
+  return to_string(role());
 }
 
 void Member::write_log_overview(etf::Writer& writer) const {

@@ -16,9 +16,9 @@ constexpr std::chrono::milliseconds kEvaluationTimeout{30'000};
 }  // namespace
 
 void Member::write_query_leader(etf::Writer& writer) const {
-  if (role_ == raft::Role::leader) {
+  if (role() == raft::Role::leader) {
     wire::write_server_id(writer, id_);
-  } else if (role_ == raft::Role::follower && core_.leader()) {
+  } else if (role() == raft::Role::follower && core_.leader()) {
     wire::write_server_id(writer, *core_.leader());
   } else {
     writer.atom("not_known");
