@@ -182,9 +182,9 @@ void PeerMemory::pump() {
   pump_posted_ = false;
   const std::deque<Part*> readers = readers_;
   for (Part* part : readers) {
-    const std::uint64_t bytes = part->incoming_.bytes();
+    // One that read on may have ended others.
     if (!parts_.contains(part) || !part->waits_) continue;
-    if (oversized_ != nullptr && !fits(*part, bytes)) break;
+    if (oversized_ != nullptr && !fits(*part, part->incoming_.bytes())) break;
     part->holder_.read_on();
   }
   for (auto next = next_answer(); next != answers_.end() && answer_fits(next->bytes);

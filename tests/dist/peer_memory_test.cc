@@ -4,6 +4,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,7 @@ struct Peer : PeerMemory::Holder {
   }
   void read_on() override {
     ++reads_on;
+    if (before_reading) before_reading();
     goes_on = part.hold(held, largest);
   }
   const std::string& peer_name() const override { return name; }
@@ -53,6 +55,7 @@ struct Peer : PeerMemory::Holder {
   std::uint64_t read = 0;
   std::uint64_t written = 0;
   int reads_on = 0;
+  std::function<void()> before_reading;
   bool goes_on = true;
   std::optional<std::string> reason;  ///< why it was cut
 };
@@ -302,6 +305,24 @@ TEST_F(PeerMemoryTest, WhoFetchesNothingGoesWhenAnswersWait) {
   EXPECT_TRUE(still.reason);
   EXPECT_FALSE(moves.reason);
   EXPECT_TRUE(room);
+}
+
+/// What one reads may end the connection of another that waits, too (address sanitizer).
+TEST_F(PeerMemoryTest, WhoReadsOnMayEndAnother) {
+  Peer& one = peer("one");
+  Peer& large = peer("large");
+  EXPECT_TRUE(one.hold(3 * kMiB));
+  EXPECT_TRUE(large.hold(10 * kMiB));
+  Peer& first = peer("first");
+  auto second = std::make_unique<Peer>(memory_, "second");
+  EXPECT_FALSE(first.hold(2 * kMiB));
+  EXPECT_FALSE(second->hold(2 * kMiB));
+  first.before_reading = [&] { second.reset(); };
+  EXPECT_TRUE(large.hold(0));
+  EXPECT_TRUE(one.hold(0));
+  settle();
+  EXPECT_TRUE(first.goes_on);
+  EXPECT_EQ(accounts_.incoming.used(), 2 * kMiB);
 }
 
 }  // namespace
