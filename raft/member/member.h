@@ -60,6 +60,9 @@ struct MemberServices {
   std::function<void(const std::string& server_name, const std::string& reason)> on_crash;
   /// Milliseconds since the epoch, for the `ts` of entries.
   std::function<std::int64_t()> system_time_ms;
+  /// When a server of this node last said that it refuses calls for want of memory: whoever calls
+  /// can bring that about.
+  std::optional<std::chrono::steady_clock::time_point> refusal_said_at = std::nullopt;
 };
 
 /// Per-server settings (ra's server config), with ra's defaults.

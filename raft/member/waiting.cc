@@ -65,10 +65,9 @@ bool Member::concerns_members(const std::string& node) const {
 }
 
 void Member::refuse_for_memory(std::string_view from) {
-  // For all servers of the node: whoever calls can bring this about.
-  static std::chrono::steady_clock::time_point said;
   const auto now = std::chrono::steady_clock::now();
-  if (now - said >= kReportInterval || said == std::chrono::steady_clock::time_point()) {
+  std::optional<std::chrono::steady_clock::time_point>& said = services_.refusal_said_at;
+  if (!said || now - *said >= kReportInterval) {
     said = now;
     spdlog::warn(
         "{}: calls are refused with system_limit: too many wait for a leader, the disk or an "
