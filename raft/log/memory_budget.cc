@@ -23,11 +23,11 @@ Result<MemoryBudget> MemoryBudget::of(std::uint64_t total_bytes) {
 }
 
 std::uint64_t MemoryBudget::wal_file_bytes() const {
-  return std::min(kLargestWalFile, total_bytes / 8);
+  return std::min(kLargestWalFile, shared_bytes() / 8);
 }
 
 std::uint64_t MemoryBudget::wal_batch_bytes() const {
-  return std::min(kLargestBatch, total_bytes / 32);
+  return std::min(kLargestBatch, shared_bytes() / 32);
 }
 
 }  // namespace rakv::log
