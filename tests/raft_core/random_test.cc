@@ -272,21 +272,40 @@ class RandomRun {
     EXPECT_EQ(wrong_, "");
   }
 
-  void timers(const std::string& name, bool often) {
+  void timers(const std::string& name) {
     Member& member = world_.at(name);
-    if (member.timer_armed && (often || one_in(4))) {
+    if (member.timer_armed && one_in(4)) {
       step(name, event::ElectionTimeout{}, "election_timeout");
-    } else if (member.condition_timer && (often || one_in(4))) {
+    } else if (member.condition_timer && one_in(4)) {
       step(name, event::ConditionTimeout{}, "condition_timeout");
-    } else if (member.receive_timer && (often || one_in(8))) {
+    } else if (member.receive_timer && one_in(8)) {
       step(name, event::ReceiveSnapshotTimeout{}, "receive_snapshot_timeout");
-    } else if (!member.retry_timers.empty()) {
+    } else {
+      quick_timers(name);
+    }
+  }
+
+  /// Those that a member has only for a moment.
+  void quick_timers(const std::string& name) {
+    Member& member = world_.at(name);
+    if (!member.retry_timers.empty()) {
       const ServerId peer = *member.retry_timers.begin();
       member.retry_timers.erase(peer);
       step(name, event::SnapshotRetry{peer}, "snapshot_retry");
     } else if (member.flush_scheduled) {
       step(name, event::FlushLowPriority{}, "flush");
     }
+  }
+
+  /// So much time passes that all that are set fire.
+  void all_timers(const std::string& name) {
+    Member& member = world_.at(name);
+    if (member.timer_armed) step(name, event::ElectionTimeout{}, "election_timeout");
+    if (world_.alive(name) && member.condition_timer)
+      step(name, event::ConditionTimeout{}, "condition_timeout");
+    if (world_.alive(name) && member.receive_timer)
+      step(name, event::ReceiveSnapshotTimeout{}, "receive_snapshot_timeout");
+    if (world_.alive(name)) quick_timers(name);
   }
 
   void tick(const std::string& name) {
@@ -350,7 +369,7 @@ class RandomRun {
     } else if (what < 930) {
       tick(name);
     } else if (what < 960) {
-      timers(name, false);
+      timers(name);
     } else if (what < 970) {
       lose_leader(name);
     } else if (what < 980) {
@@ -441,7 +460,7 @@ class RandomRun {
       const std::string name = any_alive();
       const Core* best = most_complete();
       if (!name.empty() && (best->id() == server(name) || best->cluster().contains(server(name)))) {
-        timers(name, true);
+        all_timers(name);
       }
     }
     std::string state = "no agreement after healing\n";
