@@ -1,0 +1,259 @@
+#include <algorithm>
+#include <utility>
+
+#include "cnode/base/check.h"
+#include "raft/log/member_log.h"
+#include "raft/log/system.h"
+
+// A member's snapshots, its own and those that it takes in, with the live entries that come before
+// such a one.
+
+namespace rakv::log {
+
+// ---- live entries of a snapshot that is taken in
+
+void MemberLog::drop_sparse() {
+  unmarked_.clear();
+  incoming_.clear();
+  incoming_on_disk_ = {};
+}
+
+void MemberLog::write_sparse(std::vector<Entry> entries) {
+  for (auto& entry : entries) {
+    // The same index and term: the same entry. Not to write it again leaves what is behind it.
+    if (entry.index <= last_.index && term_at(entry.index) == entry.term) continue;
+    incoming_[entry.index] = entry;
+    unmarked_.push_back(std::move(entry));
+  }
+  if (!unmarked_.empty()) queue_marked_sparse();
+}
+
+/// Queues what waits if the mark on disk allows it, else sees to the mark. Entries at or below the
+/// member's own snapshot need none: they void nothing (MemberRecovery).
+void MemberLog::queue_marked_sparse() {
+  if (install_mark_busy_ || unmarked_.empty()) return;
+  const Index covered = snapshot_ ? snapshot_->meta.index : 0;
+  std::optional<Index> lowest;
+  for (const auto& entry : unmarked_) {
+    if (entry.index > covered) lowest = std::min(lowest.value_or(entry.index), entry.index);
+  }
+  // Recovery does not look at a mark below the snapshot.
+  const bool marked = install_mark_ && install_mark_sure_ && *install_mark_ >= covered;
+  if (lowest && (!marked || *install_mark_ >= *lowest)) return write_install_mark();
+  const std::uint64_t first_sequence = next_sequence_;
+  for (const auto& entry : unmarked_) queue(entry, true);
+  last_sparse_sequence_ = next_sequence_ - 1;
+  system_.queue_.append(writer_, first_sequence, std::exchange(unmarked_, {}));
+}
+
+/// Everything of the log that lies behind the mark is of no leader's log any more: an entry that
+/// comes with a snapshot is committed, and takes the place of another one of the log.
+void MemberLog::write_install_mark() {
+  const Index covered = snapshot_ ? snapshot_->meta.index : 0;
+  Index log_end = empty_ ? 0 : last_.index;
+  for (const auto& entry : unmarked_) {
+    if (entry.index > covered) log_end = std::min(log_end, entry.index - 1);
+  }
+  if (install_mark_) log_end = std::min(log_end, *install_mark_);
+  log_end = std::max(log_end, covered);
+  install_mark_busy_ = true;
+  // It may come to the disk at any moment from now on, also when nobody waits for it any more: what
+  // a next leader appends behind it counts only when it is gone again.
+  install_mark_ = log_end;
+  install_mark_sure_ = false;
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, path = directory(), log_end] {
+        return log::write_install_mark(disk, path, log_end);
+      },
+      [this, alive = std::weak_ptr<bool>(alive_)](const Result<void>& written) {
+        if (alive.expired()) return;
+        install_mark_busy_ = false;
+        install_mark_sure_ = static_cast<bool>(written);
+        if (!written) system_.report(written.error());  // the next entries try again
+        const bool own_behind_sparse =
+            pending_.empty() && last_sparse_sequence_ + 1 < next_sequence_;
+        if (unmarked_.empty() && incoming_.empty() && own_behind_sparse) {
+          return remove_install_mark();  // they were written before the mark
+        }
+        if (written) queue_marked_sparse();
+      });
+}
+
+/// The log's own entries stand on disk behind everything sparse, or a snapshot covers that.
+void MemberLog::remove_install_mark() {
+  if (!install_mark_ || install_mark_busy_) return;
+  install_mark_busy_ = true;
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, path = directory()] { return log::remove_install_mark(disk, path); },
+      [this, alive = std::weak_ptr<bool>(alive_)](const Result<void>& removed) {
+        if (alive.expired()) return;
+        install_mark_busy_ = false;
+        install_mark_sure_ = static_cast<bool>(removed);
+        if (!removed) return system_.report(removed.error());  // the next append tries again
+        install_mark_.reset();
+        note_durable(std::exchange(durable_behind_mark_, 0));
+        if (observer_ != nullptr) {
+          const Position at = last_written_;
+          observer_->written(*this, at.term, {at.index, at.index});
+        }
+        queue_marked_sparse();
+      });
+}
+
+bool MemberLog::has_for_install(Index index) const {
+  return incoming_.contains(index) || incoming_on_disk_.contains(index) || has(index);
+}
+
+// ---- snapshots
+
+void MemberLog::write_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
+                               DoneCallback done) {
+  RAKV_CHECK_MSG(meta.index <= last_written_.index, "a snapshot covers durable entries only");
+  begin_snapshot({std::move(meta), std::move(state), std::move(live_indexes), true}, std::nullopt,
+                 false, std::move(done));
+}
+
+void MemberLog::write_snapshot(SnapshotMeta meta, SharedBytes state,
+                               std::vector<Index> live_indexes, DoneCallback done) {
+  RAKV_CHECK_MSG(meta.index <= last_written_.index, "a snapshot covers durable entries only");
+  begin_snapshot({std::move(meta), std::move(state), {}, true}, std::move(live_indexes), false,
+                 std::move(done));
+}
+
+void MemberLog::install_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
+                                 DoneCallback done) {
+  begin_snapshot({std::move(meta), std::move(state), std::move(live_indexes), true}, std::nullopt,
+                 true, std::move(done));
+}
+
+void MemberLog::begin_snapshot(Snapshot snapshot, std::optional<std::vector<Index>> unsorted_live,
+                               bool installed, DoneCallback done) {
+  std::optional<Error> refused;
+  const std::string where = directory() + ": snapshot at " + std::to_string(snapshot.meta.index);
+  if (snapshot_in_progress_) {
+    refused = make_error(ErrorCode::unavailable,
+                         where + ": another one is being written; try again when it is done");
+  } else if (snapshot_ && snapshot.meta.index <= snapshot_->meta.index) {
+    refused = make_error(ErrorCode::invalid_argument,
+                         where + ": there is one at " + std::to_string(snapshot_->meta.index));
+  } else if (installed && pending_writes() > 0) {
+    refused = make_error(ErrorCode::invalid_argument,
+                         where + ": entries are still being written; wait until they are durable");
+  }
+  if (refused) {
+    system_.owner_.post([done = std::move(done), error = std::move(*refused)] { done(error); });
+    return;
+  }
+  snapshot_in_progress_ = true;
+  installing_ = installed;
+  auto prepare = superseded_.before_snapshot(
+      snapshot_, installed && !agrees_with({snapshot.meta.index, snapshot.meta.term}));
+  auto shared = std::make_shared<Snapshot>(std::move(snapshot));
+  system_.run_on(
+      system_.background(),
+      [leftovers = leftovers_, shared, prepare = std::move(prepare),
+       unsorted = std::move(unsorted_live)]() mutable {
+        if (auto prepared = prepare(); !prepared) return prepared;
+        if (unsorted) shared->live_indexes = IndexSet::of(std::move(*unsorted));
+        return leftovers->write(*shared);
+      },
+      [this, alive = std::weak_ptr<bool>(alive_), shared, installed,
+       done = std::move(done)](Result<void> outcome) {
+        if (alive.expired()) {
+          done(make_error(ErrorCode::not_found, "the server was deleted meanwhile"));
+          return;
+        }
+        snapshot_in_progress_ = installing_ = false;
+        superseded_.snapshot_written(outcome.has_value());
+        if (outcome) set_snapshot(std::move(*shared), installed);
+        done(std::move(outcome));
+        if (alive.expired()) return;
+        system_.release_memory_soon();
+        settle();
+      });
+}
+
+void MemberLog::when_settled(std::function<void()> ready) {
+  settled_waiting_.push_back(std::move(ready));
+  settle();
+}
+
+void MemberLog::settle() {
+  if (snapshot_in_progress_ || settled_waiting_.empty()) return;
+  drop_sparse();
+  system_.owner_.post(
+      [alive = std::weak_ptr<bool>(alive_), waiting = std::exchange(settled_waiting_, {})] {
+        for (const auto& ready : waiting) {
+          if (!alive.expired()) ready();
+        }
+      });
+}
+
+bool MemberLog::agrees_with(Position position) const {
+  return !empty_ && position.index <= last_.index && term_at(position.index) == position.term;
+}
+
+void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
+  const Position position{snapshot.meta.index, snapshot.meta.term};
+  const bool agrees = agrees_with(position);
+  superseded_.snapshot_replaced(std::exchange(snapshot_, std::nullopt), position.index,
+                                installed && !agrees);
+  snapshot_ = std::move(snapshot);
+  const auto is_kept = [this](Index index) { return keeps(index); };
+  if (installed && !agrees) {
+    memory_.truncate_after(position.index);
+    changed_from_ = std::min(changed_from_, position.index + 1);
+    pending_.clear();
+    durable_behind_mark_ = 0;
+    last_ = last_written_ = position;
+  }
+  // After an own snapshot entries stay in memory until they are in segments, or needed nowhere.
+  if (installed || !superseded_.any()) memory_.drop_prefix(position.index, is_kept);
+  if (installed) {
+    segments_.show_hidden();
+    for (auto& [index, entry] : incoming_) {
+      if (index <= position.index && needed(index)) memory_.put_sparse(std::move(entry));
+    }
+    // An entry of a former leader may have had the place of one that came to disk meanwhile.
+    for (const Index index : incoming_on_disk_.indexes()) memory_.drop_sparse(index);
+    drop_sparse();
+  }
+  first_index_ = position.index + 1;
+  empty_ = false;
+  if (last_written_.index < position.index) last_written_ = position;
+  if (installed) remove_install_mark();
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, path = directory() + "/snapshots", position] {
+        return remove_other_snapshots(disk, path, position);
+      },
+      [this, alive = std::weak_ptr<bool>(alive_)](Result<void> outcome) {
+        if (!outcome && !alive.expired()) system_.report(outcome.error());
+      });
+  segments_.compact_minor();
+}
+
+void MemberLog::set_live_indexes(IndexSet live_indexes, DoneCallback done) {
+  RAKV_CHECK(snapshot_);
+  std::string encoded_indexes = encode_indexes_file(live_indexes);
+  system_.run_on(
+      system_.background(),
+      [&disk = system_.disk_, bytes = std::move(encoded_indexes),
+       path = directory() + "/snapshots/" +
+              snapshot_directory_name({snapshot_->meta.index, snapshot_->meta.term}) +
+              "/indexes"] { return replace_file(disk, path, bytes); },
+      [this, alive = std::weak_ptr<bool>(alive_), index = snapshot_->meta.index,
+       live = std::move(live_indexes), done = std::move(done)](Result<void> outcome) mutable {
+        if (outcome && !alive.expired() && snapshot_->meta.index == index) {
+          snapshot_->live_indexes = std::move(live);
+          snapshot_->live_indexes_known = true;
+          memory_.drop_prefix(index, [this](Index at) { return keeps(at); });
+          segments_.remove_dead();
+        }
+        done(std::move(outcome));
+      });
+}
+
+}  // namespace rakv::log
