@@ -21,7 +21,7 @@ init_per_suite(Config0) ->
            end,
     io:format(user, "~nRAKV_SEED=~b~n", [Seed]),
     Config = rakv_ct:init(Config0),
-    Modules = [twin_run, twin_scripts, twin_random],
+    Modules = [twin_run, twin_random | twin_scripts:modules()],
     Script = rakv_ct:start_beam(Config, script, #{modules => Modules}),
     Beam = rakv_ct:start_beam(Config, beam, #{modules => [twin_run]}),
     ok = rakv_ct:start_ra(Config, Beam),

@@ -34,7 +34,7 @@ choose(N, Leader, _) when N =< 58 -> {end_aer(Leader), Leader};
 choose(N, Leader0, #{applied := _, role := Role} = View) when N =< 66, Role =/= await_condition ->
     new_leader(Leader0, View);
 choose(N, #{term := Term, id := Id} = Leader, _) when N =< 70 ->
-    {{cast, twin_scripts:heartbeat(rand:uniform(5), Term - rand:uniform(2) + 1, Id)}, Leader};
+    {{cast, twin_records:heartbeat(rand:uniform(5), Term - rand:uniform(2) + 1, Id)}, Leader};
 choose(N, Leader, _) when N =< 74 ->
     {{cast, {append_entries_rpc, old_term(Leader), other(Leader), 0, 0, 0, []}}, Leader};
 choose(N, #{term := Term} = Leader, #{last := {Last, LastTerm}}) when N =< 80 ->
@@ -94,11 +94,11 @@ grow(#{log := Log, term := Term} = Leader) ->
 
 snapshot(#{term := Term} = Leader) ->
     {Index, SnapTerm} = place(Leader, last(Leader)),
-    Meta = twin_scripts:meta(Index, SnapTerm),
+    Meta = twin_records:meta(Index, SnapTerm),
     {ask, {install_snapshot_rpc, Term, maps:get(id, Leader), Meta, {1, last}, {'$snapshot', Meta, [], 1, 1}}}.
 
 entry(Index, Term) when Index rem 5 =:= 1 -> {Index, Term, {noop, #{ts => Index}, 0}};
-entry(Index, Term) -> twin_scripts:put(Index, Term, <<"key", (Index rem 7 + $0)>>, {Index, Term}).
+entry(Index, Term) -> twin_records:put(Index, Term, <<"key", (Index rem 7 + $0)>>, {Index, Term}).
 
 last(#{log := Log, base := {Base, _}}) -> Base + length(Log).
 place(#{base := {Base, Term}}, Base) -> {Base, Term};
