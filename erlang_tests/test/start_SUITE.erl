@@ -9,6 +9,8 @@
 %% The largest size of a WAL file, and a value of which a few fill it.
 -define(WAL_BYTES, 256_000_000).
 -define(VALUE_BYTES, 50_000_000).
+%% For a whole WAL file to be written, on a slow and busy machine.
+-define(WRITTEN_MS, 90_000).
 
 all() -> [sigterm_stops_in_order, sigterm_while_segments_are_written, same_data_twice, name_taken, data_dir_is_no_folder].
 
@@ -39,7 +41,7 @@ sigterm_while_segments_are_written(Config) ->
                            "--cookie", rakv_ct:cookie(Config), "--timeout", "60", "--value-file", File, "key"]),
     {Putter, Monitor} = spawn_monitor(fun() -> [os:cmd(lists:flatten(Put)) || _ <- lists:seq(-2, ?WAL_BYTES div ?VALUE_BYTES)] end),
     Segments = filename:join([rakv_ct:data_dir(Config, r), "*", "*", "*.segment"]),
-    rakv_ct:wait_until(fun() -> filelib:wildcard(Segments) =/= [] end),
+    rakv_ct:wait_until(fun() -> filelib:wildcard(Segments) =/= [] end, ?WRITTEN_MS),
     "" = os:cmd("kill -TERM " ++ integer_to_list(OsPid)),
     {0, Lines} = ended(Port, []),
     receive {'DOWN', Monitor, process, Putter, normal} -> ok end,

@@ -29,7 +29,7 @@
 
 -export([script/4, random/5, warm_up/1, patch/1]).
 
--define(DEADLINE_MS, 10000).
+-define(DEADLINE_MS, 30000).
 
 -type side() :: beam | rakv.
 -type step() :: tuple() | atom().
