@@ -1,6 +1,6 @@
 #pragma once
 
-#include "raft/member/server_system.h"
+#include "raft/system/server_system.h"
 
 namespace rakv::kv {
 

@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "kv/client.h"
-#include "raft/member/server_system.h"
+#include "raft/system/server_system.h"
 
 namespace rakv::kv {
 

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cnode/dist/frames.h"
+#include "cnode/distribution/frames.h"
 #include "kv/key_table.h"
 #include "raft/member/machine.h"
 

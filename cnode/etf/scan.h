@@ -10,8 +10,8 @@
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/ids.h"
 
-// Inside the etf room: one decoder of single heads of terms, which every walk over a term is built
-// on.
+// Inside the etf module: one decoder of single heads of terms, which every walk over a term is
+// built on.
 
 namespace rakv::etf::scan {
 

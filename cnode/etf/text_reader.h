@@ -8,8 +8,8 @@
 #include "cnode/base/result.h"
 #include "cnode/etf/scan.h"
 
-// Inside the etf room: the lower half of the reader of Erlang text, what erl_scan does for a BEAM:
-// characters, white space, quoted texts, strings in triple quotes, sigils.
+// Inside the etf module: the lower half of the reader of Erlang text, what erl_scan does for a
+// BEAM: characters, white space, quoted texts, strings in triple quotes, sigils.
 
 namespace rakv::etf::text {
 

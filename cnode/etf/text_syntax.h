@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-// Inside the etf room: what reader and printer of Erlang text share.
+// Inside the etf module: what reader and printer of Erlang text share.
 
 namespace rakv::etf::text {
 

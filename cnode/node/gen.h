@@ -3,7 +3,7 @@
 #include <optional>
 #include <string_view>
 
-#include "cnode/dist/outbox.h"
+#include "cnode/distribution/outbox.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/ids.h"
 #include "cnode/etf/writer.h"

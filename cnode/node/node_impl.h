@@ -7,8 +7,8 @@
 #include <set>
 #include <unordered_map>
 
-#include "cnode/dist/control.h"
-#include "cnode/dist/epmd.h"
+#include "cnode/distribution/control.h"
+#include "cnode/distribution/epmd.h"
 #include "cnode/etf/writer.h"
 #include "cnode/node/node.h"
 #include "cnode/node/peer_charge.h"

@@ -8,10 +8,10 @@
 #include <map>
 #include <optional>
 
+#include "cnode/base/big_endian.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/hash.h"
 #include "cnode/etf/order.h"
-#include "raft/log/big_endian.h"
 #include "raft/log/checksum.h"
 
 namespace rakv::log {

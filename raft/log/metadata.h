@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "raft/log/disk.h"
+#include "raft/log/disk/disk.h"
 #include "raft/log/types.h"
 
 // names.dets and meta.dets (ra_directory.erl, ra_log_meta.erl): kept whole in memory, replaced

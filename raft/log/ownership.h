@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "raft/log/disk.h"
+#include "raft/log/disk/disk.h"
 #include "raft/log/metadata.h"
 
 // Whose a system directory is: a BEAM's, or ours. Both keep a node's data in DIR/NAME@HOST, and a

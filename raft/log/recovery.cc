@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "cnode/etf/cursor.h"
-#include "raft/log/kept_records.h"
+#include "raft/log/wal/kept_records.h"
 
 namespace rakv::log {
 

@@ -7,7 +7,7 @@
 
 #include "raft/log/ownership.h"
 #include "raft/log/system.h"
-#include "raft/log/wal_recovery.h"
+#include "raft/log/wal/wal_recovery.h"
 
 namespace rakv::log {
 

@@ -9,7 +9,7 @@
 #include "cnode/etf/writer.h"
 #include "raft/log/checksum.h"
 #include "raft/log/terms.h"
-#include "raft/log/wal.h"
+#include "raft/log/wal/wal.h"
 
 namespace rakv::log {
 namespace {

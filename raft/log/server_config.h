@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "raft/log/disk.h"
+#include "raft/log/disk/disk.h"
 #include "raft/log/types.h"
 
 namespace rakv::log {

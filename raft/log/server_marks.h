@@ -3,7 +3,7 @@
 #include <optional>
 #include <string>
 
-#include "raft/log/disk.h"
+#include "raft/log/disk/disk.h"
 #include "raft/log/types.h"
 
 // Small files in a server's directory; ra ignores them. Two say what its log may be trusted with:

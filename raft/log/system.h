@@ -8,15 +8,15 @@
 #include <string>
 #include <vector>
 
-#include "raft/log/disk.h"
-#include "raft/log/executor.h"
+#include "cnode/base/executor.h"
+#include "raft/log/disk/disk.h"
+#include "raft/log/disk/space_watch.h"
 #include "raft/log/member_log.h"
 #include "raft/log/memory_budget.h"
 #include "raft/log/metadata.h"
-#include "raft/log/segment_flusher.h"
-#include "raft/log/space_watch.h"
-#include "raft/log/wal.h"
-#include "raft/log/wal_recovery.h"
+#include "raft/log/segments/segment_flusher.h"
+#include "raft/log/wal/wal.h"
+#include "raft/log/wal/wal_recovery.h"
 
 namespace rakv::log {
 

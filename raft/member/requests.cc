@@ -2,7 +2,7 @@
 
 #include <boost/asio/post.hpp>
 
-#include "cnode/dist/turn.h"
+#include "cnode/distribution/turn.h"
 #include "cnode/etf/text.h"
 #include "cnode/node/gen.h"
 #include "raft/member/member.h"

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "cnode/dist/handshake.h"
+#include "cnode/distribution/handshake.h"
 #include "cnode/etf/cursor.h"
 #include "raft/wire/ids.h"
 #include "tests/bench/support.h"

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cnode/dist/endpoint.h"
+#include "cnode/distribution/endpoint.h"
 #include "cnode/etf/writer.h"
 #include "raft/core/types.h"
 

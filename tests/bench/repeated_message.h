@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cnode/dist/outbox.h"
+#include "cnode/distribution/outbox.h"
 
 namespace rakv::bench {
 

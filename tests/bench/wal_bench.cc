@@ -11,7 +11,7 @@
 #include <string>
 
 #include "raft/log/checksum.h"
-#include "raft/log/wal.h"
+#include "raft/log/wal/wal.h"
 
 namespace rakv::log {
 namespace {

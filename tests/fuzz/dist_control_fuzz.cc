@@ -6,8 +6,8 @@
 #include <variant>
 
 #include "cnode/base/check.h"
-#include "cnode/dist/control.h"
-#include "cnode/dist/frames.h"
+#include "cnode/distribution/control.h"
+#include "cnode/distribution/frames.h"
 
 // Frames and control messages from a peer that means no good. The first byte chooses the size of
 // the pieces in which the bytes arrive; its high bit makes the rest one message's terms instead of

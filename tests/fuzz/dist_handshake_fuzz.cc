@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "cnode/base/check.h"
-#include "cnode/dist/epmd.h"
-#include "cnode/dist/handshake.h"
+#include "cnode/distribution/epmd.h"
+#include "cnode/distribution/handshake.h"
 
 // Handshake and epmd answers from a peer that means no good. The first byte chooses the role, the
 // answers given to the machine's questions, and the width of lengths; the second one the size of

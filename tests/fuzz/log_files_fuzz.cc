@@ -4,12 +4,12 @@
 #include <cstdlib>
 
 #include "raft/log/dets.h"
-#include "raft/log/index_set.h"
-#include "raft/log/memory_disk.h"
-#include "raft/log/segment.h"
+#include "raft/log/segments/segment.h"
 #include "raft/log/server_config.h"
-#include "raft/log/snapshot_file.h"
-#include "raft/log/wal_recovery.h"
+#include "raft/log/snapshots/index_set.h"
+#include "raft/log/snapshots/snapshot_file.h"
+#include "raft/log/wal/wal_recovery.h"
+#include "tests/support/memory_disk.h"
 
 namespace rakv::log {
 namespace {

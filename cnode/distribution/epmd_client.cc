@@ -1,0 +1,366 @@
+#include <sys/wait.h>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/connect.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <utility>
+
+#include "cnode/distribution/epmd.h"
+#include "cnode/distribution/epmd_daemon.h"
+
+namespace rakv::dist::epmd {
+
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+constexpr std::chrono::milliseconds kDaemonRetryInterval{50};
+constexpr int kDaemonRetries = 40;
+
+/// One request to the epmd of a host and its answer, under one deadline. Keeps itself alive until
+/// it has reported.
+class Exchange : public std::enable_shared_from_this<Exchange> {
+ public:
+  /// Gets all bytes so far; returns true when it has what it wants (or has reported an error
+  /// itself).
+  using Feed = std::function<bool(std::string_view bytes, bool at_end, const std::string& address)>;
+
+  Exchange(asio::io_context& io, const Options& options, std::string host, std::string request,
+           Feed feed, std::function<void(Error)> fail)
+      : resolver_(io),
+        socket_(io),
+        deadline_(io),
+        options_(options),
+        host_(std::move(host)),
+        request_(std::move(request)),
+        feed_(std::move(feed)),
+        fail_(std::move(fail)) {}
+
+  void run() {
+    deadline_.expires_after(options_.deadline);
+    deadline_.async_wait([self = shared_from_this()](error_code error) {
+      if (!error) self->time_out();
+    });
+    resolver_.async_resolve(
+        host_, std::to_string(options_.port),
+        [self = shared_from_this()](error_code error, const tcp::resolver::results_type& found) {
+          self->resolved(error, found);
+        });
+  }
+
+ private:
+  void resolved(error_code error, const tcp::resolver::results_type& found) {
+    if (error) return fail(ErrorCode::unavailable, "cannot resolve it: " + error.message());
+    if (over_) return;
+    asio::async_connect(
+        socket_, found,
+        [self = shared_from_this()](error_code connect_error, const tcp::endpoint& to) {
+          self->connected(connect_error, to);
+        });
+  }
+
+  void connected(error_code error, const tcp::endpoint& to) {
+    if (error) {
+      return fail(ErrorCode::unavailable, "nothing listens there (" + error.message() +
+                                              "): is an Erlang or rakv node running on that host?");
+    }
+    address_ = to.address().to_string();
+    asio::async_write(socket_, asio::buffer(request_),
+                      [self = shared_from_this()](error_code write_error, std::size_t) {
+                        if (write_error)
+                          return self->fail(ErrorCode::unavailable, write_error.message());
+                        self->read();
+                      });
+  }
+
+  void read() {
+    socket_.async_read_some(asio::buffer(piece_),
+                            [self = shared_from_this()](error_code error, std::size_t count) {
+                              self->received(error, count);
+                            });
+  }
+
+  void received(error_code error, std::size_t count) {
+    if (over_) return;
+    if (error && error != asio::error::eof) return fail(ErrorCode::unavailable, error.message());
+    answer_.append(piece_, count);
+    if (answer_.size() > kMaxReplyBytes) return fail(ErrorCode::malformed, "its answer never ends");
+    if (feed_(answer_, error == asio::error::eof, address_)) return finish();
+    if (error) return fail(ErrorCode::unavailable, "it closed without an answer");
+    read();
+  }
+
+  void time_out() {
+    fail(ErrorCode::timeout, "no answer in " + std::to_string(options_.deadline.count()) + " ms");
+  }
+
+  void fail(ErrorCode code, const std::string& why) {
+    if (over_) return;
+    finish();
+    fail_(make_error(code,
+                     "epmd of " + host_ + " (port " + std::to_string(options_.port) + "): " + why));
+  }
+
+  void finish() {
+    over_ = true;
+    error_code ignored;
+    socket_.close(ignored);
+    deadline_.cancel();
+    resolver_.cancel();
+  }
+
+  tcp::resolver resolver_;
+  tcp::socket socket_;
+  asio::steady_timer deadline_;
+  Options options_;
+  std::string host_;
+  std::string request_;
+  Feed feed_;
+  std::function<void(Error)> fail_;
+  std::string address_;
+  std::string answer_;
+  char piece_[4096];
+  bool over_ = false;
+};
+
+}  // namespace
+
+void lookup(asio::io_context& io, const Options& options, std::string alive_name, std::string host,
+            std::function<void(Result<Endpoint>)> done) {
+  Result<std::string> request = encode_lookup(alive_name);
+  if (!request) {
+    asio::post(io, [done, error = request.error()] { done(error); });
+    return;
+  }
+  auto feed = [done, alive_name](std::string_view bytes, bool at_end, const std::string& address) {
+    const Result<std::optional<std::uint16_t>> port =
+        decode_lookup_reply(bytes, at_end, alive_name);
+    if (!port) {
+      done(port.error());
+      return true;
+    }
+    if (!*port) return false;
+    done(Endpoint{address, **port});
+    return true;
+  };
+  std::make_shared<Exchange>(io, options, std::move(host), std::move(*request), std::move(feed),
+                             [done](Error error) { done(std::move(error)); })
+      ->run();
+}
+
+void names(asio::io_context& io, const Options& options, std::string host,
+           std::function<void(Result<std::vector<NamedPort>>)> done) {
+  auto feed = [done](std::string_view bytes, bool at_end, const std::string&) {
+    if (!at_end) return false;
+    done(decode_names_reply(bytes));
+    return true;
+  };
+  std::make_shared<Exchange>(io, options, std::move(host), encode_names(), std::move(feed),
+                             [done](Error error) { done(std::move(error)); })
+      ->run();
+}
+
+// Registrar
+
+/// What the registrar is doing. Every try has a number, so that the handlers of an abandoned one do
+/// nothing.
+struct Registrar::State : std::enable_shared_from_this<Registrar::State> {
+  State(asio::io_context& context, Options given)
+      : io(context), options(std::move(given)), socket(context), timer(context) {}
+
+  void try_now() {
+    const std::uint64_t number = ++current_try;
+    answer.clear();
+    socket = tcp::socket(io);
+    timer.expires_after(options.deadline);
+    timer.async_wait([self = shared_from_this(), number](error_code error) {
+      if (!error) self->failed(number, ErrorCode::timeout, "it does not answer");
+    });
+    const tcp::endpoint local(asio::ip::address_v4::loopback(), options.port);
+    socket.async_connect(local, [self = shared_from_this(), number](error_code error) {
+      if (number != self->current_try) return;
+      if (error) return self->failed(number, ErrorCode::unavailable, error.message());
+      self->send_request(number);
+    });
+  }
+
+  void send_request(std::uint64_t number) {
+    asio::async_write(socket, asio::buffer(request),
+                      [self = shared_from_this(), number](error_code error, std::size_t) {
+                        if (number != self->current_try) return;
+                        if (error)
+                          return self->failed(number, ErrorCode::unavailable, error.message());
+                        self->read(number);
+                      });
+  }
+
+  void read(std::uint64_t number) {
+    socket.async_read_some(asio::buffer(piece), [self = shared_from_this(), number](
+                                                    error_code error, std::size_t count) {
+      if (number == self->current_try) self->received(number, error, count);
+    });
+  }
+
+  void received(std::uint64_t number, error_code error, std::size_t count) {
+    if (error && registered)
+      return failed(number, ErrorCode::unavailable, "it closed the connection");
+    if (error) {
+      return failed(number, ErrorCode::malformed,
+                    "epmd closed the connection in the middle of our registration: is something "
+                    "else listening on port " +
+                        std::to_string(options.port) + " (see ERL_EPMD_PORT)?");
+    }
+    // epmd has nothing to say to us; only the end of the stream matters.
+    if (registered) return failed(number, ErrorCode::malformed, "it sent what nobody asked for");
+    answer.append(piece, count);
+    const Result<std::optional<std::uint32_t>> creation =
+        decode_register_reply(answer, registration.alive_name);
+    if (!creation) return failed(number, creation.error().code, creation.error().message);
+    if (!*creation) return read(number);
+    timer.cancel();
+    registered = true;
+    reap_daemon_soon();
+    if (std::exchange(succeeded_once, true)) {
+      // The creation stays what it was: pids of this life are out in the world with it.
+      note("registered again with epmd as " + registration.alive_name);
+    } else {
+      std::exchange(done, nullptr)(**creation);
+    }
+    if (number == current_try && registered) read(number);
+  }
+
+  void failed(std::uint64_t number, ErrorCode code, const std::string& why) {
+    if (number != current_try) return;
+    ++current_try;
+    const bool was_registered = std::exchange(registered, false);
+    error_code ignored;
+    socket.close(ignored);
+    timer.cancel();
+    if (succeeded_once) {
+      if (was_registered || code == ErrorCode::already_exists) {
+        note("no longer registered with epmd (" + why + "); trying again every " +
+             std::to_string(options.reregister_interval.count()) + " ms");
+      }
+      return retry_after(options.reregister_interval);
+    }
+    if (code == ErrorCode::unavailable && may_wait_for_daemon())
+      return retry_after(kDaemonRetryInterval);
+    reap_daemon();
+    if (code == ErrorCode::already_exists || code == ErrorCode::malformed)
+      return report(make_error(code, why));
+    const std::string how_to_help =
+        daemon_error.empty()
+            ? "; start it with epmd -daemon, or set ERL_EPMD_PORT if it listens elsewhere"
+            : "; " + daemon_error + "; start it with epmd -daemon";
+    report(make_error(code, "cannot register with epmd on port " + std::to_string(options.port) +
+                                ": " + why + how_to_help));
+  }
+
+  /// Starts epmd at the first refusal; true while it may still be coming up.
+  bool may_wait_for_daemon() {
+    if (!options.start_daemon || daemon_retries_left == 0) return false;
+    if (daemon_retries_left == kDaemonRetries) {
+      const Result<pid_t> started = epmd::start_daemon(options);
+      if (!started) {
+        daemon_error = started.error().message;
+        return false;
+      }
+      daemon = *started;
+    }
+    --daemon_retries_left;
+    return true;
+  }
+
+  void reap_daemon() {
+    if (daemon > 0 && ::waitpid(daemon, nullptr, WNOHANG) != 0) daemon = -1;
+  }
+
+  /// epmd's parent process ends right after it has become a daemon; till it is reaped it is a
+  /// zombie.
+  void reap_daemon_soon() {
+    reap_daemon();
+    if (daemon <= 0) return;
+    timer.expires_after(kDaemonRetryInterval);
+    timer.async_wait([self = shared_from_this()](error_code error) {
+      if (!error) self->reap_daemon_soon();
+    });
+  }
+
+  void retry_after(std::chrono::milliseconds pause) {
+    const std::uint64_t number = current_try;
+    timer.expires_after(pause);
+    timer.async_wait([self = shared_from_this(), number](error_code error) {
+      if (error || number != self->current_try) return;
+      self->reap_daemon();
+      self->try_now();
+    });
+  }
+
+  void report(Error error) {
+    if (done) std::exchange(done, nullptr)(std::move(error));
+  }
+
+  void note(const std::string& line) {
+    if (event_handler) event_handler(line);
+  }
+
+  void stop() {
+    ++current_try;
+    registered = false;
+    error_code ignored;
+    socket.close(ignored);
+    timer.cancel();
+    done = nullptr;
+    event_handler = nullptr;
+    reap_daemon();
+  }
+
+  asio::io_context& io;
+  Options options;
+  tcp::socket socket;
+  asio::steady_timer timer;
+  Registration registration;
+  std::string request;
+  std::string answer;
+  char piece[64];
+  std::function<void(Result<std::uint32_t>)> done;
+  std::function<void(const std::string&)> event_handler;
+  std::uint64_t current_try = 0;
+  bool registered = false;
+  bool succeeded_once = false;
+  int daemon_retries_left = kDaemonRetries;
+  pid_t daemon = -1;
+  std::string daemon_error;
+};
+
+Registrar::Registrar(asio::io_context& io, Options options)
+    : state_(std::make_shared<State>(io, std::move(options))) {}
+
+Registrar::~Registrar() { state_->stop(); }
+
+void Registrar::start(Registration registration, std::function<void(Result<std::uint32_t>)> done) {
+  Result<std::string> request = encode_register(registration);
+  if (!request) {
+    asio::post(state_->io, [done = std::move(done), error = request.error()] { done(error); });
+    return;
+  }
+  state_->registration = std::move(registration);
+  state_->request = std::move(*request);
+  state_->done = std::move(done);
+  state_->try_now();
+}
+
+void Registrar::on_event(std::function<void(const std::string&)> handler) {
+  state_->event_handler = std::move(handler);
+}
+
+void Registrar::stop() { state_->stop(); }
+
+bool Registrar::registered() const { return state_->registered; }
+
+}  // namespace rakv::dist::epmd

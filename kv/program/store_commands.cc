@@ -1,0 +1,279 @@
+#include "kv/program/store_commands.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "cnode/base/printable.h"
+#include "kv/program/directory_users.h"
+#include "kv/program/json_text.h"
+#include "kv/program/takeover_conditions.h"
+#include "raft/log/disk/overlay_disk.h"
+#include "raft/log/offline/inspection.h"
+#include "raft/log/offline/release.h"
+#include "raft/log/offline/repair.h"
+
+namespace rakv::kv {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kNo = 6;
+constexpr const char* kExitCodes =
+    "Exit codes: 0 done, or all is well; 1 failed (nothing was found out or changed), 2 unusable\n"
+    "arguments, 6 the answer is no: something is damaged, or stands against it";
+
+struct Arguments {
+  std::string directory;
+  bool json = false;
+  bool check = false;
+  bool dry_run = false;
+};
+
+int complain(const Error& error) {
+  std::fprintf(stderr, "rakv: error: %s\n", printable(error.message).c_str());
+  return kFailed;
+}
+
+/// The directory as given, without a slash at its end, if a stopped node's system is in it.
+Result<std::string> stopped_system(log::Disk& disk, const Arguments& arguments) {
+  std::error_code error;
+  std::string directory = std::filesystem::absolute(arguments.directory, error).string();
+  while (directory.size() > 1 && directory.ends_with('/')) directory.pop_back();
+  if (auto checked = log::check_system_directory(disk, directory); !checked) return checked.error();
+  if (const auto user = process_using(directory)) {
+    return make_error(ErrorCode::unavailable,
+                      directory + ": is in use by " + *user + "; stop that one first");
+  }
+  return directory;
+}
+
+int run_release(const Arguments& arguments) {
+  const auto disk = log::make_posix_disk();
+  const auto directory = stopped_system(*disk, arguments);
+  if (!directory) return complain(directory.error());
+  const auto released = log::release(*disk, *directory, live_indexes_of_state);
+  if (!released) return complain(released.error());
+  for (const std::string& notice : released->notices)
+    std::cout << "note: " << printable(notice) << "\n";
+  if (!released->was_ours) {
+    std::cout << printable(*directory) << ": is a BEAM's already; nothing was to be done\n";
+    return 0;
+  }
+  std::cout << printable(*directory) << ": released, a BEAM can start on it; servers:";
+  for (const std::string& server : released->servers) std::cout << " " << printable(server);
+  std::cout << (released->servers.empty() ? " none\n" : "\n");
+  return 0;
+}
+
+const char* word(log::Finding::Severity severity) {
+  switch (severity) {
+    case log::Finding::Severity::note:
+      return "note";
+    case log::Finding::Severity::damage:
+      return "damage";
+    case log::Finding::Severity::obstacle:
+      return "obstacle";
+  }
+  return "";
+}
+
+const char* word(log::DirectoryOwner owner) {
+  switch (owner) {
+    case log::DirectoryOwner::nobody:
+      return "nobody";
+    case log::DirectoryOwner::beam:
+      return "beam";
+    case log::DirectoryOwner::rakv:
+      return "rakv";
+  }
+  return "";
+}
+
+std::string number(std::uint64_t value) { return std::to_string(value); }
+
+std::string server_line(const log::ServerReport& server) {
+  std::string line = "server " + server.name + " (UId " + server.uid + "): term " +
+                     number(server.meta.term) + ", voted for " +
+                     (server.meta.voted_for ? server.meta.voted_for->node : "nobody") +
+                     ", applied " + number(server.meta.last_applied) + ", ";
+  if (server.snapshot) {
+    line += "snapshot at " + number(server.snapshot->index) + " with " +
+            number(server.live_entries) + " live entries, ";
+  }
+  return line + "log up to " + number(server.last.index) + " (term " + number(server.last.term) +
+         "), " + number(server.segments) + " segments; read " + number(server.entries_read) +
+         " entries, " + number(server.bytes_read) + " bytes";
+}
+
+std::string inspection_text(const std::string& directory, const log::Inspection& found) {
+  std::string text = printable(directory) + ": owner " + word(found.owner) + ", " +
+                     number(found.wal_files) + " WAL files, " + number(found.servers.size()) +
+                     " servers\n";
+  for (const auto& server : found.servers) text += printable(server_line(server)) + "\n";
+  for (const auto& finding : found.findings) {
+    text += std::string(word(finding.severity)) + ": " + printable(finding.text) + "\n";
+  }
+  for (const auto& change : found.changes) text += "a start would " + printable(change) + "\n";
+  return text;
+}
+
+template <class Items, class Print>
+std::string json_list(const Items& items, Print print) {
+  std::string out = "[";
+  for (const auto& item : items) out += (out.size() > 1 ? "," : "") + print(item);
+  return out + "]";
+}
+
+std::string server_json(const log::ServerReport& server) {
+  const auto& vote = server.meta.voted_for;
+  return "{\"name\":" + json_text(server.name) + ",\"uid\":" + json_text(server.uid) +
+         ",\"term\":" + number(server.meta.term) +
+         ",\"voted_for\":" + (vote ? json_text(vote->node) : "null") +
+         ",\"last_applied\":" + number(server.meta.last_applied) +
+         ",\"snapshot_index\":" + (server.snapshot ? number(server.snapshot->index) : "null") +
+         ",\"live_entries\":" + number(server.live_entries) +
+         ",\"first_index\":" + number(server.first_index) +
+         ",\"last_index\":" + number(server.last.index) +
+         ",\"last_term\":" + number(server.last.term) + ",\"segments\":" + number(server.segments) +
+         ",\"entries_read\":" + number(server.entries_read) +
+         ",\"bytes_read\":" + number(server.bytes_read) + "}";
+}
+
+std::string inspection_json(const std::string& directory, const log::Inspection& found) {
+  return "{\"directory\":" + json_text(directory) + ",\"owner\":" + json_text(word(found.owner)) +
+         ",\"ok\":" + (found.sound() ? "true" : "false") +
+         ",\"wal_files\":" + number(found.wal_files) +
+         ",\"servers\":" + json_list(found.servers, server_json) + ",\"findings\":" +
+         json_list(found.findings,
+                   [](const log::Finding& finding) {
+                     return "{\"severity\":" + json_text(word(finding.severity)) +
+                            ",\"text\":" + json_text(finding.text) + "}";
+                   }) +
+         ",\"changes\":" + json_list(found.changes, json_text) + "}\n";
+}
+
+int run_inspection(const Arguments& arguments, bool for_takeover) {
+  const auto disk = log::make_posix_disk();
+  const auto directory = stopped_system(*disk, arguments);
+  if (!directory) return complain(directory.error());
+  log::InspectionOptions options;
+  options.live_indexes_of = live_indexes_of_state;
+  const std::string node = std::filesystem::path(*directory).filename().string();
+  if (for_takeover) {
+    options.admit = [&node](const log::ServerConfig& config) {
+      return can_take_over(config, node);
+    };
+  }
+  const auto found = log::inspect(*disk, *directory, options);
+  if (!found) return complain(found.error());
+  if (arguments.json) {
+    std::cout << inspection_json(*directory, *found);
+  } else {
+    std::cout << inspection_text(*directory, *found)
+              << (for_takeover ? (found->sound() ? "yes: rakv can take it over"
+                                                 : "no: rakv must not take it over like this")
+                               : (found->sound() ? "sound" : "damaged"))
+              << "\n";
+  }
+  return found->sound() ? 0 : kNo;
+}
+
+std::string repair_text(const log::Repair& repair, bool dry_run) {
+  std::string text;
+  for (const auto& file : repair.set_aside) {
+    text += std::string(dry_run ? "would set aside " : "set aside ") +
+            printable(file.path + ": " + file.why) + "\n";
+  }
+  for (const auto& notice : repair.notices)
+    text += "note: a start says: " + printable(notice) + "\n";
+  for (const auto& left : repair.left) text += "damage: " + printable(left) + "\n";
+  if (!repair.left.empty()) return text + "not all could be repaired\n";
+  return text + (dry_run ? "it would start\n" : "it can start\n");
+}
+
+std::string repair_json(const std::string& directory, const log::Repair& repair, bool dry_run) {
+  return "{\"directory\":" + json_text(directory) + ",\"dry_run\":" + (dry_run ? "true" : "false") +
+         ",\"ok\":" + (repair.left.empty() ? "true" : "false") + ",\"set_aside\":" +
+         json_list(repair.set_aside,
+                   [](const log::SetAside& file) {
+                     return "{\"path\":" + json_text(file.path) +
+                            ",\"why\":" + json_text(file.why) + "}";
+                   }) +
+         ",\"notices\":" + json_list(repair.notices, json_text) +
+         ",\"left\":" + json_list(repair.left, json_text) + "}\n";
+}
+
+int run_repair(const Arguments& arguments) {
+  const auto disk = log::make_posix_disk();
+  const auto directory = stopped_system(*disk, arguments);
+  if (!directory) return complain(directory.error());
+  log::OverlayDisk overlay(*disk);
+  log::Disk& chosen = arguments.dry_run ? static_cast<log::Disk&>(overlay) : *disk;
+  const std::string node = std::filesystem::path(*directory).filename().string();
+  const auto repaired = log::repair(chosen, *directory, [&node](const log::ServerConfig& config) {
+    return can_take_over(config, node);
+  });
+  if (!repaired) return complain(repaired.error());
+  std::cout << (arguments.json ? repair_json(*directory, *repaired, arguments.dry_run)
+                               : repair_text(*repaired, arguments.dry_run));
+  return repaired->left.empty() ? 0 : kNo;
+}
+
+CLI::App* add_command(CLI::App& app, const char* name, const char* what, const char* examples,
+                      const std::shared_ptr<Arguments>& arguments) {
+  CLI::App* command = app.add_subcommand(name, what);
+  command->footer(std::string(kExitCodes) + "\n\nExamples:\n" + examples);
+  command->add_option("DIR", arguments->directory, "Data directory of the node: .../NAME@HOST")
+      ->required();
+  return command;
+}
+
+}  // namespace
+
+void add_store_commands(CLI::App& app, int& exit_code) {
+  auto release = std::make_shared<Arguments>();
+  CLI::App* command =
+      add_command(app, "release", "Hand a stopped node's directory back to a BEAM with ra",
+                  "  rakv release /var/lib/rakv/n1@myhost", release);
+  command->callback([release, &exit_code] { exit_code = run_release(*release); });
+
+  auto takeover = std::make_shared<Arguments>();
+  command =
+      add_command(app, "takeover",
+                  "Say whether rakv can take over a stopped BEAM's directory, and why not; to "
+                  "take it over, start rakv under the same node name",
+                  "  rakv takeover --check /var/lib/ra/n1@myhost\n"
+                  "  rakv takeover --check --json /var/lib/ra/n1@myhost",
+                  takeover);
+  command->add_flag("--check", takeover->check, "Look, and change nothing")->required();
+  command->add_flag("--json", takeover->json, "Print JSON");
+  command->callback([takeover, &exit_code] { exit_code = run_inspection(*takeover, true); });
+
+  auto check = std::make_shared<Arguments>();
+  command =
+      add_command(app, "check",
+                  "Read all that a stopped node has on disk, changing nothing: what is there, "
+                  "what is damaged, what a start would drop",
+                  "  rakv check /var/lib/rakv/n1@myhost\n"
+                  "  rakv check --json /var/lib/rakv/n1@myhost",
+                  check);
+  command->add_flag("--json", check->json, "Print JSON");
+  command->callback([check, &exit_code] { exit_code = run_inspection(*check, false); });
+
+  auto repair = std::make_shared<Arguments>();
+  command =
+      add_command(app, "repair",
+                  "Set damaged files aside (as FILE.bad, nothing is deleted) so that the node "
+                  "starts; its servers then vote only when they have caught up",
+                  "  rakv repair --dry-run /var/lib/rakv/n1@myhost\n"
+                  "  rakv repair /var/lib/rakv/n1@myhost",
+                  repair);
+  command->add_flag("--dry-run", repair->dry_run, "Say what would be done, and change nothing");
+  command->add_flag("--json", repair->json, "Print JSON");
+  command->callback([repair, &exit_code] { exit_code = run_repair(*repair); });
+}
+
+}  // namespace rakv::kv

@@ -1,0 +1,43 @@
+#include "kv/program/takeover_conditions.h"
+
+#include "cnode/etf/cursor.h"
+#include "kv/machine.h"
+#include "kv/replicated_machine.h"
+
+namespace rakv::kv {
+
+Result<void> can_take_over(const log::ServerConfig& config, const std::string& node) {
+  if (config.id.node != node) {
+    return make_error(ErrorCode::unsupported, "belongs to the node " + config.id.node + ", not " +
+                                                  node +
+                                                  "; start rakv under that name, or let a member "
+                                                  "of the new name join the cluster instead");
+  }
+  const auto machine = MachineFactory().make(std::string_view(config.machine).substr(1));
+  if (!machine) return machine.error();
+  etf::Cursor arguments(config.log_init_args);
+  arguments.version();
+  const auto pairs = arguments.map();
+  for (std::uint32_t i = 0; pairs && i < *pairs; ++i) {
+    if (!arguments.is_atom("snapshot_module")) {
+      arguments.skip();
+      arguments.skip();
+    } else if (!arguments.is_atom("ra_log_snapshot")) {
+      return make_error(ErrorCode::unsupported,
+                        "writes snapshots with a module of its own; this node knows "
+                        "ra_log_snapshot only");
+    }
+  }
+  return {};
+}
+
+Result<log::IndexSet> live_indexes_of_state(std::string_view state) {
+  Machine machine;
+  if (!state.starts_with('\x83')) {
+    return make_error(ErrorCode::malformed, "the machine's state is not a term");
+  }
+  if (auto read = machine.read_state(state.substr(1)); !read) return read.error();
+  return log::IndexSet::of(machine.live_indexes());
+}
+
+}  // namespace rakv::kv

@@ -1,0 +1,130 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "raft/log/segments/compaction.h"
+#include "raft/log/segments/segment.h"
+#include "raft/log/segments/segment_repair.h"
+#include "raft/log/snapshots/snapshot_leftovers.h"
+#include "raft/log/types.h"
+
+namespace rakv::log {
+
+class LogSystem;
+
+/// What compactions have done since the log was opened (ra's counters of the same names).
+struct CompactionCounts {
+  std::uint64_t minor = 0;               ///< minor compactions
+  std::uint64_t major = 0;               ///< major compactions
+  std::uint64_t segments_compacted = 0;  ///< segments that were merged
+  std::uint64_t segments_written = 0;    ///< segments that they were merged into
+};
+
+/// The segments of one member and their compaction. Owner thread only; what waits for the disk is
+/// done in the background, one group of segments per job, so that flushes are not held up for long.
+/// Readers need no protection: a segment that is merged or removed stays readable for those who
+/// hold it (Segment::read).
+class MemberSegments {
+ public:
+  /// The member's live entries, as they are at each moment.
+  struct LiveView {
+    std::function<std::optional<Index>()> snapshot_index;
+    std::function<bool()> any_live;     ///< any entry at or below the snapshot
+    std::function<bool(Index)> needed;  ///< live, or above the snapshot
+    std::function<bool(Index)> kept;    ///< needed, or superseded a short while ago
+    std::function<bool(IndexRange)> any_kept;
+    std::function<bool()> any_superseded;  ///< some may be kept that are not needed
+    std::shared_ptr<SnapshotLeftovers> leftovers;
+  };
+  MemberSegments(LogSystem& system, std::string directory, LiveView live)
+      : system_(system), directory_(std::move(directory)), live_(std::move(live)) {}
+
+  std::size_t size() const { return segments_.size(); }
+  /// From the lowest to the highest index; nothing when there is no entry.
+  std::optional<IndexRange> range() const;
+  struct Place {
+    std::shared_ptr<const Segment> segment;
+    SegmentSlot slot;
+  };
+  /// Where an index's newest entry is, but for those that are hidden.
+  std::optional<Place> find(Index index) const;
+  /// The entry in this segment came with a snapshot that is not installed, and is not the log's.
+  void hide(const Segment& segment, Index index) { hidden_.emplace(segment.number(), index); }
+  /// The snapshot has been installed.
+  void show_hidden() { hidden_.clear(); }
+
+  /// Takes over a segment that is on disk.
+  void add(std::shared_ptr<const Segment> segment);
+  /// Removes segments that hold nothing that is kept, except the newest; waits until a major
+  /// compaction is done.
+  void remove_dead();
+  /// Superseded entries are not kept any more: what former compactions had to leave goes now.
+  void superseded_dropped();
+
+  /// After so many minor compactions the next one is a major one; nothing = only when asked for
+  /// (ra's major_compaction_strategy).
+  void set_major_after(std::optional<std::uint64_t> minors) { major_after_ = minors; }
+  /// A minor compaction; to be called after each snapshot.
+  void compact_minor() { schedule(false); }
+  /// A major compaction; nothing happens when one is under way, or without a snapshot.
+  void compact_major() { schedule(true); }
+  bool compacting() const { return compaction_.has_value(); }
+
+  /// Reads the whole segment that has the index's newest entry: what can't be read of it, which may
+  /// be nothing. Errors: not_found when no segment has the index; io.
+  void find_damage(Index index, std::function<void(Result<SegmentDamage>)> callback);
+  /// replace_entries() in the background; the segment stays as it was on an error. `replacements`
+  /// has all that is needed. `unavailable` while there is a compaction or another replacement.
+  void replace_damaged(SegmentDamage damage, std::map<Index, Entry> replacements,
+                       DoneCallback done);
+  const CompactionCounts& counts() const { return counts_; }
+
+ private:
+  /// A major compaction under way.
+  struct Major {
+    Index snapshot_index;
+    std::uint64_t next_number = 0;  // of the segment to look at
+    CompactionGroups groups;
+    CompactionStep step;
+  };
+  void schedule(bool major);
+  void go_on_after();
+  void begin_major(Index snapshot_index);
+  void continue_major();
+  bool look_at(std::size_t position);
+  void run_step();
+  void finish_step(CompactionOutcome outcome, std::size_t merged_count);
+  bool is_candidate(std::size_t position, Index snapshot_index) const;
+  bool is_dead(const Segment& segment) const;
+  LiveSegment live_part(std::size_t position) const;
+  std::vector<std::shared_ptr<const Segment>>::iterator place_of(std::uint64_t number);
+  void note_bounds();
+
+  LogSystem& system_;
+  std::string directory_;
+  LiveView live_;
+  std::vector<std::shared_ptr<const Segment>> segments_;  // ascending by number
+  // The highest index in a segment and those before it, and the lowest in it and those behind it:
+  // among thousands of segments find() looks into the few that may have an index.
+  std::vector<Index> highest_up_to_;
+  std::vector<Index> lowest_from_;
+  std::set<std::pair<std::uint64_t, Index>> hidden_;  // by the segment's number
+  std::optional<std::uint64_t> major_after_ = 8;
+  std::uint64_t minors_ = 0;  // since the last major one
+  std::optional<Major> compaction_;
+  bool left_superseded_ = false;    // by the last major compaction; another one follows
+  bool dropped_meanwhile_ = false;  // superseded entries, while a compaction was under way
+  bool replacing_ = false;
+  CompactionCounts counts_;
+  // A job in flight holds a weak pointer to it, to see whether the member is still there.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace rakv::log

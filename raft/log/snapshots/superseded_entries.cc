@@ -1,0 +1,205 @@
+#include "raft/log/snapshots/superseded_entries.h"
+
+#include <utility>
+
+#include "cnode/base/big_endian.h"
+#include "raft/log/checksum.h"
+
+// The file: CRC32 of what follows it, the index (64 bits), the live indexes as a ra_seq.
+
+namespace rakv::log {
+namespace {
+
+constexpr std::size_t kIndexAt = 4;
+constexpr std::size_t kLiveAt = 12;
+
+std::string path_of(const std::string& server_directory) {
+  return server_directory + "/superseded";
+}
+
+}  // namespace
+
+Result<void> write_horizon(Disk& disk, const std::string& server_directory, Index index,
+                           const IndexSet& live) {
+  std::string body;
+  put_big_endian(body, index);
+  body += live.encode();
+  std::string bytes;
+  put_big_endian(bytes, crc32(0, body));
+  return replace_file(disk, path_of(server_directory), bytes + body);
+}
+
+Result<std::optional<SnapshotHorizon>> read_horizon(Disk& disk,
+                                                    const std::string& server_directory) {
+  const auto bytes = read_file(disk, path_of(server_directory));
+  if (!bytes) {
+    if (bytes.error().code == ErrorCode::not_found) return std::optional<SnapshotHorizon>();
+    return bytes.error();
+  }
+  if (bytes->size() <= kLiveAt || get_big_endian<std::uint32_t>(*bytes, 0) !=
+                                      crc32(0, std::string_view(*bytes).substr(kIndexAt))) {
+    return std::optional<SnapshotHorizon>();
+  }
+  auto live = IndexSet::decode(std::string_view(*bytes).substr(kLiveAt));
+  if (!live) return std::optional<SnapshotHorizon>();
+  return std::optional<SnapshotHorizon>(
+      SnapshotHorizon{get_big_endian<std::uint64_t>(*bytes, kIndexAt),
+                      std::make_shared<const IndexSet>(std::move(*live))});
+}
+
+Result<void> remove_horizon(Disk& disk, const std::string& server_directory) {
+  const auto there = disk.exists(path_of(server_directory));
+  if (!there) return there.error();
+  if (!*there) return {};
+  if (auto done = disk.unlink(path_of(server_directory)); !done) return done;
+  return disk.sync_directory(server_directory);
+}
+
+namespace {
+
+/// Writes the snapshot's horizon; its live indexes are on disk, beside its state.
+Result<void> write_horizon_of(Disk& disk, const std::string& server_directory, Index index,
+                              const std::string& snapshot_directory) {
+  const std::string path = snapshot_directory + "/indexes";
+  const auto bytes = read_file(disk, path);
+  if (!bytes) return bytes.error();
+  const auto live = decode_indexes_file(path, *bytes);
+  if (!live) return live.error();
+  return write_horizon(disk, server_directory, index, *live);
+}
+
+/// No file is as safe as the right one, and needs no room: only superseded entries can't be read
+/// after a start then.
+Result<void> or_remove(Disk& disk, const std::string& server_directory, const Result<void>& written,
+                       bool& fits) {
+  fits = written.has_value();
+  return fits ? Result<void>{} : remove_horizon(disk, server_directory);
+}
+
+}  // namespace
+
+std::string SupersededEntries::snapshot_path(const Snapshot& snapshot) const {
+  return directory_ + "/snapshots/" +
+         snapshot_directory_name({snapshot.meta.index, snapshot.meta.term});
+}
+
+Result<void> SupersededEntries::recover(const std::optional<Snapshot>& newest) {
+  newest_since_ = seams_.now();
+  newest_index_ = newest ? newest->meta.index : 0;
+  newest_is_settled_ = keep_for_.count() == 0;
+  if (newest_is_settled_) return remove_horizon(disk_, directory_);
+  auto found = read_horizon(disk_, directory_);
+  if (!found) return found.error();
+  file_fits_ =
+      *found && (*found)->index <= newest_index_ && (!newest || newest->live_indexes_known);
+  if (file_fits_) settled_ = std::move(**found);
+  newest_is_settled_ = newest && (!file_fits_ || settled_.index == newest_index_);
+  return {};
+}
+
+std::function<Result<void>()> SupersededEntries::before_snapshot(
+    const std::optional<Snapshot>& newest, bool installed_over_other_log) {
+  if (installed_over_other_log) {
+    file_fits_ = false;
+    return [&disk = disk_, directory = directory_] { return remove_horizon(disk, directory); };
+  }
+  // A job that is under way writes a newer one.
+  if (file_fits_ || busy_ || keep_for_.count() == 0) return [] { return Result<void>(); };
+  file_written_ = std::make_shared<bool>(false);
+  if (newest_is_settled_ && newest) {
+    return [&disk = disk_, directory = directory_, index = newest->meta.index,
+            path = snapshot_path(*newest), fits = file_written_] {
+      return or_remove(disk, directory, write_horizon_of(disk, directory, index, path), *fits);
+    };
+  }
+  return [&disk = disk_, directory = directory_, horizon = settled_, fits = file_written_] {
+    return or_remove(disk, directory, write_horizon(disk, directory, horizon.index, *horizon.live),
+                     *fits);
+  };
+}
+
+void SupersededEntries::snapshot_written(bool written) {
+  const auto fits = std::exchange(file_written_, nullptr);
+  if (fits && *fits && written) file_fits_ = true;
+}
+
+void SupersededEntries::snapshot_replaced(std::optional<Snapshot> former, Index newest,
+                                          bool installed_over_other_log) {
+  newest_index_ = newest;
+  const Milliseconds former_since = std::exchange(newest_since_, seams_.now());
+  if (installed_over_other_log || keep_for_.count() == 0) {
+    newest_is_settled_ = true;
+    settled_ = {};
+    waiting_.reset();
+    file_fits_ = false;
+    return;
+  }
+  if (!former || !former->live_indexes_known) return;
+  if (!newest_is_settled_ && waiting_) return;  // that one is settled first
+  SnapshotHorizon horizon{former->meta.index,
+                          std::make_shared<const IndexSet>(std::move(former->live_indexes))};
+  if (newest_is_settled_) {
+    settled_ = std::move(horizon);
+    newest_is_settled_ = false;
+  } else {
+    waiting_ = Waiting{std::move(horizon), former_since};
+  }
+}
+
+void SupersededEntries::settle(const std::optional<Snapshot>& newest, bool everything) {
+  if (busy_ || newest_is_settled_ || !newest || !newest->live_indexes_known) return;
+  if (waiting_ && !everything) {
+    if (due(waiting_->since)) settle_waiting();
+  } else if (everything || due(newest_since_)) {
+    settle_newest(*newest, everything);
+  }
+}
+
+void SupersededEntries::settle_waiting() {
+  busy_ = true;
+  auto fits = std::make_shared<bool>(false);
+  seams_.run(
+      [&disk = disk_, directory = directory_, horizon = waiting_->horizon, fits] {
+        return or_remove(disk, directory,
+                         write_horizon(disk, directory, horizon.index, *horizon.live), *fits);
+      },
+      [this, index = waiting_->horizon.index, fits](const Result<void>& done) {
+        settled(index, *fits, done);
+      });
+}
+
+void SupersededEntries::settle_newest(const Snapshot& newest, bool everything) {
+  busy_ = true;
+  waiting_.reset();
+  auto fits = std::make_shared<bool>(false);
+  seams_.run(
+      [&disk = disk_, directory = directory_, index = newest.meta.index,
+       path = snapshot_path(newest), everything, fits] {
+        if (everything) return remove_horizon(disk, directory);
+        return or_remove(disk, directory, write_horizon_of(disk, directory, index, path), *fits);
+      },
+      [this, index = newest.meta.index, fits](const Result<void>& done) {
+        settled(index, *fits, done);
+      });
+}
+
+/// The file has been written for the snapshot at `index`, or is gone.
+void SupersededEntries::settled(Index index, bool fits, const Result<void>& done) {
+  busy_ = false;
+  if (!done) {
+    file_fits_ = false;
+    return seams_.report(done.error());  // the next call tries again
+  }
+  if (newest_is_settled_) return;  // a snapshot was installed meanwhile
+  file_fits_ = fits;
+  if (waiting_ && waiting_->horizon.index == index) {
+    settled_ = std::move(waiting_->horizon);
+    waiting_.reset();
+  } else if (newest_index_ == index) {
+    settled_ = {};
+    newest_is_settled_ = true;
+  }
+  seams_.on_dropped();
+}
+
+}  // namespace rakv::log

@@ -1,0 +1,78 @@
+#include <gtest/gtest.h>
+
+#include "raft/log/system.h"
+#include "tests/raft/log/store.h"
+#include "tests/support/memory_disk.h"
+
+// Servers that are made and deleted, with the machine stopping in between.
+
+namespace rakv::log {
+namespace {
+
+using testing::entries;
+using testing::Store;
+
+/// Two are made at a time, and one of them fails, at each operation in its directory in turn: the
+/// other is there, and the name that was not given is free, or its server is whole.
+TEST(Servers, OneThatCouldNotBeMadeLeavesItsNameFree) {
+  std::uint64_t failing = 1;
+  for (bool failed = true; failed && !HasFailure(); ++failing) {
+    SCOPED_TRACE(failing);
+    MemoryDisk memory;
+    FaultyDisk disk(memory);
+    failed = false;
+    {
+      Store store(disk);
+      std::uint64_t operations = 0;
+      disk.set_rule([&](DiskOperation, const std::string& path) -> std::optional<Error> {
+        if (path.find("/KVBBBB") == std::string::npos || ++operations != failing) return {};
+        failed = true;
+        return make_error(ErrorCode::io, path + ": Input/output error");
+      });
+      int made = 0;
+      for (const auto& [name, uid] : {std::pair("kv", "KVAAAA"), std::pair("kv2", "KVBBBB")}) {
+        store.system->register_server(
+            testing::config(name, uid),
+            [&](const Result<MemberLog*>& done) { made += done ? 1 : 0; });
+      }
+      store.settle();
+      EXPECT_GE(made, failed ? 1 : 2);
+    }
+    memory.crash(CrashMode::keep_everything);
+    Store store(memory);
+    ASSERT_TRUE(store.system) << store.error->message;
+    EXPECT_TRUE(store.system->broken_servers().empty());
+    EXPECT_NE(store.system->find("KVAAAA"), nullptr);
+    const bool there = store.system->find("KVBBBB") != nullptr;
+    EXPECT_TRUE(there || store.add("kv2", "KVBBBB") != nullptr);
+  }
+  EXPECT_GT(failing, 10U);
+}
+
+/// Another server's vote is stored before the deletion is certain, and the machine stops.
+TEST(Servers, OneThatIsBackFromItsDeletionHasItsVote) {
+  MemoryDisk memory;
+  {
+    ManualExecutor background;
+    LogSystemOptions options = testing::small_options();
+    options.background = &background;
+    Store store(memory, options);
+    MemberLog* log = store.add("kv", "KVAAAA");
+    ASSERT_NE(store.add("kv2", "KVBBBB"), nullptr);
+    ASSERT_TRUE(store.vote("KVAAAA", 7, ServerId{"kv", "b@host"}));
+    store.append(*log, entries(1, 3, 7));
+    store.system->delete_server("KVAAAA", [](const Result<void>&) {});
+    ASSERT_TRUE(store.vote("KVBBBB", 2, std::nullopt));
+  }
+  memory.crash(CrashMode::lose_unsynced);
+  Store store(memory);
+  const MemberLog* log = store.system->find("KVAAAA");
+  ASSERT_NE(log, nullptr);
+  EXPECT_FALSE(log->amnesia()) << log->amnesia()->reason;
+  EXPECT_EQ(log->meta().term, 7U);
+  EXPECT_EQ(log->meta().voted_for, (ServerId{"kv", "b@host"}));
+  EXPECT_EQ(log->last_written().index, 3U);
+}
+
+}  // namespace
+}  // namespace rakv::log
