@@ -64,9 +64,9 @@ TEST(MemoryBudget, SetsTheSizesOfTheWal) {
   LogSystemOptions options = testing::small_options();
   options.memory_budget_bytes = 128 * kMiB;
   Store store(disk, options);
-  EXPECT_EQ(store.system->options().wal.max_size_bytes, 16 * kMiB);
-  EXPECT_EQ(store.system->options().wal.max_unflushed_bytes, 48 * kMiB);
-  EXPECT_EQ(store.system->options().wal.max_batch_bytes, 4 * kMiB);
+  EXPECT_EQ(store.system->options().wal.max_size_bytes, 14 * kMiB);
+  EXPECT_EQ(store.system->options().wal.max_unflushed_bytes, 42 * kMiB);
+  EXPECT_EQ(store.system->options().wal.max_batch_bytes, 3584 * 1024);
 }
 
 /// Files of about 1,000 bytes, of which 3,000 bytes may wait for segments.
