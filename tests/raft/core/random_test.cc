@@ -559,8 +559,9 @@ TEST(RandomClusterTest, KeepsItsPromisesAndRecovers) {
     std::uint64_t runs = 60;
     if (const char* wanted = std::getenv("RAKV_RUNS")) runs = std::stoull(wanted);
     for (std::uint64_t seed = 1; seed <= runs; ++seed) seeds.push_back(seed);
-    // A log's end with amnesia; a newcomer that counted its own vote before it had joined.
-    seeds.insert(seeds.end(), {21332, 35833});
+    // A log's end with amnesia; a newcomer that counted its own vote before it had joined; one that
+    // waited for a member that had a term but no log.
+    seeds.insert(seeds.end(), {21332, 35833, 44712});
     seeds.push_back(std::random_device{}());
   }
   std::size_t answers = 0;
