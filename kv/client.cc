@@ -211,7 +211,7 @@ void Client::send(const std::shared_ptr<Operation>& operation, const raft::Serve
                                              : operation->share(options_.servers.size());
   node_.call(
       server.node(), server.name(),
-      [&](dist::OutMessage& out) { out.text.append(operation->request); }, time,
+      [&](distribution::OutMessage& out) { out.text.append(operation->request); }, time,
       [this, operation, server](const node::CallResult& result) {
         take(operation, server, result);
       });

@@ -13,7 +13,7 @@ namespace rakv::kv {
 namespace {
 
 /// The stored Meta map with the keys index, members and term added.
-bool write_meta(etf::Writer& writer, const log::Entry& entry, const wire::EntryView& view,
+bool write_meta(etf::Writer& writer, const raftlog::Entry& entry, const wire::EntryView& view,
                 std::string_view members) {
   etf::Cursor meta(view.meta);
   const std::optional<std::uint32_t> count = meta.map();
@@ -35,7 +35,7 @@ void answer_unreadable(node::RpcCall& call, std::uint64_t index, std::string_vie
 
 /// Answers with the value where it lies in the entry: a large one is never copied.
 void answer_read(node::RpcCall& call, std::uint64_t index,
-                 const Result<std::vector<log::Entry>>& entries, std::string_view members) {
+                 const Result<std::vector<raftlog::Entry>>& entries, std::string_view members) {
   etf::Writer reply;
   if (!entries && entries.error().code == ErrorCode::not_found) {
     return answer_unreadable(call, index,
@@ -47,7 +47,7 @@ void answer_read(node::RpcCall& call, std::uint64_t index,
     return answer_unreadable(call, index, entries.error().message);
   if (!entries)
     return call.answer(reply.tuple(2).atom("error").binary(entries.error().message).view());
-  const log::Entry& entry = entries->front();
+  const raftlog::Entry& entry = entries->front();
   const wire::EntryView view = wire::parse_entry(entry.payload.view());
   const Result<Command> command = view.kind == raft::EntryKind::user
                                       ? parse_command(view.data)
@@ -78,7 +78,7 @@ void read(member::Member& member, const std::shared_ptr<node::RpcCall>& call, st
           std::shared_ptr<ByteCharge> room) {
   member.read_entry(
       index, time_of(call->argument(3)),
-      [call, index, room = std::move(room)](const Result<std::vector<log::Entry>>& entries) {
+      [call, index, room = std::move(room)](const Result<std::vector<raftlog::Entry>>& entries) {
         answer_read(*call, index, entries, call->argument(2));
       });
 }

@@ -98,7 +98,7 @@ void RemoteClient::answer_aux_command(node::RpcCall call) {
   auto waiting = std::make_shared<node::RpcCall>(std::move(call));
   system_.node().call(
       server->node(), server->name(),
-      [&](dist::OutMessage& out) {
+      [&](distribution::OutMessage& out) {
         etf::Writer(out.text).tuple(2).atom("aux_command").raw(waiting->argument(1));
       },
       kForever,
@@ -117,9 +117,10 @@ void RemoteClient::answer_aux_command(node::RpcCall call) {
 void RemoteClient::answer_trigger_compaction(node::RpcCall call) {
   const std::optional<raft::ServerId> server = server_argument(call, 0);
   if (!server) return call.raise_badarg();
-  system_.node().cast(caller_pid_, server->node(), server->name(), [](dist::OutMessage& out) {
-    etf::Writer(out.text).tuple(2).atom("ra_log_event").atom("major_compaction");
-  });
+  system_.node().cast(
+      caller_pid_, server->node(), server->name(), [](distribution::OutMessage& out) {
+        etf::Writer(out.text).tuple(2).atom("ra_log_event").atom("major_compaction");
+      });
   call.answer(etf::Writer().atom("ok").view());
 }
 

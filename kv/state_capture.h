@@ -36,7 +36,7 @@ class StateCapture final : public member::StateCapture {
   Machine& machine_;
   std::bitset<KeyTable::kShards> copied_;
   std::size_t next_ = 0;  ///< shard; all before it are copied
-  dist::GrowingBuffer state_;
+  distribution::GrowingBuffer state_;
   etf::Writer piece_;
   std::vector<std::uint64_t> live_indexes_;
 };

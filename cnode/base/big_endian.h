@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace rakv::log {
+namespace rakv {
 
 /// Appends an unsigned integer, most significant byte first.
 template <std::unsigned_integral T>
@@ -37,4 +37,4 @@ T get_big_endian(std::string_view bytes, std::size_t at) {
   return value;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv

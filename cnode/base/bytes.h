@@ -7,7 +7,7 @@
 
 // Big-endian numbers in byte strings, for the fixed layouts of handshake, epmd and frames.
 
-namespace rakv::dist {
+namespace rakv {
 
 /// Appends the low `width` bytes of `value`, most significant first.
 inline void put_number(std::string& out, std::uint64_t value, std::size_t width) {
@@ -49,4 +49,4 @@ struct FieldReader {
   }
 };
 
-}  // namespace rakv::dist
+}  // namespace rakv

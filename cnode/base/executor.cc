@@ -2,7 +2,7 @@
 
 #include <utility>
 
-namespace rakv::log {
+namespace rakv {
 
 bool ManualExecutor::run_one() {
   if (jobs_.empty()) return false;
@@ -51,4 +51,4 @@ void WorkerThread::run() {
   }
 }
 
-}  // namespace rakv::log
+}  // namespace rakv

@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-namespace rakv::log {
+namespace rakv {
 
 /// Something that runs jobs in the order they were posted: the owner's io_context, a worker thread,
 /// or a queue that a test or the simulator empties by hand. post() may be called from any thread
@@ -53,4 +53,4 @@ class WorkerThread final : public Executor {
   std::thread thread_;
 };
 
-}  // namespace rakv::log
+}  // namespace rakv

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 Attempt::Attempt(boost::asio::io_context& io, Handshake handshake,
                  std::chrono::milliseconds step_timeout, Events events)
@@ -133,4 +133,4 @@ void Attempt::fail(Error error) {
   if (events.on_failed) events.on_failed(error);
 }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

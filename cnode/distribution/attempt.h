@@ -15,7 +15,7 @@
 // One attempt to get a connection: drives a Handshake over a Transport, every step under a
 // deadline.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 /// From an open socket to a verified peer. Ends exactly once: on_finished, on_failed, on_nok, or
 /// (silently) abort(). Keeps itself alive while an operation is pending; the owner may drop it
@@ -74,4 +74,4 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   char piece_[4096];
 };
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -4,7 +4,7 @@
 
 #include "cnode/distribution/handshake.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 Challenges::Own::Own(std::shared_ptr<Challenges> book, std::uint32_t value)
     : book_(std::move(book)), value_(value) {}
@@ -29,4 +29,4 @@ bool Challenges::answer(std::uint32_t challenge) {
   return true;
 }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -9,7 +9,7 @@
 // The challenges of one node. A digest proves that its sender knows the cookie only if nobody could
 // have had it from us: whoever answers a dial of ours may pick the challenge that we answer.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 /// Draws challenges, and says which of others may be answered. Single-threaded.
 class Challenges : public std::enable_shared_from_this<Challenges> {
@@ -46,4 +46,4 @@ class Challenges : public std::enable_shared_from_this<Challenges> {
   std::deque<std::uint32_t> answered_in_order_;
 };
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

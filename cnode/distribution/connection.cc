@@ -6,7 +6,7 @@
 
 #include "cnode/base/check.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 namespace {
 
@@ -290,4 +290,4 @@ void Connection::check_liveness() {
   arm_tick_timer();
 }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

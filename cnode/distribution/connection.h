@@ -22,7 +22,7 @@
 
 // One live connection to a peer, after the handshake.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 /// How a connection behaves.
 struct ConnectionOptions {
@@ -151,4 +151,4 @@ class Connection : public std::enable_shared_from_this<Connection>, private Peer
   Error close_reason_{};
 };
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

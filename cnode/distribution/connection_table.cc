@@ -4,7 +4,7 @@
 
 #include "cnode/base/check.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 ConnectionTable::ConnectionTable(std::string own_name) : own_name_(std::move(own_name)) {}
 
@@ -110,4 +110,4 @@ void ConnectionTable::forget_if_empty(const std::string& peer) {
   if (found != peers_.end() && found->second.empty()) peers_.erase(found);
 }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

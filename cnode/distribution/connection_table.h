@@ -16,7 +16,7 @@
 // enough is decided by the peer of the greater name, which refuses ours (`nok`) while its own is
 // under way.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 /// Numbers one attempt (outgoing or incoming) of this process; later attempts have higher numbers.
 using AttemptId = std::uint64_t;
@@ -99,4 +99,4 @@ class ConnectionTable {
   AttemptId next_attempt_ = 1;
 };
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

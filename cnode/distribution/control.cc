@@ -7,7 +7,7 @@
 #include "cnode/base/check.h"
 #include "cnode/etf/writer.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 namespace {
 
@@ -561,4 +561,4 @@ bool adapt(OutMessage& message, Flags in_force) {
   }
 }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -16,7 +16,7 @@
 // or not) decode into one struct. Source: OTP `dist.c`, erts "Distribution Protocol";
 // docs/protocol/distribution.md 4.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 /// A pid, or the name of a registered process.
 using PidOrName = std::variant<etf::PidView, std::string_view>;
@@ -166,4 +166,4 @@ inline constexpr Flags kUnadaptedFlags =
 /// it must not be sent.
 bool adapt(OutMessage& message, Flags in_force);
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -12,7 +12,7 @@
 
 #include "cnode/base/check.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 namespace {
 
@@ -219,4 +219,4 @@ Result<std::string> read_or_create_cookie(const CookiePlaces& places) {
   return read_cookie(places);
 }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -9,7 +9,7 @@
 
 // The secret that nodes of a cluster share, found where `erl` finds it (OTP: auth.erl).
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 /// Where a user's cookie file may lie. An empty path means that the place is not known.
 struct CookiePlaces {
@@ -43,4 +43,4 @@ Result<std::string> read_cookie_line(int descriptor,
 /// after which only newlines, carriage returns and blanks may follow.
 Result<std::string> parse_cookie(std::string_view file_text);
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -14,7 +14,7 @@
 #include "cnode/distribution/attempt.h"
 #include "cnode/distribution/challenges.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 namespace {
 
@@ -561,4 +561,4 @@ std::size_t Endpoint::half_open() const { return impl_->inbound.size(); }
 
 void Endpoint::stop() { impl_->stop(); }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

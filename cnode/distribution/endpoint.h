@@ -19,7 +19,7 @@
 // A node's end of the network: listens, dials, runs handshakes, and hands over connections that are
 // up.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 /// How a node presents itself and how patient it is.
 struct EndpointOptions {
@@ -97,4 +97,4 @@ class Endpoint {
   std::shared_ptr<Impl> impl_;
 };
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

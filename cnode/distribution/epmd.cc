@@ -5,7 +5,7 @@
 
 #include "cnode/base/bytes.h"
 
-namespace rakv::dist::epmd {
+namespace rakv::distribution::epmd {
 
 namespace {
 
@@ -152,4 +152,4 @@ Result<std::vector<NamedPort>> decode_names_reply(std::string_view bytes) {
   return names;
 }
 
-}  // namespace rakv::dist::epmd
+}  // namespace rakv::distribution::epmd

@@ -16,7 +16,7 @@
 // bytes, then a client. Source: OTP `erl_epmd.erl`, `epmd_srv.c`; docs/protocol/distribution.md 1.
 // Replies of epmd have no length prefix.
 
-namespace rakv::dist::epmd {
+namespace rakv::distribution::epmd {
 
 /// epmd's port when ERL_EPMD_PORT says nothing.
 inline constexpr std::uint16_t kDefaultPort = 4369;
@@ -117,4 +117,4 @@ void lookup(boost::asio::io_context& io, const Options& options, std::string ali
 void names(boost::asio::io_context& io, const Options& options, std::string host,
            std::function<void(Result<std::vector<NamedPort>>)> done);
 
-}  // namespace rakv::dist::epmd
+}  // namespace rakv::distribution::epmd

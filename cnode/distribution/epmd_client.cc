@@ -11,7 +11,7 @@
 #include "cnode/distribution/epmd.h"
 #include "cnode/distribution/epmd_daemon.h"
 
-namespace rakv::dist::epmd {
+namespace rakv::distribution::epmd {
 
 namespace {
 
@@ -363,4 +363,4 @@ void Registrar::stop() { state_->stop(); }
 
 bool Registrar::registered() const { return state_->registered; }
 
-}  // namespace rakv::dist::epmd
+}  // namespace rakv::distribution::epmd

@@ -13,7 +13,7 @@
 
 extern char** environ;
 
-namespace rakv::dist::epmd {
+namespace rakv::distribution::epmd {
 
 namespace {
 
@@ -88,4 +88,4 @@ Result<pid_t> start_daemon(const Options& options) {
   return child;
 }
 
-}  // namespace rakv::dist::epmd
+}  // namespace rakv::distribution::epmd

@@ -3,7 +3,7 @@
 #include <string_view>
 #include <utility>
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 namespace {
 
@@ -58,4 +58,4 @@ std::string missing_flag_names(Flags offered, Flags demanded) {
   return names;
 }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -5,7 +5,7 @@
 
 // The capability flags two nodes show each other in the handshake. In force is what both have.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 /// A set of capability flags, one bit each.
 using Flags = std::uint64_t;
@@ -64,4 +64,4 @@ constexpr Flags with_implied_flags(Flags flags) {
 /// missing.
 std::string missing_flag_names(Flags offered, Flags demanded = kDemandedFlags);
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

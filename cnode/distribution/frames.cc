@@ -11,7 +11,7 @@
 #include "cnode/base/bytes.h"
 #include "cnode/base/check.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 namespace {
 
@@ -278,4 +278,4 @@ std::size_t FrameAssembler::memory_bytes() const {
   return slab_.capacity() + finished_.capacity() + sequence_memory_;
 }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -16,7 +16,7 @@
 // 131,69 (first fragment of one) or 131,70 (a later fragment); with a peer that has no fragments
 // they are 'p' and the terms. Source: OTP `dist.c`; no atom cache.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 /// How messages are framed: follows from whether both sides have kFlagFragments (we never offer an
 /// atom cache).
@@ -144,4 +144,4 @@ class FrameAssembler {
   GrowingBuffer finished_;  ///< keeps the last assembled message alive for its view
 };
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

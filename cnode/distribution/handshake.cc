@@ -9,7 +9,7 @@
 #include "cnode/base/bytes.h"
 #include "cnode/base/check.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 namespace {
 
@@ -454,4 +454,4 @@ void Handshake::finish(Actions& out) {
   buffer_.clear();
 }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

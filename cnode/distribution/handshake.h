@@ -19,7 +19,7 @@
 // owns no socket, no timer and no randomness. Source: OTP `dist_util.erl`,
 // docs/protocol/distribution.md 2.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 /// MD5 of the cookie followed by the challenge in decimal.
 using Digest = std::array<std::uint8_t, 16>;
@@ -197,4 +197,4 @@ class Handshake {
   std::string buffer_;
 };
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -6,7 +6,7 @@
 #include "cnode/base/bytes.h"
 #include "cnode/base/check.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 namespace {
 
@@ -279,4 +279,4 @@ void Outbox::emit_range(const OutMessage& message, std::size_t offset, std::size
   }
 }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

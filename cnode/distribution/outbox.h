@@ -17,7 +17,7 @@
 // The sending half of a connection, as a pure machine: messages in, batches of bytes for one
 // gathered write out.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 /// One outgoing message: control term, then payload term if the op has one, both without a leading
 /// 131. Small bytes are appended to `text`; a large value is put in by reference with share() and
@@ -170,4 +170,4 @@ class Outbox {
   std::uint64_t bytes_written_ = 0;
 };
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

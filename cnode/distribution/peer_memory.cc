@@ -4,7 +4,7 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 namespace {
 
@@ -261,4 +261,4 @@ void PeerMemory::look() {
   room_was_made();
 }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

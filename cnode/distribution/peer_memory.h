@@ -14,7 +14,7 @@
 #include "cnode/base/memory_accounts.h"
 #include "cnode/base/result.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 /// What all connections of a node hold together, within MemoryAccounts::incoming and ::outgoing.
 ///
@@ -154,4 +154,4 @@ class PeerMemory : public std::enable_shared_from_this<PeerMemory> {
   bool armed_ = false;
 };
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -4,7 +4,7 @@
 #include <boost/asio/write.hpp>
 #include <utility>
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 namespace {
 
@@ -100,4 +100,4 @@ std::unique_ptr<Transport> make_tcp_transport(tcp::socket socket) {
   return std::make_unique<TcpTransport>(std::move(socket));
 }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -14,7 +14,7 @@
 // A byte stream to a peer. Connection and handshake see only this, so that TLS can take TCP's
 // place.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 /// An open byte stream. At most one read and one write are outstanding. Handlers are called from
 /// the io_context, never from inside the call; after close() they are still called, with an error.
@@ -43,4 +43,4 @@ class Transport {
 /// The plain TCP one. Sets TCP_NODELAY.
 std::unique_ptr<Transport> make_tcp_transport(boost::asio::ip::tcp::socket socket);
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

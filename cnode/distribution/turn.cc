@@ -3,7 +3,7 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
-namespace rakv::dist {
+namespace rakv::distribution {
 
 namespace {
 
@@ -62,4 +62,4 @@ void Turn::run_queued() {
   }
 }
 
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -41,7 +41,7 @@ void Node::Impl::Builtins::greet_global(std::string_view sender_node, std::strin
     return;
   node_.send_to_name(
       node_.pid_of(node_.caller_), sender_node, "global_name_server",
-      [&](dist::OutMessage& out) {
+      [&](distribution::OutMessage& out) {
         etf::Writer(out.text)
             .tuple(2)
             .atom("$gen_cast")
@@ -64,7 +64,7 @@ void Node::Impl::Builtins::NetKernel::on_message(std::string_view message) {
   const bool is_auth =
       cursor.kind() == etf::TermKind::tuple && cursor.tuple() == 2u && cursor.is_atom("is_auth");
   etf::Cursor request(gen->request);
-  node_.reply(node_.pid_of(entity), gen->from, [&](dist::OutMessage& out) {
+  node_.reply(node_.pid_of(entity), gen->from, [&](distribution::OutMessage& out) {
     etf::Writer writer(out.text);
     if (is_auth) {
       writer.atom("yes");
@@ -109,7 +109,7 @@ void Node::Impl::Builtins::IoLeader::on_message(std::string_view message) {
       cursor.kind() == etf::TermKind::tuple && cursor.tuple() && cursor.is_atom("put_chars");
   node_.send(
       node_.pid_of(entity), *from,
-      [&](dist::OutMessage& out) {
+      [&](distribution::OutMessage& out) {
         etf::Writer writer(out.text);
         writer.tuple(3).atom("io_reply").raw(*reply_as);
         if (writes) {

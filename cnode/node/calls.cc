@@ -21,7 +21,7 @@ void Node::Impl::call(std::string_view node, std::string_view name, PayloadWrite
   pending.on_reply = std::move(handler);
   start_timer(number, timeout);
 
-  const auto write_request = [&](dist::OutMessage& out) {
+  const auto write_request = [&](distribution::OutMessage& out) {
     etf::Writer(out.text)
         .tuple(3)
         .atom("$gen_call")
@@ -44,19 +44,19 @@ void Node::Impl::call(std::string_view node, std::string_view name, PayloadWrite
     send_to_name(pid_of(caller_), node, name, write_request, true);
     return;
   }
-  const auto send_now = [this, number](const dist::OutMessage& message) {
+  const auto send_now = [this, number](const distribution::OutMessage& message) {
     const auto found = calls_.find(number);
     if (found == calls_.end()) return;
     const auto peer = connection(found->second.node);
     if (!peer) return finish_call(number, CallResult::Status::down, atom_term("noconnection"));
     found->second.sent = true;
     transmit(*peer, pid_of(caller_),
-             dist::encode_monitor(pid_of(caller_), std::string_view(found->second.name),
-                                  reference_of(number)),
+             distribution::encode_monitor(pid_of(caller_), std::string_view(found->second.name),
+                                          reference_of(number)),
              true);
     transmit(*peer, pid_of(caller_), message, true);
   };
-  dist::OutMessage message = dist::encode_send_to_name(pid_of(caller_), name);
+  distribution::OutMessage message = distribution::encode_send_to_name(pid_of(caller_), name);
   write_request(message);
   if (connection(node)) return send_now(message);
   connect(std::string(node),
@@ -108,8 +108,8 @@ void Node::Impl::send_apply(std::uint64_t number, std::string_view module,
   }
   found->second.sent = true;
   const etf::Pid caller = pid_of(caller_);
-  if (!peer->has(dist::kFlagSpawn)) {
-    dist::OutMessage message = dist::encode_send_to_name(caller, "rex");
+  if (!peer->has(distribution::kFlagSpawn)) {
+    distribution::OutMessage message = distribution::encode_send_to_name(caller, "rex");
     etf::Writer writer(message.text);
     writer.tuple(3).atom("$gen_call").tuple(2).pid(caller).reference(reference_of(number));
     writer.tuple(5).atom("call").atom(module).atom(function).raw(arguments);
@@ -117,7 +117,7 @@ void Node::Impl::send_apply(std::uint64_t number, std::string_view module,
     transmit(*peer, caller, std::move(message), true);
     return;
   }
-  dist::OutMessage message = dist::encode_spawn_request(
+  distribution::OutMessage message = distribution::encode_spawn_request(
       reference_of(number), caller, builtins_->io_leader(), "erpc", "execute_call", 4, true);
   etf::Writer(message.text)
       .list(4)
@@ -178,8 +178,8 @@ void Node::Impl::forget_on_peer(std::uint64_t number, const PendingCall& pending
     watches_.erase(watch);
   } else if (pending.sent && pending.on_reply) {
     signal(pending.node, pid_of(caller_),
-           dist::encode_demonitor(pid_of(caller_), std::string_view(pending.name),
-                                  reference_of(number)));
+           distribution::encode_demonitor(pid_of(caller_), std::string_view(pending.name),
+                                          reference_of(number)));
   }
 }
 
@@ -229,7 +229,7 @@ void Node::Impl::on_message(std::string_view message) {
   finish_call(number, CallResult::Status::reply, *reply);
 }
 
-void Node::Impl::handle(const dist::SpawnReplySignal& signal) {
+void Node::Impl::handle(const distribution::SpawnReplySignal& signal) {
   const auto* refusal = std::get_if<std::string_view>(&signal.result);
   if (refusal == nullptr) return;
   auto found = calls_.extract(number_of(signal.reference));
@@ -303,7 +303,8 @@ etf::Reference Node::Impl::monitor(std::uint64_t watcher, std::string_view node,
     if (!peer) return fire_own_monitor(reference, atom_term("noconnection"));
     found->second.sent = true;
     const etf::Pid own = pid_of(found->second.watcher);
-    transmit(*peer, own, dist::encode_monitor(own, std::string_view(found->second.name), reference),
+    transmit(*peer, own,
+             distribution::encode_monitor(own, std::string_view(found->second.name), reference),
              true);
   });
   return reference;
@@ -323,7 +324,7 @@ void Node::Impl::demonitor(const etf::Reference& reference) {
     watches_.erase(watch);
   } else if (monitor.sent) {
     signal(monitor.node, own,
-           dist::encode_demonitor(own, std::string_view(monitor.name), reference));
+           distribution::encode_demonitor(own, std::string_view(monitor.name), reference));
   }
 }
 

@@ -5,7 +5,7 @@ namespace rakv::node {
 namespace {
 
 /// The whole message as one string, for a process of this node.
-std::string flatten(const dist::OutMessage& message) {
+std::string flatten(const distribution::OutMessage& message) {
   std::vector<std::string_view> parts;
   message.append_range(0, message.size(), parts);
   std::string whole;
@@ -14,13 +14,13 @@ std::string flatten(const dist::OutMessage& message) {
   return whole;
 }
 
-Delivery delivery_of(dist::Outbox::Admission admission) {
+Delivery delivery_of(distribution::Outbox::Admission admission) {
   switch (admission) {
-    case dist::Outbox::Admission::queued:
+    case distribution::Outbox::Admission::queued:
       return Delivery::queued;
-    case dist::Outbox::Admission::would_block:
+    case distribution::Outbox::Admission::would_block:
       return Delivery::would_block;
-    case dist::Outbox::Admission::overflow:
+    case distribution::Outbox::Admission::overflow:
       break;  // the connection is being closed
   }
   return Delivery::not_connected;
@@ -29,19 +29,20 @@ Delivery delivery_of(dist::Outbox::Admission admission) {
 }  // namespace
 
 std::string rendered(PayloadWriter payload) {
-  dist::OutMessage message;
+  distribution::OutMessage message;
   payload(message);
   return flatten(message);
 }
 
-Delivery Node::Impl::transmit(dist::Connection& connection, const etf::PidView& from,
-                              dist::OutMessage message, bool may_block) {
-  const dist::SenderKey sender = entity_of(from);
+Delivery Node::Impl::transmit(distribution::Connection& connection, const etf::PidView& from,
+                              distribution::OutMessage message, bool may_block) {
+  const distribution::SenderKey sender = entity_of(from);
   return delivery_of(may_block ? connection.send(sender, std::move(message))
                                : connection.try_send(sender, std::move(message)));
 }
 
-void Node::Impl::signal(std::string_view node, const etf::PidView& from, dist::OutMessage message) {
+void Node::Impl::signal(std::string_view node, const etf::PidView& from,
+                        distribution::OutMessage message) {
   if (const auto peer = connection(node)) transmit(*peer, from, std::move(message), true);
 }
 
@@ -53,7 +54,7 @@ Delivery Node::Impl::send(const etf::PidView& from, const etf::PidView& to, Payl
   }
   const auto peer = connection(to.node);
   if (!peer) return Delivery::not_connected;
-  dist::OutMessage message = dist::encode_send(from, to);
+  distribution::OutMessage message = distribution::encode_send(from, to);
   payload(message);
   return transmit(*peer, from, std::move(message), may_block);
 }
@@ -67,7 +68,7 @@ Delivery Node::Impl::send_to_name(const etf::PidView& from, std::string_view nod
   }
   const auto peer = connection(node);
   if (!peer) return Delivery::not_connected;
-  dist::OutMessage message = dist::encode_send_to_name(from, name);
+  distribution::OutMessage message = distribution::encode_send_to_name(from, name);
   payload(message);
   return transmit(*peer, from, std::move(message), may_block);
 }
@@ -77,7 +78,7 @@ Delivery Node::Impl::reply(const etf::PidView& from, std::string_view caller,
   etf::Cursor cursor(caller);
   const std::optional<ReplyAddress> address = parse_from(cursor);
   if (!address) return Delivery::not_connected;
-  const auto tagged = [&](dist::OutMessage& out) {
+  const auto tagged = [&](distribution::OutMessage& out) {
     etf::Writer(out.text).tuple(2).raw(address->tag);
     payload(out);
   };
@@ -86,8 +87,9 @@ Delivery Node::Impl::reply(const etf::PidView& from, std::string_view caller,
   // instead of staying in the caller's mailbox.
   const auto peer = connection(address->alias->node);
   if (!peer) return Delivery::not_connected;
-  if (!peer->has(dist::kFlagAlias)) return send(from, address->pid, tagged, true);
-  dist::OutMessage message = dist::encode_send_to_alias(peer->peer().flags, from, *address->alias);
+  if (!peer->has(distribution::kFlagAlias)) return send(from, address->pid, tagged, true);
+  distribution::OutMessage message =
+      distribution::encode_send_to_alias(peer->peer().flags, from, *address->alias);
   tagged(message);
   return transmit(*peer, from, std::move(message), true);
 }

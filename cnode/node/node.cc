@@ -13,11 +13,11 @@ namespace {
 /// An epmd older than OTP 23 gives 1 to 3; a BEAM of OTP 29 takes this one then.
 constexpr std::uint32_t kSmallestCreation = 4;
 
-dist::EndpointOptions endpoint_options(const NodeOptions& options) {
-  dist::EndpointOptions made;
+distribution::EndpointOptions endpoint_options(const NodeOptions& options) {
+  distribution::EndpointOptions made;
   made.node_name = options.name;
   made.cookie = options.cookie;
-  made.flags = options.visible ? dist::kOfferedFlags : dist::kOfferedFlagsHidden;
+  made.flags = options.visible ? distribution::kOfferedFlags : distribution::kOfferedFlagsHidden;
   made.listen_address = options.listen_address;
   made.listen_port = options.listen_port;
   made.connection.net_ticktime = options.net_ticktime;
@@ -37,15 +37,15 @@ Node::Impl::Impl(boost::asio::io_context& io, NodeOptions options)
       beat_timer_(io),
       poll_timer_(io),
       random_(std::random_device{}()) {
-  dist::Endpoint::Events events;
-  events.on_up = [this](std::shared_ptr<dist::Connection> made) { on_up(std::move(made)); };
+  distribution::Endpoint::Events events;
+  events.on_up = [this](std::shared_ptr<distribution::Connection> made) { on_up(std::move(made)); };
   events.on_note = options_.on_note;
-  dist::EndpointOptions endpoint = endpoint_options(options_);
+  distribution::EndpointOptions endpoint = endpoint_options(options_);
   if (options_.memory != nullptr) {
-    peer_memory_ = std::make_shared<dist::PeerMemory>(io_, *options_.memory);
+    peer_memory_ = std::make_shared<distribution::PeerMemory>(io_, *options_.memory);
     endpoint.connection.memory = peer_memory_;
   }
-  endpoint_ = std::make_unique<dist::Endpoint>(io_, std::move(endpoint), std::move(events));
+  endpoint_ = std::make_unique<distribution::Endpoint>(io_, std::move(endpoint), std::move(events));
   if (options_.on_note) registrar_.on_event(options_.on_note);
 }
 
@@ -61,7 +61,7 @@ void Node::Impl::start(std::function<void(Result<void>)> done) {
     return;
   }
   port_ = *port;
-  dist::epmd::Registration registration;
+  distribution::epmd::Registration registration;
   registration.alive_name = options_.name.substr(0, options_.name.find('@'));
   registration.listen_port = port_;
   registration.visible = options_.visible;
@@ -100,7 +100,7 @@ etf::Pid Node::Impl::spawn(Process* process) {
 }
 
 void Node::Impl::terminate(std::uint64_t entity, std::string_view reason) {
-  terminate_with(entity, [reason](dist::OutMessage& out) { out.text.append(reason); });
+  terminate_with(entity, [reason](distribution::OutMessage& out) { out.text.append(reason); });
 }
 
 void Node::Impl::terminate_with(std::uint64_t entity, PayloadWriter reason) {
@@ -111,12 +111,12 @@ void Node::Impl::terminate_with(std::uint64_t entity, PayloadWriter reason) {
   for (const std::string& name : ended.names) names_.erase(name);
 
   const etf::Pid pid = pid_of(entity);
-  const auto with_reason = [&](dist::OutMessage message) {
+  const auto with_reason = [&](distribution::OutMessage message) {
     reason(message);
     return message;
   };
   for (const etf::Pid& linked : ended.links) {
-    signal(linked.node, pid, with_reason(dist::encode_link_exit(pid, linked)));
+    signal(linked.node, pid, with_reason(distribution::encode_link_exit(pid, linked)));
   }
   if (ended.watch_count == 0) return;
   for (auto watch = watches_.begin(); watch != watches_.end();) {
@@ -124,9 +124,9 @@ void Node::Impl::terminate_with(std::uint64_t entity, PayloadWriter reason) {
       ++watch;
       continue;
     }
-    const dist::PidOrName watched = watch->second.name
-                                        ? dist::PidOrName{std::string_view(*watch->second.name)}
-                                        : dist::PidOrName{pid.view()};
+    const distribution::PidOrName watched =
+        watch->second.name ? distribution::PidOrName{std::string_view(*watch->second.name)}
+                           : distribution::PidOrName{pid.view()};
     if (is_own(watch->second.watcher.node)) {
       const std::string own_reason = rendered(reason);
       boost::asio::post(io_, [this, reference = watch->first, own_reason, alive = alive_] {
@@ -134,7 +134,8 @@ void Node::Impl::terminate_with(std::uint64_t entity, PayloadWriter reason) {
       });
     } else {
       signal(watch->second.watcher.node, pid,
-             with_reason(dist::encode_monitor_exit(watched, watch->second.watcher, watch->first)));
+             with_reason(
+                 distribution::encode_monitor_exit(watched, watch->second.watcher, watch->first)));
     }
     watches_.erase(watch++);
   }
@@ -298,7 +299,7 @@ Delivery Node::cast(const etf::PidView& from, std::string_view node, std::string
                     PayloadWriter payload, bool may_block) {
   return impl_->send_to_name(
       from, node, name,
-      [&](dist::OutMessage& out) {
+      [&](distribution::OutMessage& out) {
         etf::Writer(out.text).tuple(2).atom("$gen_cast");
         payload(out);
       },
@@ -334,7 +335,7 @@ bool Node::is_connected(std::string_view node) const { return impl_->connection(
 std::vector<std::string> Node::connected_nodes() const {
   std::vector<std::string> nodes;
   for (const std::string& peer : impl_->endpoint_->connected_peers()) {
-    if (impl_->connection(peer)->has(dist::kFlagPublished)) nodes.push_back(peer);
+    if (impl_->connection(peer)->has(distribution::kFlagPublished)) nodes.push_back(peer);
   }
   return nodes;
 }
@@ -358,7 +359,8 @@ ByteCharge Node::charge(ByteAccount MemoryAccounts::*account, std::uint64_t byte
   MemoryAccounts* const all = impl_->options_.memory;
   return all == nullptr ? ByteCharge() : ByteCharge(&(all->*account), bytes);
 }
-void Node::when_room(const std::string& peer, std::uint64_t bytes, dist::PeerMemory::Room then) {
+void Node::when_room(const std::string& peer, std::uint64_t bytes,
+                     distribution::PeerMemory::Room then) {
   if (!impl_->peer_memory_) return then(ByteCharge());
   impl_->peer_memory_->when_room(peer, bytes, std::move(then));
 }

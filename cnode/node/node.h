@@ -38,9 +38,9 @@ struct NodeOptions {
   std::string listen_address = "0.0.0.0";
   std::uint16_t listen_port = 0;  ///< 0: any
   std::chrono::milliseconds net_ticktime{60000};
-  std::size_t max_half_open = 256;         ///< see dist::EndpointOptions
-  std::size_t max_connections = SIZE_MAX;  ///< see dist::EndpointOptions
-  dist::epmd::Options epmd;
+  std::size_t max_half_open = 256;         ///< see distribution::EndpointOptions
+  std::size_t max_connections = SIZE_MAX;  ///< see distribution::EndpointOptions
+  distribution::epmd::Options epmd;
   FailureDetectorOptions failure_detector;
   std::chrono::milliseconds redial_min{
       200};  ///< first pause before a kept connection is dialled again
@@ -72,7 +72,7 @@ class NodeObserver {
 };
 
 /// Appends one encoded term to a message's text, or shares large parts of it.
-using PayloadWriter = FunctionRef<void(dist::OutMessage&)>;
+using PayloadWriter = FunctionRef<void(distribution::OutMessage&)>;
 
 /// What became of a message, as far as the sender can know.
 enum class Delivery {
@@ -210,8 +210,8 @@ class Node {
   MemoryAccounts* memory() const;
   /// For an account of memory(): one that charges nothing where there is none.
   ByteCharge charge(ByteAccount MemoryAccounts::*account, std::uint64_t bytes = 0) const;
-  /// See dist::PeerMemory::when_room(). Without memory() it is at once.
-  void when_room(const std::string& peer, std::uint64_t bytes, dist::PeerMemory::Room then);
+  /// See distribution::PeerMemory::when_room(). Without memory() it is at once.
+  void when_room(const std::string& peer, std::uint64_t bytes, distribution::PeerMemory::Room then);
 
   // --- remote functions
   // -----------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ void Node::Impl::add_node_functions() {
     std::set<std::string> names;
     for (const std::string& peer : endpoint_->connected_peers()) {
       const auto up = connection(peer);
-      if (up && (up->has(dist::kFlagPublished) ? wanted.visible : wanted.hidden))
+      if (up && (up->has(distribution::kFlagPublished) ? wanted.visible : wanted.hidden))
         names.insert(peer);
     }
     if (wanted.own) names.insert(options_.name);

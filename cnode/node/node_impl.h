@@ -72,26 +72,27 @@ class Node::Impl : private Process {
   Delivery send_to_name(const etf::PidView& from, std::string_view node, std::string_view name,
                         PayloadWriter payload, bool may_block);
   Delivery reply(const etf::PidView& from, std::string_view caller, PayloadWriter payload);
-  Delivery transmit(dist::Connection& connection, const etf::PidView& from,
-                    dist::OutMessage message, bool may_block);
+  Delivery transmit(distribution::Connection& connection, const etf::PidView& from,
+                    distribution::OutMessage message, bool may_block);
   /// A signal without payload, or with it already appended; lost when there is no connection.
-  void signal(std::string_view node, const etf::PidView& from, dist::OutMessage message);
+  void signal(std::string_view node, const etf::PidView& from, distribution::OutMessage message);
 
   // signals.cc
-  dist::Connection* receiving_ = nullptr;  ///< whose message a process is handling
-  void on_connection_message(const std::shared_ptr<dist::Connection>& connection,
-                             const dist::ControlMessage& control, std::string_view payload);
-  void handle(dist::Connection& peer, const dist::MessageSignal& signal, std::string_view payload);
-  void handle(dist::Connection& peer, const dist::LinkSignal& signal);
-  void handle(dist::Connection& peer, const dist::UnlinkSignal& signal);
-  void handle(dist::Connection& peer, const dist::LinkExitSignal& signal);
-  void handle(const dist::ExitSignal& signal);
-  void handle(dist::Connection& peer, const dist::MonitorSignal& signal);
-  void handle(dist::Connection& peer, const dist::DemonitorSignal& signal);
-  void handle(const dist::MonitorExitSignal& signal);
-  void handle(dist::Connection& peer, const dist::SpawnRequestSignal& signal,
+  distribution::Connection* receiving_ = nullptr;  ///< whose message a process is handling
+  void on_connection_message(const std::shared_ptr<distribution::Connection>& connection,
+                             const distribution::ControlMessage& control, std::string_view payload);
+  void handle(distribution::Connection& peer, const distribution::MessageSignal& signal,
+              std::string_view payload);
+  void handle(distribution::Connection& peer, const distribution::LinkSignal& signal);
+  void handle(distribution::Connection& peer, const distribution::UnlinkSignal& signal);
+  void handle(distribution::Connection& peer, const distribution::LinkExitSignal& signal);
+  void handle(const distribution::ExitSignal& signal);
+  void handle(distribution::Connection& peer, const distribution::MonitorSignal& signal);
+  void handle(distribution::Connection& peer, const distribution::DemonitorSignal& signal);
+  void handle(const distribution::MonitorExitSignal& signal);
+  void handle(distribution::Connection& peer, const distribution::SpawnRequestSignal& signal,
               std::string_view arguments);
-  void handle(const dist::SpawnReplySignal& signal);
+  void handle(const distribution::SpawnReplySignal& signal);
   void run_spawned(std::uint64_t worker, const std::string& caller_node, std::string_view module,
                    std::string_view function, std::string_view arguments);
   void run_erpc(std::uint64_t worker, const std::string& caller_node,
@@ -115,10 +116,11 @@ class Node::Impl : private Process {
   void write_memory(etf::Writer& writer) const;
 
   // peers.cc
-  void on_up(std::shared_ptr<dist::Connection> connection);
-  void on_closed(const std::string& node, const dist::Connection* connection, const Error& reason);
+  void on_up(std::shared_ptr<distribution::Connection> connection);
+  void on_closed(const std::string& node, const distribution::Connection* connection,
+                 const Error& reason);
   void with_connection(std::string_view node, std::function<void(bool connected)> then);
-  std::shared_ptr<dist::Connection> connection(std::string_view node) const;
+  std::shared_ptr<distribution::Connection> connection(std::string_view node) const;
   void connect(const std::string& node, std::function<void(Result<void>)> done);
   void keep_connected(const std::string& node);
   void release_connection(const std::string& node);
@@ -129,9 +131,9 @@ class Node::Impl : private Process {
 
   boost::asio::io_context& io_;
   NodeOptions options_;
-  std::shared_ptr<dist::PeerMemory> peer_memory_;  ///< null without NodeOptions::memory
-  std::unique_ptr<dist::Endpoint> endpoint_;
-  dist::epmd::Registrar registrar_;
+  std::shared_ptr<distribution::PeerMemory> peer_memory_;  ///< null without NodeOptions::memory
+  std::unique_ptr<distribution::Endpoint> endpoint_;
+  distribution::epmd::Registrar registrar_;
   std::uint32_t creation_ = 0;
   std::uint16_t port_ = 0;
   RpcTable functions_;

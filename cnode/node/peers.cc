@@ -4,16 +4,16 @@
 
 namespace rakv::node {
 
-std::shared_ptr<dist::Connection> Node::Impl::connection(std::string_view node) const {
+std::shared_ptr<distribution::Connection> Node::Impl::connection(std::string_view node) const {
   return endpoint_->connection(node);
 }
 
-void Node::Impl::on_up(std::shared_ptr<dist::Connection> made) {
+void Node::Impl::on_up(std::shared_ptr<distribution::Connection> made) {
   const std::string node = made->peer().name;
-  dist::Connection::Handlers handlers;
+  distribution::Connection::Handlers handlers;
   // Weak: the connection owns its handlers.
-  handlers.on_message = [this, weak = std::weak_ptr<dist::Connection>(made)](
-                            const dist::ControlMessage& control, std::string_view payload) {
+  handlers.on_message = [this, weak = std::weak_ptr<distribution::Connection>(made)](
+                            const distribution::ControlMessage& control, std::string_view payload) {
     if (const auto strong = weak.lock()) on_connection_message(strong, control, payload);
   };
   handlers.on_closed = [this, node, which = made.get()](const Error& reason) {
@@ -29,7 +29,8 @@ void Node::Impl::on_up(std::shared_ptr<dist::Connection> made) {
   notify([&](NodeObserver& observer) { observer.on_node_up(node); });
 }
 
-void Node::Impl::on_closed(const std::string& node, const dist::Connection*, const Error& reason) {
+void Node::Impl::on_closed(const std::string& node, const distribution::Connection*,
+                           const Error& reason) {
   if (options_.on_note && !stopping_)
     options_.on_note("connection to " + node + " lost: " + reason.message);
   detector_.forget(node);
@@ -132,8 +133,8 @@ void Node::Impl::beat() {
   const etf::Pid from = pid_of(caller_);
   for (const std::string& peer : endpoint_->connected_peers()) {
     const auto to = connection(peer);
-    if (!to || !(to->has(dist::kFlagPublished) || detector_.knows(peer))) continue;
-    dist::OutMessage message = dist::encode_send_to_name(from, "aten_sink");
+    if (!to || !(to->has(distribution::kFlagPublished) || detector_.knows(peer))) continue;
+    distribution::OutMessage message = distribution::encode_send_to_name(from, "aten_sink");
     etf::Writer(message.text).tuple(2).atom("$gen_cast").tuple(2).atom("hb").atom(options_.name);
     to->send_beat(std::move(message));
   }

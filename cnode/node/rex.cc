@@ -7,7 +7,7 @@ namespace {
 
 /// What rpc:call/4 gives for this outcome: the value or the thrown term itself, else
 /// {badrpc, {'EXIT', Reason}}.
-void write_result(dist::OutMessage& out, RpcOutcome outcome, const RpcTerm& term,
+void write_result(distribution::OutMessage& out, RpcOutcome outcome, const RpcTerm& term,
                   std::string_view stack) {
   etf::Writer writer(out.text);
   const bool failed = outcome == RpcOutcome::exited || outcome == RpcOutcome::raised;
@@ -51,7 +51,7 @@ void Node::Impl::Rex::on_call(const GenMessage& call) {
     return;
   }
   // rpc.erl leaves such a caller without an answer.
-  reply(to, [](dist::OutMessage& out) {
+  reply(to, [](distribution::OutMessage& out) {
     etf::Writer(out.text).tuple(2).atom("badrpc").atom("not_supported");
   });
 }
@@ -69,7 +69,7 @@ void Node::Impl::Rex::on_plain_message(std::string_view message) {
   if (cursor.is_atom("features_request")) {
     node_.send(
         node_.pid_of(entity), *from,
-        [&](dist::OutMessage& out) {
+        [&](distribution::OutMessage& out) {
           etf::Writer writer(out.text);
           writer.tuple(3).atom("features_reply").atom(node_.options_.name);
           writer.list(1).atom("erpc").nil();
@@ -98,7 +98,7 @@ void Node::Impl::Rex::forward(const etf::PidView& from, std::string_view name,
   const auto answer = [&](FunctionRef<void(etf::Writer&)> what) {
     node_.send(
         self, from,
-        [&](dist::OutMessage& out) {
+        [&](distribution::OutMessage& out) {
           etf::Writer writer(out.text);
           writer.tuple(3).atom("rex").atom(node_.options_.name);
           what(writer);
@@ -131,7 +131,7 @@ bool Node::Impl::Rex::run(etf::Cursor& call, ReplyTo to) {
       [this, to = std::move(to), alive = node_.alive_](RpcOutcome outcome, const RpcTerm& term,
                                                        std::string_view stack) {
         if (!*alive) return;
-        reply(to, [&](dist::OutMessage& out) { write_result(out, outcome, term, stack); });
+        reply(to, [&](distribution::OutMessage& out) { write_result(out, outcome, term, stack); });
       });
   return true;
 }
@@ -145,7 +145,7 @@ void Node::Impl::Rex::reply(const ReplyTo& to, PayloadWriter write) {
   if (!pid) return;
   node_.send(
       self, *pid,
-      [&](dist::OutMessage& out) {
+      [&](distribution::OutMessage& out) {
         etf::Writer(out.text).tuple(2).atom("rex");
         write(out);
       },

@@ -15,7 +15,7 @@ std::string_view noproc() {
 /// Whether `pid` is one of the peer's: only they may link, monitor and spawn. Else the connection
 /// is closed, as a BEAM does (dist.c: invalid_message): what they leave here is cleared when the
 /// peer's connection ends.
-bool is_of(dist::Connection& peer, const etf::PidView& pid, std::string_view signal) {
+bool is_of(distribution::Connection& peer, const etf::PidView& pid, std::string_view signal) {
   if (pid.node == peer.peer().name) return true;
   peer.close(make_error(ErrorCode::malformed, "bad control message from the peer: a " +
                                                   std::string(signal) +
@@ -32,28 +32,29 @@ Overloaded(F...) -> Overloaded<F...>;
 
 }  // namespace
 
-void Node::Impl::on_connection_message(const std::shared_ptr<dist::Connection>& connection,
-                                       const dist::ControlMessage& control,
+void Node::Impl::on_connection_message(const std::shared_ptr<distribution::Connection>& connection,
+                                       const distribution::ControlMessage& control,
                                        std::string_view payload) {
-  dist::Connection& peer = *connection;
-  std::visit(Overloaded{
-                 [&](const dist::MessageSignal& signal) { handle(peer, signal, payload); },
-                 [&](const dist::LinkSignal& signal) { handle(peer, signal); },
-                 [&](const dist::UnlinkSignal& signal) { handle(peer, signal); },
-                 [&](const dist::UnlinkAckSignal&) {},  // we never unlink
-                 [&](const dist::LinkExitSignal& signal) { handle(peer, signal); },
-                 [&](const dist::ExitSignal& signal) { handle(signal); },
-                 [&](const dist::MonitorSignal& signal) { handle(peer, signal); },
-                 [&](const dist::DemonitorSignal& signal) { handle(peer, signal); },
-                 [&](const dist::MonitorExitSignal& signal) { handle(signal); },
-                 [&](const dist::SpawnRequestSignal& signal) { handle(peer, signal, payload); },
-                 [&](const dist::SpawnReplySignal& signal) { handle(signal); },
-                 [&](const dist::IgnoredSignal&) {},
-             },
-             control);
+  distribution::Connection& peer = *connection;
+  std::visit(
+      Overloaded{
+          [&](const distribution::MessageSignal& signal) { handle(peer, signal, payload); },
+          [&](const distribution::LinkSignal& signal) { handle(peer, signal); },
+          [&](const distribution::UnlinkSignal& signal) { handle(peer, signal); },
+          [&](const distribution::UnlinkAckSignal&) {},  // we never unlink
+          [&](const distribution::LinkExitSignal& signal) { handle(peer, signal); },
+          [&](const distribution::ExitSignal& signal) { handle(signal); },
+          [&](const distribution::MonitorSignal& signal) { handle(peer, signal); },
+          [&](const distribution::DemonitorSignal& signal) { handle(peer, signal); },
+          [&](const distribution::MonitorExitSignal& signal) { handle(signal); },
+          [&](const distribution::SpawnRequestSignal& signal) { handle(peer, signal, payload); },
+          [&](const distribution::SpawnReplySignal& signal) { handle(signal); },
+          [&](const distribution::IgnoredSignal&) {},
+      },
+      control);
 }
 
-void Node::Impl::handle(dist::Connection& peer, const dist::MessageSignal& signal,
+void Node::Impl::handle(distribution::Connection& peer, const distribution::MessageSignal& signal,
                         std::string_view payload) {
   std::uint64_t entity = 0;
   if (const auto* name = std::get_if<std::string_view>(&signal.to)) {
@@ -97,14 +98,14 @@ void Node::Impl::add_link(Entity& entity, const etf::PidView& from) {
   entity.link_charge.grow(kLinkBytes);
 }
 
-void Node::Impl::handle(dist::Connection& peer, const dist::LinkSignal& signal) {
+void Node::Impl::handle(distribution::Connection& peer, const distribution::LinkSignal& signal) {
   if (!is_of(peer, signal.from, "link")) return;
   const auto found = entities_.find(entity_of(signal.to));
   if (found != entities_.end() && has_room_for_link()) {
     add_link(found->second, signal.from);
     return;
   }
-  dist::OutMessage message = dist::encode_link_exit(signal.to, signal.from);
+  distribution::OutMessage message = distribution::encode_link_exit(signal.to, signal.from);
   etf::Writer writer(message.text);
   if (found == entities_.end()) {
     writer.raw(noproc());
@@ -115,18 +116,20 @@ void Node::Impl::handle(dist::Connection& peer, const dist::LinkSignal& signal) 
   if (is_own(signal.to.node)) peer.send(0, std::move(message));
 }
 
-void Node::Impl::handle(dist::Connection& peer, const dist::UnlinkSignal& signal) {
+void Node::Impl::handle(distribution::Connection& peer, const distribution::UnlinkSignal& signal) {
   if (!is_of(peer, signal.from, "unlink")) return;
   const auto found = entities_.find(entity_of(signal.to));
   if (found != entities_.end())
     found->second.link_charge.shrink(kLinkBytes *
                                      std::erase(found->second.links, etf::Pid(signal.from)));
   if (signal.id && is_own(signal.to.node)) {
-    peer.send(entity_of(signal.to), dist::encode_unlink_ack(*signal.id, signal.to, signal.from));
+    peer.send(entity_of(signal.to),
+              distribution::encode_unlink_ack(*signal.id, signal.to, signal.from));
   }
 }
 
-void Node::Impl::handle(dist::Connection& peer, const dist::LinkExitSignal& signal) {
+void Node::Impl::handle(distribution::Connection& peer,
+                        const distribution::LinkExitSignal& signal) {
   if (!is_of(peer, signal.from, "exit")) return;
   const std::uint64_t entity = entity_of(signal.to);
   const auto found = entities_.find(entity);
@@ -136,7 +139,7 @@ void Node::Impl::handle(dist::Connection& peer, const dist::LinkExitSignal& sign
   if (links > 0) send_exit(signal.from, entity, signal.reason);
 }
 
-void Node::Impl::handle(const dist::ExitSignal& signal) {
+void Node::Impl::handle(const distribution::ExitSignal& signal) {
   std::uint64_t entity = 0;
   if (const auto* pid = std::get_if<etf::PidView>(&signal.to)) {
     entity = entity_of(*pid);
@@ -147,7 +150,7 @@ void Node::Impl::handle(const dist::ExitSignal& signal) {
   send_exit(signal.from, entity, signal.reason);
 }
 
-void Node::Impl::handle(dist::Connection& peer, const dist::MonitorSignal& signal) {
+void Node::Impl::handle(distribution::Connection& peer, const distribution::MonitorSignal& signal) {
   if (!is_of(peer, signal.watcher, "monitor")) return;
   Watch watch;
   watch.watcher = etf::Pid(signal.watcher);
@@ -162,8 +165,8 @@ void Node::Impl::handle(dist::Connection& peer, const dist::MonitorSignal& signa
   watch.charge = watch_charge(peer.peer().name);
   if (found == entities_.end() || !watch.charge.try_grow(kWatchBytes)) {
     // At once, or calls to what is not there would hang until their timeout.
-    dist::OutMessage message =
-        dist::encode_monitor_exit(signal.watched, signal.watcher, signal.reference);
+    distribution::OutMessage message =
+        distribution::encode_monitor_exit(signal.watched, signal.watcher, signal.reference);
     etf::Writer writer(message.text);
     if (found == entities_.end()) {
       writer.raw(noproc());
@@ -177,7 +180,8 @@ void Node::Impl::handle(dist::Connection& peer, const dist::MonitorSignal& signa
     ++found->second.watch_count;
 }
 
-void Node::Impl::handle(dist::Connection& peer, const dist::DemonitorSignal& signal) {
+void Node::Impl::handle(distribution::Connection& peer,
+                        const distribution::DemonitorSignal& signal) {
   if (!is_of(peer, signal.watcher, "demonitor")) return;
   const auto found = watches_.find(signal.reference);
   if (found != watches_.end() && found->second.watcher.node == peer.peer().name) {
@@ -196,11 +200,12 @@ void Node::Impl::handle(dist::Connection& peer, const dist::DemonitorSignal& sig
   }
 }
 
-void Node::Impl::handle(const dist::MonitorExitSignal& signal) {
+void Node::Impl::handle(const distribution::MonitorExitSignal& signal) {
   fire_own_monitor(signal.reference, signal.reason);
 }
 
-void Node::Impl::handle(dist::Connection& peer, const dist::SpawnRequestSignal& signal,
+void Node::Impl::handle(distribution::Connection& peer,
+                        const distribution::SpawnRequestSignal& signal,
                         std::string_view arguments) {
   if (!is_of(peer, signal.from, "spawn request")) return;
   std::string storage;
@@ -215,7 +220,7 @@ void Node::Impl::handle(dist::Connection& peer, const dist::SpawnRequestSignal& 
   PeerCharge charge = watch_charge(peer.peer().name);
   if (!charge.try_grow(kWorkerBytes)) {
     // As a BEAM that has no process left: spawn and erpc give the caller {error, system_limit}.
-    peer.send(0, dist::encode_spawn_reply(signal.reference, signal.from, 0, kNoRoom));
+    peer.send(0, distribution::encode_spawn_reply(signal.reference, signal.from, 0, kNoRoom));
     return;
   }
   const etf::Pid pid = spawn(static_cast<Process*>(nullptr));
@@ -226,9 +231,10 @@ void Node::Impl::handle(dist::Connection& peer, const dist::SpawnRequestSignal& 
   worker.spawned_by.emplace(signal.from);
   worker.spawned_with_monitor = signal.monitor;
   if (signal.link) add_link(worker, signal.from);
-  const std::uint32_t flags =
-      (signal.link ? dist::kSpawnReplyLink : 0) | (signal.monitor ? dist::kSpawnReplyMonitor : 0);
-  peer.send(entity, dist::encode_spawn_reply(signal.reference, signal.from, flags, pid.view()));
+  const std::uint32_t flags = (signal.link ? distribution::kSpawnReplyLink : 0) |
+                              (signal.monitor ? distribution::kSpawnReplyMonitor : 0);
+  peer.send(entity,
+            distribution::encode_spawn_reply(signal.reference, signal.from, flags, pid.view()));
 
   const std::string& caller = peer.peer().name;
   if (signal.module == "erpc" && signal.function == "execute_call" && signal.arity == 4) {
@@ -296,7 +302,7 @@ void Node::Impl::run_spawned(std::uint64_t worker, const std::string& caller_nod
                   const Entity& ended = found->second;
                   if (ended.spawned_with_monitor) {
                     const etf::Pid pid = pid_of(worker);
-                    dist::OutMessage message = dist::encode_monitor_exit(
+                    distribution::OutMessage message = distribution::encode_monitor_exit(
                         pid.view(), *ended.spawned_by, *ended.spawn_reference);
                     etf::Writer(message.text).raw(reason);
                     signal(ended.spawned_by->node, pid, std::move(message));
@@ -322,7 +328,7 @@ void Node::Impl::run_erpc(std::uint64_t worker, const std::string& caller_node,
                   if (!*alive) return;
                   const auto found = entities_.find(worker);
                   if (found == entities_.end()) return;
-                  const auto write_reason = [&](dist::OutMessage& out) {
+                  const auto write_reason = [&](distribution::OutMessage& out) {
                     etf::Writer(out.text)
                         .tuple(outcome == RpcOutcome::raised ? 4 : 3)
                         .raw(result_reference)
@@ -334,7 +340,7 @@ void Node::Impl::run_erpc(std::uint64_t worker, const std::string& caller_node,
                   const Entity& ended = found->second;
                   if (ended.spawned_with_monitor) {
                     const etf::Pid pid = pid_of(worker);
-                    dist::OutMessage message = dist::encode_monitor_exit(
+                    distribution::OutMessage message = distribution::encode_monitor_exit(
                         pid.view(), *ended.spawned_by, *ended.spawn_reference);
                     write_reason(message);
                     signal(ended.spawned_by->node, pid, std::move(message));

@@ -59,11 +59,12 @@ Result<std::string> cookie_bytes(std::string_view text) {
 Result<std::string> find_cookie(const CookieSource& source,
                                 std::chrono::steady_clock::time_point deadline) {
   if (!source.text.empty()) return cookie_bytes(source.text);
-  const dist::CookiePlaces places = dist::CookiePlaces::from_environment();
-  Result<std::string> text = source.file == "-"     ? dist::read_cookie_line(STDIN_FILENO, deadline)
-                             : !source.file.empty() ? dist::read_cookie_file(source.file)
-                             : source.may_create    ? dist::read_or_create_cookie(places)
-                                                    : dist::read_cookie(places);
+  const distribution::CookiePlaces places = distribution::CookiePlaces::from_environment();
+  Result<std::string> text = source.file == "-"
+                                 ? distribution::read_cookie_line(STDIN_FILENO, deadline)
+                             : !source.file.empty() ? distribution::read_cookie_file(source.file)
+                             : source.may_create    ? distribution::read_or_create_cookie(places)
+                                                    : distribution::read_cookie(places);
   if (!text) return text;
   Result<std::string> cookie = cookie_bytes(*text);
   if (cookie) return cookie;

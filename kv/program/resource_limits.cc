@@ -98,9 +98,9 @@ std::optional<std::uint64_t> available_memory() {
 
 BudgetChoice choose_budget(std::uint64_t asked_for, std::optional<std::uint64_t> memory) {
   if (!memory) return {asked_for, {}};
-  const std::uint64_t half = std::max(*memory / 2, log::MemoryBudget::kSmallestBytes);
+  const std::uint64_t half = std::max(*memory / 2, raftlog::MemoryBudget::kSmallestBytes);
   const std::string there = "this process can have " + megabytes(*memory) + " of memory";
-  if (asked_for == log::MemoryBudget::kDefaultBytes && half < asked_for) {
+  if (asked_for == raftlog::MemoryBudget::kDefaultBytes && half < asked_for) {
     return {half, there + ": the memory budget is " + megabytes(half) +
                       "; --memory-budget sets another one"};
   }

@@ -16,6 +16,8 @@ template <class... Cases>
 struct Overloaded : Cases... {
   using Cases::operator()...;
 };
+template <class... Cases>
+Overloaded(Cases...) -> Overloaded<Cases...>;  // clang 14 asks for it
 
 /// What a check says of a failed Result.
 template <class T>
@@ -24,7 +26,7 @@ std::string words(const Result<T>& result) {
 }
 
 std::string check_budget(const StartOptions& options) {
-  return words(log::MemoryBudget::of(options.memory_budget_bytes));
+  return words(raftlog::MemoryBudget::of(options.memory_budget_bytes));
 }
 
 std::string check_cookie(const StartOptions& options) {

@@ -68,16 +68,16 @@ constexpr std::chrono::seconds kMemoryInterval{1};
 
 /// The log's way back to the owner thread: each job is a turn of its own. What the owner itself
 /// posts in a turn is done at its end, unless that would overtake something posted before.
-class IoExecutor : public log::Executor {
+class IoExecutor : public Executor {
  public:
-  explicit IoExecutor(boost::asio::io_context& io) : io_(io), turn_(dist::Turn::of(io)) {}
+  explicit IoExecutor(boost::asio::io_context& io) : io_(io), turn_(distribution::Turn::of(io)) {}
 
   void post(std::function<void()> job) override {
     const bool by_owner = std::this_thread::get_id() == owner_;
     if (by_owner && turn_.open() && under_way_ == 0) return turn_.at_end(std::move(job));
     if (by_owner) ++under_way_;
     boost::asio::post(io_, [this, by_owner, job = std::move(job)] {
-      const dist::Turn::Scope turn(turn_);
+      const distribution::Turn::Scope turn(turn_);
       if (by_owner) --under_way_;
       job();
     });
@@ -85,7 +85,7 @@ class IoExecutor : public log::Executor {
 
  private:
   boost::asio::io_context& io_;
-  dist::Turn& turn_;
+  distribution::Turn& turn_;
   const std::thread::id owner_ = std::this_thread::get_id();
   std::size_t under_way_ = 0;  ///< of the owner's own jobs, in the io_context
 };
@@ -147,8 +147,8 @@ class Program {
                                                     "or node name");
     }
     if (auto shared_out = share_out_resources(); !shared_out) return shared_out;
-    disk_ = log::make_posix_disk();
-    log::LogSystemOptions log_options;
+    disk_ = raftlog::make_posix_disk();
+    raftlog::LogSystemOptions log_options;
     log_options.memory_budget_bytes = memory_budget_bytes_;
     log_options.max_open_segments = descriptors_.segments;
     log_options.background = &background_;
@@ -161,11 +161,11 @@ class Program {
       said = now;
       spdlog::info("{}: {} of {}", what, done, all);
     };
-    log_options.admit = [this](const log::ServerConfig& config) {
+    log_options.admit = [this](const raftlog::ServerConfig& config) {
       return can_take_over(config, node_name_);
     };
-    Result<std::unique_ptr<log::LogSystem>> opened =
-        log::LogSystem::open(directory.string(), *disk_, owner_, worker_, log_options);
+    Result<std::unique_ptr<raftlog::LogSystem>> opened =
+        raftlog::LogSystem::open(directory.string(), *disk_, owner_, worker_, log_options);
     if (!opened) return opened.error();
     log_system_ = std::move(*opened);
     for (const std::string& notice : log_system_->notices()) spdlog::warn("{}", notice);
@@ -299,15 +299,15 @@ class Program {
   node::NodeOptions node_options_;
   /// Whoever reaches the port can make the node say why it refuses him.
   LineLimiter peer_lines_{[](const std::string& line) { spdlog::info("{}", line); }};
-  std::unique_ptr<log::Disk> disk_;
+  std::unique_ptr<raftlog::Disk> disk_;
   boost::asio::io_context io_{1};
   boost::asio::ip::tcp::resolver resolver_{io_};
   IoExecutor owner_;
-  std::unique_ptr<log::LogSystem> log_system_;
+  std::unique_ptr<raftlog::LogSystem> log_system_;
   // They end before the log system, which holds the directory's lock, and before the disk that
   // their jobs write to; what those post to the owner then is dropped with the io_context.
-  log::WorkerThread worker_;
-  log::WorkerThread background_;  ///< segment flushes: a vote must not wait behind them
+  WorkerThread worker_;
+  WorkerThread background_;  ///< segment flushes: a vote must not wait behind them
   std::unique_ptr<node::Node> node_;
   MachineFactory machines_;
   std::unique_ptr<member::ServerSystem> servers_;

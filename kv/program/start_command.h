@@ -15,7 +15,7 @@ struct StartOptions {
   std::string cookie;       ///< as text; empty: that of cookie_file
   std::string cookie_file;  ///< `-`: standard input; empty: the user's Erlang cookie file
   std::string data_dir = "data";
-  std::uint64_t memory_budget_bytes = log::MemoryBudget::kDefaultBytes;
+  std::uint64_t memory_budget_bytes = raftlog::MemoryBudget::kDefaultBytes;
   std::string bootstrap;  ///< cluster to make if it is not there; may be empty
   std::vector<std::string> connect;
   std::string listen_address;  ///< empty: default_listen_address() of the node

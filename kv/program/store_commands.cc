@@ -38,11 +38,12 @@ int complain(const Error& error) {
 }
 
 /// The directory as given, without a slash at its end, if a stopped node's system is in it.
-Result<std::string> stopped_system(log::Disk& disk, const Arguments& arguments) {
+Result<std::string> stopped_system(raftlog::Disk& disk, const Arguments& arguments) {
   std::error_code error;
   std::string directory = std::filesystem::absolute(arguments.directory, error).string();
   while (directory.size() > 1 && directory.ends_with('/')) directory.pop_back();
-  if (auto checked = log::check_system_directory(disk, directory); !checked) return checked.error();
+  if (auto checked = raftlog::check_system_directory(disk, directory); !checked)
+    return checked.error();
   if (const auto user = process_using(directory)) {
     return make_error(ErrorCode::unavailable,
                       directory + ": is in use by " + *user + "; stop that one first");
@@ -51,10 +52,10 @@ Result<std::string> stopped_system(log::Disk& disk, const Arguments& arguments) 
 }
 
 int run_release(const Arguments& arguments) {
-  const auto disk = log::make_posix_disk();
+  const auto disk = raftlog::make_posix_disk();
   const auto directory = stopped_system(*disk, arguments);
   if (!directory) return complain(directory.error());
-  const auto released = log::release(*disk, *directory, live_indexes_of_state);
+  const auto released = raftlog::release(*disk, *directory, live_indexes_of_state);
   if (!released) return complain(released.error());
   for (const std::string& notice : released->notices)
     std::cout << "note: " << printable(notice) << "\n";
@@ -68,25 +69,25 @@ int run_release(const Arguments& arguments) {
   return 0;
 }
 
-const char* word(log::Finding::Severity severity) {
+const char* word(raftlog::Finding::Severity severity) {
   switch (severity) {
-    case log::Finding::Severity::note:
+    case raftlog::Finding::Severity::note:
       return "note";
-    case log::Finding::Severity::damage:
+    case raftlog::Finding::Severity::damage:
       return "damage";
-    case log::Finding::Severity::obstacle:
+    case raftlog::Finding::Severity::obstacle:
       return "obstacle";
   }
   return "";
 }
 
-const char* word(log::DirectoryOwner owner) {
+const char* word(raftlog::DirectoryOwner owner) {
   switch (owner) {
-    case log::DirectoryOwner::nobody:
+    case raftlog::DirectoryOwner::nobody:
       return "nobody";
-    case log::DirectoryOwner::beam:
+    case raftlog::DirectoryOwner::beam:
       return "beam";
-    case log::DirectoryOwner::rakv:
+    case raftlog::DirectoryOwner::rakv:
       return "rakv";
   }
   return "";
@@ -94,7 +95,7 @@ const char* word(log::DirectoryOwner owner) {
 
 std::string number(std::uint64_t value) { return std::to_string(value); }
 
-std::string server_line(const log::ServerReport& server) {
+std::string server_line(const raftlog::ServerReport& server) {
   std::string line = "server " + server.name + " (UId " + server.uid + "): term " +
                      number(server.meta.term) + ", voted for " +
                      (server.meta.voted_for ? server.meta.voted_for->node : "nobody") +
@@ -108,7 +109,7 @@ std::string server_line(const log::ServerReport& server) {
          " entries, " + number(server.bytes_read) + " bytes";
 }
 
-std::string inspection_text(const std::string& directory, const log::Inspection& found) {
+std::string inspection_text(const std::string& directory, const raftlog::Inspection& found) {
   std::string text = printable(directory) + ": owner " + word(found.owner) + ", " +
                      number(found.wal_files) + " WAL files, " + number(found.servers.size()) +
                      " servers\n";
@@ -127,7 +128,7 @@ std::string json_list(const Items& items, Print print) {
   return out + "]";
 }
 
-std::string server_json(const log::ServerReport& server) {
+std::string server_json(const raftlog::ServerReport& server) {
   const auto& vote = server.meta.voted_for;
   return "{\"name\":" + json_text(server.name) + ",\"uid\":" + json_text(server.uid) +
          ",\"term\":" + number(server.meta.term) +
@@ -142,13 +143,13 @@ std::string server_json(const log::ServerReport& server) {
          ",\"bytes_read\":" + number(server.bytes_read) + "}";
 }
 
-std::string inspection_json(const std::string& directory, const log::Inspection& found) {
+std::string inspection_json(const std::string& directory, const raftlog::Inspection& found) {
   return "{\"directory\":" + json_text(directory) + ",\"owner\":" + json_text(word(found.owner)) +
          ",\"ok\":" + (found.sound() ? "true" : "false") +
          ",\"wal_files\":" + number(found.wal_files) +
          ",\"servers\":" + json_list(found.servers, server_json) + ",\"findings\":" +
          json_list(found.findings,
-                   [](const log::Finding& finding) {
+                   [](const raftlog::Finding& finding) {
                      return "{\"severity\":" + json_text(word(finding.severity)) +
                             ",\"text\":" + json_text(finding.text) + "}";
                    }) +
@@ -156,18 +157,18 @@ std::string inspection_json(const std::string& directory, const log::Inspection&
 }
 
 int run_inspection(const Arguments& arguments, bool for_takeover) {
-  const auto disk = log::make_posix_disk();
+  const auto disk = raftlog::make_posix_disk();
   const auto directory = stopped_system(*disk, arguments);
   if (!directory) return complain(directory.error());
-  log::InspectionOptions options;
+  raftlog::InspectionOptions options;
   options.live_indexes_of = live_indexes_of_state;
   const std::string node = std::filesystem::path(*directory).filename().string();
   if (for_takeover) {
-    options.admit = [&node](const log::ServerConfig& config) {
+    options.admit = [&node](const raftlog::ServerConfig& config) {
       return can_take_over(config, node);
     };
   }
-  const auto found = log::inspect(*disk, *directory, options);
+  const auto found = raftlog::inspect(*disk, *directory, options);
   if (!found) return complain(found.error());
   if (arguments.json) {
     std::cout << inspection_json(*directory, *found);
@@ -181,7 +182,7 @@ int run_inspection(const Arguments& arguments, bool for_takeover) {
   return found->sound() ? 0 : kNo;
 }
 
-std::string repair_text(const log::Repair& repair, bool dry_run) {
+std::string repair_text(const raftlog::Repair& repair, bool dry_run) {
   std::string text;
   for (const auto& file : repair.set_aside) {
     text += std::string(dry_run ? "would set aside " : "set aside ") +
@@ -194,11 +195,11 @@ std::string repair_text(const log::Repair& repair, bool dry_run) {
   return text + (dry_run ? "it would start\n" : "it can start\n");
 }
 
-std::string repair_json(const std::string& directory, const log::Repair& repair, bool dry_run) {
+std::string repair_json(const std::string& directory, const raftlog::Repair& repair, bool dry_run) {
   return "{\"directory\":" + json_text(directory) + ",\"dry_run\":" + (dry_run ? "true" : "false") +
          ",\"ok\":" + (repair.left.empty() ? "true" : "false") + ",\"set_aside\":" +
          json_list(repair.set_aside,
-                   [](const log::SetAside& file) {
+                   [](const raftlog::SetAside& file) {
                      return "{\"path\":" + json_text(file.path) +
                             ",\"why\":" + json_text(file.why) + "}";
                    }) +
@@ -207,15 +208,15 @@ std::string repair_json(const std::string& directory, const log::Repair& repair,
 }
 
 int run_repair(const Arguments& arguments) {
-  const auto disk = log::make_posix_disk();
+  const auto disk = raftlog::make_posix_disk();
   const auto directory = stopped_system(*disk, arguments);
   if (!directory) return complain(directory.error());
-  log::OverlayDisk overlay(*disk);
-  log::Disk& chosen = arguments.dry_run ? static_cast<log::Disk&>(overlay) : *disk;
+  raftlog::OverlayDisk overlay(*disk);
+  raftlog::Disk& chosen = arguments.dry_run ? static_cast<raftlog::Disk&>(overlay) : *disk;
   const std::string node = std::filesystem::path(*directory).filename().string();
-  const auto repaired = log::repair(chosen, *directory, [&node](const log::ServerConfig& config) {
-    return can_take_over(config, node);
-  });
+  const auto repaired = raftlog::repair(
+      chosen, *directory,
+      [&node](const raftlog::ServerConfig& config) { return can_take_over(config, node); });
   if (!repaired) return complain(repaired.error());
   std::cout << (arguments.json ? repair_json(*directory, *repaired, arguments.dry_run)
                                : repair_text(*repaired, arguments.dry_run));

@@ -6,7 +6,7 @@
 
 namespace rakv::kv {
 
-Result<void> can_take_over(const log::ServerConfig& config, const std::string& node) {
+Result<void> can_take_over(const raftlog::ServerConfig& config, const std::string& node) {
   if (config.id.node != node) {
     return make_error(ErrorCode::unsupported, "belongs to the node " + config.id.node + ", not " +
                                                   node +
@@ -31,13 +31,13 @@ Result<void> can_take_over(const log::ServerConfig& config, const std::string& n
   return {};
 }
 
-Result<log::IndexSet> live_indexes_of_state(std::string_view state) {
+Result<raftlog::IndexSet> live_indexes_of_state(std::string_view state) {
   Machine machine;
   if (!state.starts_with('\x83')) {
     return make_error(ErrorCode::malformed, "the machine's state is not a term");
   }
   if (auto read = machine.read_state(state.substr(1)); !read) return read.error();
-  return log::IndexSet::of(machine.live_indexes());
+  return raftlog::IndexSet::of(machine.live_indexes());
 }
 
 }  // namespace rakv::kv

@@ -15,9 +15,9 @@ namespace rakv::kv {
 /// Whether this program can go on with a BEAM's server under the node name `node`: machine ra_kv,
 /// the standard snapshot module, the same node name (it is in votes and in the cluster's
 /// configuration). unsupported says which of them is not so.
-Result<void> can_take_over(const log::ServerConfig& config, const std::string& node);
+Result<void> can_take_over(const raftlog::ServerConfig& config, const std::string& node);
 
 /// The live indexes in ra_kv's state (ETF with its leading 131).
-Result<log::IndexSet> live_indexes_of_state(std::string_view state);
+Result<raftlog::IndexSet> live_indexes_of_state(std::string_view state);
 
 }  // namespace rakv::kv

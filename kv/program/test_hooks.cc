@@ -33,7 +33,8 @@ struct TestHooks::ReadAll {
   int key;
 };
 
-TestHooks::TestHooks(member::ServerSystem& system, log::LogSystem& log_system, RemoteClient& client)
+TestHooks::TestHooks(member::ServerSystem& system, raftlog::LogSystem& log_system,
+                     RemoteClient& client)
     : system_(system), node_(system.node()), log_system_(log_system), client_(client), wal_(*this) {
   add_exceptions();
   add_harness_functions();

@@ -19,7 +19,7 @@ namespace rakv::kv {
 class TestHooks {
  public:
   /// Before Node::accept_peers(). What is given must outlive the node's work.
-  TestHooks(member::ServerSystem& system, log::LogSystem& log_system, RemoteClient& client);
+  TestHooks(member::ServerSystem& system, raftlog::LogSystem& log_system, RemoteClient& client);
 
  private:
   /// Stands for the WAL under its name: an exit signal kills the WAL, and another takes its place.
@@ -41,7 +41,7 @@ class TestHooks {
 
   member::ServerSystem& system_;
   node::Node& node_;
-  log::LogSystem& log_system_;
+  raftlog::LogSystem& log_system_;
   RemoteClient& client_;
   WalProcess wal_;
   etf::Pid wal_pid_;

@@ -72,8 +72,8 @@ Role Core::role() const {
 
 void Core::start(Effects& effects) {
   out_ = &effects;
-  // With a term the cluster has been at work, though nothing of it is on this disk yet. Somebody who
-  // took this member for its leader may wait for it (ra's members wait for ever then).
+  // With a term the cluster has been at work, though nothing of it is on this disk yet. Somebody
+  // who took this member for its leader may wait for it (ra's members wait for ever then).
   const bool has_met_others = current_term_ > Term(0) && !options_.ra_elections;
   if (!is_new() || has_met_others) arm_election_timer(effect::ElectionTimer::short_);
   finish_step();

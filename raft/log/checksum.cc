@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 std::uint32_t adler32(std::uint32_t before, std::string_view bytes) {
   return isal_adler32(before, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
@@ -30,4 +30,4 @@ std::uint32_t crc32c(std::uint32_t before, std::string_view bytes) {
   return ~crc;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -14,7 +14,7 @@
 #include "cnode/etf/order.h"
 #include "raft/log/checksum.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 constexpr std::uint32_t kCookie = 0x00ABCDEF;
@@ -284,4 +284,4 @@ Result<std::string> write_dets(const std::vector<std::string>& objects) {
   return file;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -8,7 +8,7 @@
 // DETS version 9 files of type set with key position 1, as ra uses them (OTP dets.erl,
 // dets_v9.erl): read whole, written whole. Objects are tuples, here as ETF with a leading 131.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 struct DetsContent {
   std::vector<std::string>
@@ -31,4 +31,4 @@ void seal_dets(std::string& bytes);
 /// False when there is such a checksum and it does not fit.
 bool dets_seal_fits(std::string_view bytes);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

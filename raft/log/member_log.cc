@@ -8,7 +8,7 @@
 #include "cnode/base/check.h"
 #include "raft/log/system.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 MemberLog::MemberLog(LogSystem& system, ServerConfig config, WriterId writer)
     : system_(system),
@@ -461,4 +461,4 @@ void MemberLog::forget_flushed(IndexRange range) {
                       [this](Index index) { return keeps(index); });
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -20,7 +20,7 @@
 #include "raft/log/types.h"
 #include "raft/log/wal/wal.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 class LogSystem;
 class MemberLog;
@@ -280,4 +280,4 @@ class MemberLog {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -8,7 +8,7 @@
 // A member's snapshots, its own and those that it takes in, with the live entries that come before
 // such a one.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 // ---- live entries of a snapshot that is taken in
 
@@ -64,7 +64,7 @@ void MemberLog::write_install_mark() {
   system_.run_on(
       system_.background(),
       [&disk = system_.disk_, path = directory(), log_end] {
-        return log::write_install_mark(disk, path, log_end);
+        return raftlog::write_install_mark(disk, path, log_end);
       },
       [this, alive = std::weak_ptr<bool>(alive_)](const Result<void>& written) {
         if (alive.expired()) return;
@@ -86,7 +86,9 @@ void MemberLog::remove_install_mark() {
   install_mark_busy_ = true;
   system_.run_on(
       system_.background(),
-      [&disk = system_.disk_, path = directory()] { return log::remove_install_mark(disk, path); },
+      [&disk = system_.disk_, path = directory()] {
+        return raftlog::remove_install_mark(disk, path);
+      },
       [this, alive = std::weak_ptr<bool>(alive_)](const Result<void>& removed) {
         if (alive.expired()) return;
         install_mark_busy_ = false;
@@ -256,4 +258,4 @@ void MemberLog::set_live_indexes(IndexSet live_indexes, DoneCallback done) {
       });
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

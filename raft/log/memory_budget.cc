@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 /// ra's wal_max_size_bytes.
@@ -30,4 +30,4 @@ std::uint64_t MemoryBudget::wal_batch_bytes() const {
   return std::min(kLargestBatch, shared_bytes() / 32);
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

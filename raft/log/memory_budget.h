@@ -4,7 +4,7 @@
 
 #include "cnode/base/result.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// How the memory of a node is shared out. It bounds what grows with the bytes of values: log
 /// entries that are not in segments yet, and commands that wait for the WAL. What is left over is
@@ -36,4 +36,4 @@ struct MemoryBudget {
   std::uint64_t shared_bytes() const { return total_bytes - kProcessBytes; }
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -2,7 +2,7 @@
 
 #include "cnode/base/check.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 std::optional<IndexRange> MemoryTable::tail_range() const {
   if (tail_.empty()) return std::nullopt;
@@ -71,4 +71,4 @@ void MemoryTable::clear() {
   bytes_ = 0;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -6,7 +6,7 @@
 
 #include "raft/log/types.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// A member's entries that are in memory: one contiguous run at the end of the log (deque: O(1)
 /// fetch and append) and, below it, single live entries of a snapshot (ordered map). Entries leave
@@ -85,4 +85,4 @@ class MemoryTable {
   std::uint64_t bytes_ = 0;
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -7,7 +7,7 @@
 #include "raft/log/dets.h"
 #include "raft/log/terms.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 Result<std::vector<std::string>> read_rows(Disk& disk, const std::string& path) {
@@ -126,4 +126,4 @@ Result<void> write_meta(Disk& disk, const std::string& path, const std::vector<M
   return write_rows(disk, path, objects, seal);
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -12,7 +12,7 @@
 // whole on disk (tmp, fsync, rename, fsync of the directory), so that a crash leaves the old file
 // or the new one.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// Row of names.dets: `{Name, UId}`.
 struct NameRow {
@@ -45,4 +45,4 @@ Result<void> write_names(Disk& disk, const std::string& path, const std::vector<
 Result<void> write_meta(Disk& disk, const std::string& path, const std::vector<MetaRow>& rows,
                         Seal seal = Seal::yes);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 std::string beams_names(const std::string& directory) { return directory + "/names.dets"; }
@@ -79,4 +79,4 @@ Result<void> give_up_ownership(Disk& disk, const std::string& directory,
   return disk.sync_directory(directory);
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

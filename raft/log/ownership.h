@@ -15,7 +15,7 @@
 // names.dets is believed whenever it has content: a crash between the two files of a change leaves
 // the directory with its former owner.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 enum class DirectoryOwner {
   nobody,  ///< no names at all: fresh, or not a ra system's directory
@@ -48,4 +48,4 @@ Result<void> write_last_beam_wal(Disk& disk, const std::string& directory, std::
 /// 0 when nothing is written down; the highest number there is when that is damaged.
 Result<std::uint64_t> read_last_beam_wal(Disk& disk, const std::string& directory);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -6,7 +6,7 @@
 #include "cnode/etf/cursor.h"
 #include "raft/log/wal/kept_records.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 // ---- one member
 
@@ -593,4 +593,4 @@ void SystemRecovery::queue_flush() {
   unflushed_bytes_ = wal_.bytes;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

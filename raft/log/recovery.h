@@ -9,7 +9,7 @@
 #include "raft/log/system.h"
 #include "raft/log/wal/wal_recovery.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// A server's directory gets this suffix when it is deleted.
 inline constexpr std::string_view kDeletedSuffix = ".deleted";
@@ -116,4 +116,4 @@ class SystemRecovery {
   bool metadata_changed_ = false;
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

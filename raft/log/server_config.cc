@@ -11,7 +11,7 @@
 #include "raft/log/terms.h"
 #include "raft/log/wal/wal.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 Error bad_key(const std::string& key, const std::string& expected) {
@@ -183,4 +183,4 @@ std::string new_uid(std::string_view source) {
   return uid;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

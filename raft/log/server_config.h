@@ -7,7 +7,7 @@
 #include "raft/log/disk/disk.h"
 #include "raft/log/types.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// A server's `config` file: one Erlang map in text (ra_log.erl write_config). Terms that the log
 /// room does not look into are ETF with a leading 131.
@@ -40,4 +40,4 @@ std::string new_uid(std::string_view source);
 /// Whether ra takes it: 1 to 255 characters of [A-Za-z0-9_=-], and not the reserved one.
 bool valid_uid(std::string_view uid);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -6,7 +6,7 @@
 
 // The files are one line of text, `CRC32 WORD REST`, the checksum being that of what follows it.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 constexpr std::string_view kAmnesia = "/amnesia";
@@ -112,4 +112,4 @@ Result<void> write_known_voters(Disk& disk, const std::string& server_directory,
   return write_line(disk, path_of(server_directory, kKnownVoters), bytes);
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

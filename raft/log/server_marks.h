@@ -9,7 +9,7 @@
 // Small files in a server's directory; ra ignores them. Two say what its log may be trusted with:
 // they are written before what they warn of happens, and removed when it is over.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// Why a server may have forgotten what it promised: it must not vote until it has caught up
 /// (raft/core/amnesia.cc). Kept as `amnesia`, so that another restart does not forget it.
@@ -40,4 +40,4 @@ Result<std::string> read_known_voters(Disk& disk, const std::string& server_dire
 Result<void> write_known_voters(Disk& disk, const std::string& server_directory,
                                 const std::string& bytes);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

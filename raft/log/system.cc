@@ -6,7 +6,7 @@
 #include "cnode/base/check.h"
 #include "raft/log/recovery.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// Carries the WAL's events to the owner's thread.
 class LogSystem::Sink final : public CompletionSink {
@@ -451,4 +451,4 @@ Result<void> LogSystem::stop() {
   return outcome ? written : outcome;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

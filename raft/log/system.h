@@ -18,7 +18,7 @@
 #include "raft/log/wal/wal.h"
 #include "raft/log/wal/wal_recovery.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// Renames a server's directory to UID.deleted: from then on the deletion is certain, and recovery
 /// finishes it if we do not get further. May be repeated.
@@ -250,4 +250,4 @@ class LogSystem {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

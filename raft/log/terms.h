@@ -6,7 +6,7 @@
 #include "cnode/etf/writer.h"
 #include "raft/log/types.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// Reads `{Name, Node}`.
 inline std::optional<ServerId> read_server_id(etf::Cursor& cursor) {
@@ -32,4 +32,4 @@ inline std::string_view without_version(std::string_view term) {
   return term.starts_with('\x83') ? term.substr(1) : term;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

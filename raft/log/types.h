@@ -12,7 +12,7 @@
 // Words that every file of the log room uses. Indexes and terms are plain integers here: the
 // protocol's strong types live in raft/core, and the shell (raft/member) converts.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 using Index = std::uint64_t;
 using Term = std::uint64_t;
@@ -53,4 +53,4 @@ using EncodedTerm = std::string;
 /// inside the call that started the operation.
 using DoneCallback = std::function<void(Result<void>)>;
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

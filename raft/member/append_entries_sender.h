@@ -28,7 +28,7 @@ class AppendEntriesSender {
   void pump();
 
  private:
-  void send(std::vector<log::Entry> entries);
+  void send(std::vector<raftlog::Entry> entries);
   void read_from_disk();
   void drop_all();
 

@@ -43,7 +43,7 @@ void Member::continue_apply() {
   while (!apply_queue_.empty() && !stopped_) {
     raft::effect::Apply& range = apply_queue_.front();
     while (range.first <= range.last) {
-      const log::Entry* entry = log_.fetch(range.first.value());
+      const raftlog::Entry* entry = log_.fetch(range.first.value());
       if (entry == nullptr) break;
       apply_entry(*entry, range.leader);
       ++range.first;
@@ -52,7 +52,7 @@ void Member::continue_apply() {
       apply_queue_.erase(apply_queue_.begin());
       continue;
     }
-    std::vector<log::Index> wanted;
+    std::vector<raftlog::Index> wanted;
     std::uint64_t bytes = 0;
     for (raft::Index index = range.first;
          index <= range.last && wanted.size() < kApplyReadMax && bytes < kApplyReadBytes; ++index) {
@@ -61,24 +61,26 @@ void Member::continue_apply() {
       wanted.push_back(index.value());
     }
     ++waiting_;
-    log_.read(std::move(wanted), [this, alive = alive_](Result<std::vector<log::Entry>> entries) {
-      if (!*alive || stopped_) return;
-      if (!entries) {
-        // The start finds out what of the log can be read, and fetches the rest from the leader.
-        spdlog::error("{}: committed entries can't be read, the server starts again: {}", log_id_,
-                      entries.error().message);
-        services_.on_crash(id_.name(), "shutdown");
-        return;
-      }
-      raft::effect::Apply& waiting = apply_queue_.front();
-      for (const log::Entry& entry : *entries) {
-        RAKV_CHECK(entry.index == waiting.first.value());
-        apply_entry(entry, waiting.leader);
-        ++waiting.first;
-      }
-      continue_apply();
-      resume();
-    });
+    log_.read(std::move(wanted),
+              [this, alive = alive_](Result<std::vector<raftlog::Entry>> entries) {
+                if (!*alive || stopped_) return;
+                if (!entries) {
+                  // The start finds out what of the log can be read, and fetches the rest from the
+                  // leader.
+                  spdlog::error("{}: committed entries can't be read, the server starts again: {}",
+                                log_id_, entries.error().message);
+                  services_.on_crash(id_.name(), "shutdown");
+                  return;
+                }
+                raft::effect::Apply& waiting = apply_queue_.front();
+                for (const raftlog::Entry& entry : *entries) {
+                  RAKV_CHECK(entry.index == waiting.first.value());
+                  apply_entry(entry, waiting.leader);
+                  ++waiting.first;
+                }
+                continue_apply();
+                resume();
+              });
     return;
   }
   flush_notifications();
@@ -86,7 +88,7 @@ void Member::continue_apply() {
   held_reads_.reached(applied_);
 }
 
-void Member::apply_entry(const log::Entry& entry, bool as_leader) {
+void Member::apply_entry(const raftlog::Entry& entry, bool as_leader) {
   applied_ = raft::Index{entry.index};
   const wire::EntryView view = wire::parse_entry(entry.payload.view());
   if (view.kind == raft::EntryKind::unknown) {
@@ -166,7 +168,7 @@ void Member::send_notification(const std::string& pid_term, std::string_view bod
   if (event_formatter_) return event_formatter_->send(pid_term, std::string(body));
   const node::Delivery delivery = services_.node.send(
       pid_, *pid,
-      [&](dist::OutMessage& out) {
+      [&](distribution::OutMessage& out) {
         etf::Writer writer(out.text);
         writer.tuple(3).atom("ra_event");
         wire::write_server_id(writer, id_);

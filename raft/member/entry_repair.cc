@@ -35,20 +35,22 @@ std::string_view caller_in(std::string_view meta) {
 
 // ---- reading
 
-void EntryRepair::read(std::vector<log::Index> indexes, log::MemberLog::ReadCallback callback) {
-  attempt(std::make_shared<const std::vector<log::Index>>(std::move(indexes)), kAttempts,
+void EntryRepair::read(std::vector<raftlog::Index> indexes,
+                       raftlog::MemberLog::ReadCallback callback) {
+  attempt(std::make_shared<const std::vector<raftlog::Index>>(std::move(indexes)), kAttempts,
           std::move(callback));
 }
 
-void EntryRepair::attempt(const Indexes& indexes, int left, log::MemberLog::ReadCallback callback) {
-  context_.log.read(*indexes, [this, indexes, left, callback = std::move(callback),
-                               alive = alive_](Result<std::vector<log::Entry>> entries) mutable {
+void EntryRepair::attempt(const Indexes& indexes, int left,
+                          raftlog::MemberLog::ReadCallback callback) {
+  context_.log.read(*indexes, [this, indexes, left, callback = std::move(callback), alive = alive_](
+                                  Result<std::vector<raftlog::Entry>> entries) mutable {
     if (!*alive) return;
     if (entries || entries.error().code != ErrorCode::corrupt || left == 0)
       return callback(std::move(entries));
     find_first(indexes, 0,
                [this, indexes, left, callback = std::move(callback),
-                error = entries.error()](std::optional<log::Index> index) mutable {
+                error = entries.error()](std::optional<raftlog::Index> index) mutable {
                  if (!index) return attempt(indexes, left - 1, std::move(callback));
                  repair(*index, [this, indexes, left, callback = std::move(callback),
                                  error = std::move(error)](bool replaced) mutable {
@@ -60,12 +62,12 @@ void EntryRepair::attempt(const Indexes& indexes, int left, log::MemberLog::Read
 }
 
 void EntryRepair::find_first(const Indexes& indexes, std::size_t position,
-                             std::function<void(std::optional<log::Index>)> found) {
+                             std::function<void(std::optional<raftlog::Index>)> found) {
   if (indexes->size() == 1) return found(indexes->front());
   if (position == indexes->size()) return found(std::nullopt);
   context_.log.read({(*indexes)[position]},
                     [this, indexes, position, found = std::move(found),
-                     alive = alive_](const Result<std::vector<log::Entry>>& entries) mutable {
+                     alive = alive_](const Result<std::vector<raftlog::Entry>>& entries) mutable {
                       if (!*alive) return;
                       if (!entries && entries.error().code == ErrorCode::corrupt)
                         return found((*indexes)[position]);
@@ -75,7 +77,7 @@ void EntryRepair::find_first(const Indexes& indexes, std::size_t position,
 
 // ---- one segment after the other
 
-void EntryRepair::repair(log::Index index, std::function<void(bool)> done) {
+void EntryRepair::repair(raftlog::Index index, std::function<void(bool)> done) {
   const auto now = std::chrono::steady_clock::now();
   std::erase_if(not_before_, [now](const auto& pause) { return pause.second <= now; });
   if (queue_.size() >= kQueueMax || not_before_.contains(index)) return done(false);
@@ -87,12 +89,12 @@ void EntryRepair::start_next() {
   busy_ = !queue_.empty();
   if (!busy_) return;
   context_.log.find_damage(queue_.front().index,
-                           [this, alive = alive_](Result<log::SegmentDamage> damage) {
+                           [this, alive = alive_](Result<raftlog::SegmentDamage> damage) {
                              if (*alive) look_at(std::move(damage));
                            });
 }
 
-void EntryRepair::look_at(Result<log::SegmentDamage> damage) {
+void EntryRepair::look_at(Result<raftlog::SegmentDamage> damage) {
   if (!damage) return finish(damage.error().message);
   Job& job = queue_.front();
   job.damage = std::move(*damage);
@@ -112,7 +114,7 @@ void EntryRepair::look_at(Result<log::SegmentDamage> damage) {
 void EntryRepair::fetch_next() {
   Job& job = queue_.front();
   if (job.replacements.size() == job.damage.needed.size()) return write();
-  const log::SegmentSlot& slot = job.damage.needed[job.replacements.size()];
+  const raftlog::SegmentSlot& slot = job.damage.needed[job.replacements.size()];
   if (job.next_peer == job.peers.size()) {
     return finish("entry " + std::to_string(slot.index) + " is not to be had: " + job.last_error);
   }
@@ -126,7 +128,7 @@ void EntryRepair::fetch_next() {
       [this, alive = alive_](const node::ApplyResult& result) {
         if (!*alive) return;
         Job& asked = queue_.front();
-        const log::SegmentSlot& wanted = asked.damage.needed[asked.replacements.size()];
+        const raftlog::SegmentSlot& wanted = asked.damage.needed[asked.replacements.size()];
         if (auto wrong = take(wanted, result)) {
           asked.last_error = to_string(asked.peers[asked.next_peer]) + ": " + *wrong;
           ++asked.next_peer;
@@ -138,7 +140,7 @@ void EntryRepair::fetch_next() {
 }
 
 /// `{ok, #{index, term, ts, ...}, Value}`.
-std::optional<std::string> EntryRepair::take(const log::SegmentSlot& slot,
+std::optional<std::string> EntryRepair::take(const raftlog::SegmentSlot& slot,
                                              const node::ApplyResult& result) {
   if (result.status == node::ApplyResult::Status::timeout) return "no answer in time";
   const auto unusable = [&] { return "it answered " + etf::print_text(result.term); };
@@ -156,8 +158,8 @@ std::optional<std::string> EntryRepair::take(const log::SegmentSlot& slot,
   const auto ts = static_cast<std::int64_t>(map_integer(*meta, "ts").value_or(0));
   const std::string mode = etf::Writer().atom("noreply").take();
   queue_.front().replacements.emplace(
-      slot.index,
-      log::Entry{slot.index, slot.term, wire::encode_user(ts, caller_in(*meta), *command, mode)});
+      slot.index, raftlog::Entry{slot.index, slot.term,
+                                 wire::encode_user(ts, caller_in(*meta), *command, mode)});
   return std::nullopt;
 }
 
@@ -167,7 +169,7 @@ void EntryRepair::write() {
                                [this, alive = alive_](const Result<void>& written) {
                                  if (!*alive) return;
                                  if (!written) return finish(written.error().message);
-                                 const log::SegmentDamage& damage = queue_.front().damage;
+                                 const raftlog::SegmentDamage& damage = queue_.front().damage;
                                  spdlog::warn(
                                      "{}: {}: {} entries were fetched from other members; "
                                      "the damaged file is kept as {}.bad",

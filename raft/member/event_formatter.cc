@@ -110,7 +110,7 @@ void EventFormatter::deliver(const std::string& pid, std::string_view message) {
   etf::Cursor cursor(pid);
   if (const std::optional<etf::PidView> to = cursor.pid_view()) {
     context_.node.send(
-        context_.pid, *to, [&](dist::OutMessage& out) { out.text.append(message); }, false);
+        context_.pid, *to, [&](distribution::OutMessage& out) { out.text.append(message); }, false);
   }
 }
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::chrono::seconds kPersistInterval{1};
 
-log::ServerId to_log(const raft::ServerId& id) { return {id.name(), id.node()}; }
+raftlog::ServerId to_log(const raft::ServerId& id) { return {id.name(), id.node()}; }
 
 }  // namespace
 
@@ -37,13 +37,13 @@ std::string exit_reason(std::string_view reason_atom) {
   return reason.take();
 }
 
-std::uint64_t snapshot_file_bytes(const log::SnapshotMeta& meta, std::size_t state_bytes) {
+std::uint64_t snapshot_file_bytes(const raftlog::SnapshotMeta& meta, std::size_t state_bytes) {
   constexpr std::size_t kHeaderBytes = 13;
-  return kHeaderBytes + log::encode_snapshot_meta(meta).size() + state_bytes;
+  return kHeaderBytes + raftlog::encode_snapshot_meta(meta).size() + state_bytes;
 }
 
-Member::Member(MemberServices& services, log::MemberLog& log, std::shared_ptr<Counters> counters,
-               MemberOptions options, RecoveredMember recovered)
+Member::Member(MemberServices& services, raftlog::MemberLog& log,
+               std::shared_ptr<Counters> counters, MemberOptions options, RecoveredMember recovered)
     : services_(services),
       log_(log),
       machine_(std::move(recovered.machine)),
@@ -58,16 +58,17 @@ Member::Member(MemberServices& services, log::MemberLog& log, std::shared_ptr<Co
       conditional_charge_(services.node.charge(&MemoryAccounts::waiting)),
       applied_(core_.last_applied()),
       begun_role_(core_.role()),
-      peer_context_{services.node,
-                    log,
-                    core_,
-                    *counters_,
-                    pid_,
-                    log_id_,
-                    [this](raft::Event event) { step(std::move(event)); },
-                    [this](std::vector<log::Index> indexes, log::MemberLog::ReadCallback callback) {
-                      entry_repair_.read(std::move(indexes), std::move(callback));
-                    }},
+      peer_context_{
+          services.node,
+          log,
+          core_,
+          *counters_,
+          pid_,
+          log_id_,
+          [this](raft::Event event) { step(std::move(event)); },
+          [this](std::vector<raftlog::Index> indexes, raftlog::MemberLog::ReadCallback callback) {
+            entry_repair_.read(std::move(indexes), std::move(callback));
+          }},
       entry_repair_(peer_context_, [this]() -> const Machine& { return *machine_; }),
       held_reads_(services.io),
       voters_(services.io, peer_context_, [this] { standing_changed(); }),
@@ -126,7 +127,7 @@ void Member::go_live() {
     // sent.
     etf::Writer undefined;
     undefined.version().atom("undefined");
-    log_.append(log::Entry{0, 0, SharedBytes::copy_of(undefined.view())});
+    log_.append(raftlog::Entry{0, 0, SharedBytes::copy_of(undefined.view())});
   }
   raft::effect::ClusterChanged cluster;
   carry_out(cluster);
@@ -164,7 +165,7 @@ void Member::stop(std::string_view reason_atom) {
 void Member::trigger_election() { step(raft::event::TriggerElection{}); }
 
 void Member::read_entry(std::uint64_t index, std::chrono::milliseconds time,
-                        log::MemberLog::ReadCallback callback) {
+                        raftlog::MemberLog::ReadCallback callback) {
   counters_->add(Counter::read_ops);
   if (raft::Index{index} <= applied_ || index > log_.last().index)
     return entry_repair_.read({index}, std::move(callback));
@@ -238,7 +239,7 @@ void Member::carry_out(raft::effect::PersistTermVote& effect) {
 // Nothing may be promised on the strength of a vote that can be forgotten: while it can't be stored
 // everything behind it waits.
 void Member::persist(const raft::effect::PersistTermVote& effect) {
-  std::optional<log::ServerId> vote;
+  std::optional<raftlog::ServerId> vote;
   if (effect.voted_for) vote = to_log(*effect.voted_for);
   services_.log_system.store_term_vote(
       log_.uid(), effect.term.value(), std::move(vote),
@@ -262,7 +263,7 @@ void Member::persist(const raft::effect::PersistTermVote& effect) {
 
 void Member::carry_out(raft::effect::AppendToLog& effect) {
   counters_->add(Counter::write_ops);
-  std::vector<log::Entry> entries;
+  std::vector<raftlog::Entry> entries;
   entries.reserve(effect.entries.size());
   const std::int64_t now = services_.system_time_ms();
   for (raft::Entry& entry : effect.entries) {
@@ -444,8 +445,8 @@ void Member::on_exit_signal(const etf::PidView&, std::string_view reason) {
   services_.on_crash(id_.name(), cursor.is_atom("kill") ? "killed" : "shutdown");
 }
 
-void Member::written(log::MemberLog& log, log::Term, log::IndexRange) {
-  const log::Position durable = log.last_written();
+void Member::written(raftlog::MemberLog& log, raftlog::Term, raftlog::IndexRange) {
+  const raftlog::Position durable = log.last_written();
   step(raft::event::Written{raft::Term{durable.term}, raft::Index{durable.index}});
   snapshot_receiver_.on_written();
   send_held_snapshot_replies();

@@ -47,7 +47,7 @@ namespace rakv::member {
 struct MemberServices {
   boost::asio::io_context& io;
   node::Node& node;
-  log::LogSystem& log_system;
+  raftlog::LogSystem& log_system;
   /// Fills the `system_config` map of overviews.
   std::function<void(etf::Writer&)> write_system_config;
   /// A member knows another leader or another set of members.
@@ -82,7 +82,7 @@ struct MemberOptions {
 };
 
 /// The size of snapshot.dat for this meta and a state of so many bytes.
-std::uint64_t snapshot_file_bytes(const log::SnapshotMeta& meta, std::size_t state_bytes);
+std::uint64_t snapshot_file_bytes(const raftlog::SnapshotMeta& meta, std::size_t state_bytes);
 
 /// {kv,'n1@host'}, as ra puts it in front of its log lines.
 std::string print_server_id(const raft::ServerId& id);
@@ -100,12 +100,12 @@ struct RecoveredMember {
 };
 
 class Member : public node::Process,
-               private log::MemberLogObserver,
+               private raftlog::MemberLogObserver,
                private node::NodeObserver,
                private AuxContext {
  public:
   /// Made by MemberStart. Nothing happens before go_live().
-  Member(MemberServices& services, log::MemberLog& log, std::shared_ptr<Counters> counters,
+  Member(MemberServices& services, raftlog::MemberLog& log, std::shared_ptr<Counters> counters,
          MemberOptions options, RecoveredMember recovered);
   ~Member() override;
 
@@ -124,7 +124,7 @@ class Member : public node::Process,
   raft::Role role() const {
     return core_.role() == raft::Role::leader ? begun_role_ : core_.role();
   }
-  log::MemberLog& log() { return log_; }
+  raftlog::MemberLog& log() { return log_; }
   const Machine& machine() const { return *machine_; }
   const MemberOptions& options() const { return options_; }
   const Counters& counters() const { return *counters_; }
@@ -150,7 +150,7 @@ class Member : public node::Process,
   /// (not yet, or not any more), timeout, corrupt, io. The callback comes later, or never if the
   /// member ends first.
   void read_entry(std::uint64_t index, std::chrono::milliseconds time,
-                  log::MemberLog::ReadCallback callback);
+                  raftlog::MemberLog::ReadCallback callback);
 
   /// ra:key_metrics/1 of a running member.
   void write_key_metrics(etf::Writer& writer) const;
@@ -167,8 +167,8 @@ class Member : public node::Process,
   void on_message(std::string_view message) override;
   void on_down(const etf::Reference& monitor, std::string_view reason) override;
   void on_exit_signal(const etf::PidView& from, std::string_view reason) override;
-  // log::MemberLogObserver
-  void written(log::MemberLog& log, log::Term term, log::IndexRange range) override;
+  // raftlog::MemberLogObserver
+  void written(raftlog::MemberLog& log, raftlog::Term term, raftlog::IndexRange range) override;
   // node::NodeObserver
   void on_node_up(const std::string& node) override;
   void on_node_down(const std::string& node) override;
@@ -323,20 +323,20 @@ class Member : public node::Process,
   void write_cluster_overview(etf::Writer& writer) const;
   void serve_read_entries(std::string_view from, std::string_view indexes);
   /// `room` is held until the answer is queued.
-  void answer_entries(const std::string& from, std::vector<log::Index> wanted,
+  void answer_entries(const std::string& from, std::vector<raftlog::Index> wanted,
                       std::shared_ptr<ByteCharge> room);
 
   // --- applying (applying.cc) ---
   void apply_range(raft::Index first, raft::Index last, bool leader);
   void continue_apply();
-  void apply_entry(const log::Entry& entry, bool as_leader);
+  void apply_entry(const raftlog::Entry& entry, bool as_leader);
   bool replies_here(const wire::ReplyMode& mode, std::string_view from, bool as_leader) const;
   void flush_notifications();
   void send_notification(const std::string& pid, std::string_view body);
   void retry_notifications();
 
   MemberServices& services_;
-  log::MemberLog& log_;
+  raftlog::MemberLog& log_;
   std::unique_ptr<Machine> machine_;
   std::shared_ptr<Counters> counters_;
   MemberOptions options_;

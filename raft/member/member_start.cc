@@ -23,7 +23,7 @@ constexpr std::uint64_t kSliceBytes = 2 << 20;
 /// What a request that waits for the member takes besides its bytes.
 constexpr std::size_t kHeldBytes = 128;
 
-raft::ServerId to_core(const log::ServerId& id) { return {id.name, id.node}; }
+raft::ServerId to_core(const raftlog::ServerId& id) { return {id.name, id.node}; }
 
 }  // namespace
 
@@ -32,26 +32,26 @@ struct MemberStart::Replay {
   raft::CoreState core;
   std::vector<raft::LogShape::Run> runs;
   std::unique_ptr<Machine> machine;
-  log::Index next = 1;
+  raftlog::Index next = 1;
   std::uint64_t snapshot_bytes = 0;
-  std::optional<log::IndexSet> live_indexes;  ///< if the log does not know them
+  std::optional<raftlog::IndexSet> live_indexes;  ///< if the log does not know them
 
-  Result<void> read_state(const log::Snapshot& snapshot);
-  void take(const log::Entry& entry);
+  Result<void> read_state(const raftlog::Snapshot& snapshot);
+  void take(const raftlog::Entry& entry);
 };
 
-Result<void> MemberStart::Replay::read_state(const log::Snapshot& snapshot) {
+Result<void> MemberStart::Replay::read_state(const raftlog::Snapshot& snapshot) {
   const std::string_view state = snapshot.state.view();
   if (const Result<void> read = machine->read_state(state.substr(1)); !read) {
     return make_error(ErrorCode::corrupt,
                       "the snapshot's machine state can't be read: " + read.error().message);
   }
   snapshot_bytes = snapshot_file_bytes(snapshot.meta, state.size());
-  if (!snapshot.live_indexes_known) live_indexes = log::IndexSet::of(machine->live_indexes());
+  if (!snapshot.live_indexes_known) live_indexes = raftlog::IndexSet::of(machine->live_indexes());
   return {};
 }
 
-void MemberStart::Replay::take(const log::Entry& entry) {
+void MemberStart::Replay::take(const raftlog::Entry& entry) {
   const raft::IndexTerm at{raft::Index{entry.index}, raft::Term{entry.term}};
   if (runs.empty() || runs.back().term != at.term) runs.push_back({at.index, at.term});
   next = entry.index + 1;
@@ -65,7 +65,7 @@ void MemberStart::Replay::take(const log::Entry& entry) {
   }
 }
 
-MemberStart::MemberStart(MemberServices& services, log::MemberLog& log,
+MemberStart::MemberStart(MemberServices& services, raftlog::MemberLog& log,
                          std::unique_ptr<Machine> machine, std::shared_ptr<Counters> counters,
                          MemberOptions options, Done done)
     : services_(services),
@@ -119,7 +119,7 @@ void MemberStart::on_message(std::string_view message) {
     etf::Writer reply;
     reply.tuple(2).atom("error").atom("system_limit");
     services_.node.reply(pid_, gen->from,
-                         [&](dist::OutMessage& out) { out.text.append(reply.view()); });
+                         [&](distribution::OutMessage& out) { out.text.append(reply.view()); });
   }
 }
 
@@ -144,9 +144,9 @@ void MemberStart::report_progress() {
 Result<void> MemberStart::make_replay() {
   replay_ = std::make_shared<Replay>();
   replay_->machine = empty_machine_->fresh();
-  replay_->next = std::max<log::Index>(log_.first_index(), 1);
+  replay_->next = std::max<raftlog::Index>(log_.first_index(), 1);
   raft::CoreState& core = replay_->core;
-  const log::ServerConfig& config = log_.config();
+  const raftlog::ServerConfig& config = log_.config();
   core.id = to_core(config.id);
   core.uid = config.uid;
   core.options = options_.core;
@@ -164,7 +164,7 @@ Result<void> MemberStart::make_replay() {
     core.cluster = std::move(*cluster);
     core.last_applied = raft::Index{log_.snapshot()->meta.index};
   } else {
-    for (const log::ServerId& member : config.initial_members)
+    for (const raftlog::ServerId& member : config.initial_members)
       core.cluster.emplace(to_core(member), raft::PeerConfig{});
   }
   if (log_.amnesia()) {
@@ -181,7 +181,9 @@ void MemberStart::read_snapshot() {
   if (const Result<void> made = make_replay(); !made) return fail(made.error());
   if (!log_.snapshot()) return read_entries();
   log_.use_snapshot(
-      [replay = replay_](const log::Snapshot& snapshot) { return replay->read_state(snapshot); },
+      [replay = replay_](const raftlog::Snapshot& snapshot) {
+        return replay->read_state(snapshot);
+      },
       guarded([this](const Result<void>& read) {
         if (!read) return fail(read.error());
         if (replay_->live_indexes) {
@@ -198,16 +200,16 @@ void MemberStart::read_snapshot() {
 
 void MemberStart::read_entries() {
   report_progress();
-  const log::Index last = log_.last().index;
+  const raftlog::Index last = log_.last().index;
   if (replay_->next > last) return finish();
   std::uint64_t bytes = 0;
-  log::IndexRange slice{replay_->next, replay_->next};
+  raftlog::IndexRange slice{replay_->next, replay_->next};
   for (; slice.last < last && slice.last - slice.first + 1 < kSliceEntries; ++slice.last) {
     bytes += log_.payload_bytes(slice.last);
     if (bytes >= kSliceBytes) break;
   }
   log_.visit(
-      slice, [replay = replay_](const log::Entry& entry) { replay->take(entry); },
+      slice, [replay = replay_](const raftlog::Entry& entry) { replay->take(entry); },
       guarded([this](const Result<void>& read) {
         if (read) return read_entries();
         give_up_from(replay_->next, read.error().message);
@@ -216,7 +218,7 @@ void MemberStart::read_entries() {
 
 /// What was applied meanwhile may be of a history that was not committed: the snapshot only counts,
 /// and all begins anew.
-void MemberStart::give_up_from(log::Index index, const std::string& reason) {
+void MemberStart::give_up_from(raftlog::Index index, const std::string& reason) {
   log_.forget_from(index, reason, guarded([this](const Result<void>& cut) {
                      if (!cut) return fail(cut.error());
                      read_snapshot();

@@ -35,7 +35,7 @@ class MemberStart : private node::Process {
   /// The member, which goes live with run(). Or why it can't be started: corrupt or io when the log
   /// can't be read.
   using Done = std::function<void(Result<std::unique_ptr<Member>>)>;
-  MemberStart(MemberServices& services, log::MemberLog& log, std::unique_ptr<Machine> machine,
+  MemberStart(MemberServices& services, raftlog::MemberLog& log, std::unique_ptr<Machine> machine,
               std::shared_ptr<Counters> counters, MemberOptions options, Done done);
   ~MemberStart() override;
   MemberStart(const MemberStart&) = delete;
@@ -65,7 +65,7 @@ class MemberStart : private node::Process {
   Result<void> make_replay();
   void read_snapshot();
   void read_entries();
-  void give_up_from(log::Index index, const std::string& reason);
+  void give_up_from(raftlog::Index index, const std::string& reason);
   void report_progress();
   void finish();
   void fail(Error error);
@@ -79,7 +79,7 @@ class MemberStart : private node::Process {
   }
 
   MemberServices& services_;
-  log::MemberLog& log_;
+  raftlog::MemberLog& log_;
   std::unique_ptr<Machine> empty_machine_;
   std::shared_ptr<Counters> counters_;
   MemberOptions options_;

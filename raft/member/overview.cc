@@ -48,7 +48,7 @@ void Member::refresh_counters() const {
   set(Counter::last_written_index, log_.last_written().index);
   set(Counter::term, core_.current_term().value());
   set(Counter::num_segments, log_.segment_count());
-  const log::CompactionCounts& compactions = log_.compaction_counts();
+  const raftlog::CompactionCounts& compactions = log_.compaction_counts();
   set(Counter::minor_compactions, compactions.minor);
   set(Counter::major_compactions, compactions.major);
   set(Counter::major_compaction_segments_compacted, compactions.segments_compacted);
@@ -88,7 +88,7 @@ void Member::write_log_overview(etf::Writer& writer) const {
   write_index_term(writer, log_.last_written().index, log_.last_written().term);
   writer.atom("num_segments").u64(log_.segment_count());
   writer.atom("segments_range");
-  if (const std::optional<log::IndexRange> range = log_.segments_range()) {
+  if (const std::optional<raftlog::IndexRange> range = log_.segments_range()) {
     write_range(writer, range->first, range->last);
   } else {
     writer.atom("undefined");
@@ -101,7 +101,7 @@ void Member::write_log_overview(etf::Writer& writer) const {
   writer.atom("snapshot_size");
   write_u64_or_undefined(writer, snapshot ? std::optional(snapshot_size_bytes_) : std::nullopt);
   writer.atom("latest_checkpoint_index").atom("undefined");
-  const std::optional<log::IndexRange> memory = log_.memory_range();
+  const std::optional<raftlog::IndexRange> memory = log_.memory_range();
   const auto write_memory_range = [&] {
     if (memory) {
       write_range(writer, memory->first, memory->last);

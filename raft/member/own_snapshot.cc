@@ -11,7 +11,7 @@ namespace rakv::member {
 
 /// A snapshot of the state at `meta`, which is being copied.
 struct Member::OwnSnapshot {
-  log::SnapshotMeta meta;
+  raftlog::SnapshotMeta meta;
   std::unique_ptr<StateCapture> state;
 };
 
@@ -27,10 +27,10 @@ void Member::take_snapshot_when_durable() {
   const std::uint64_t before = log_.snapshot() ? log_.snapshot()->meta.index : 0;
   snapshot_wanted_ = false;
   if (index <= before + options_.min_snapshot_interval) return;
-  const std::optional<log::Term> term = log_.term_at(index);
+  const std::optional<raftlog::Term> term = log_.term_at(index);
   if (!term) return;
 
-  log::SnapshotMeta meta;
+  raftlog::SnapshotMeta meta;
   meta.index = index;
   meta.term = *term;
   etf::Writer cluster;

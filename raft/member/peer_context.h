@@ -15,7 +15,7 @@ namespace rakv::member {
 /// member.
 struct PeerContext {
   node::Node& node;
-  log::MemberLog& log;
+  raftlog::MemberLog& log;
   const raft::Core& core;
   Counters& counters;
   const etf::Pid& pid;
@@ -24,7 +24,7 @@ struct PeerContext {
   /// itself afterwards.
   std::function<void(raft::Event)> step;
   /// Reads entries of the log; what is damaged is fetched from other members (EntryRepair::read).
-  std::function<void(std::vector<log::Index>, log::MemberLog::ReadCallback)> read;
+  std::function<void(std::vector<raftlog::Index>, raftlog::MemberLog::ReadCallback)> read;
 };
 
 }  // namespace rakv::member

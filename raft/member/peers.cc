@@ -19,7 +19,7 @@ namespace {
 constexpr std::chrono::seconds kVoteTimeout{5};
 /// Live entries that wait for the disk while a snapshot comes in. Beyond it the leader waits for
 /// its answers.
-std::uint64_t incoming_bytes_max(const log::LogSystem& log_system) {
+std::uint64_t incoming_bytes_max(const raftlog::LogSystem& log_system) {
   constexpr std::uint64_t kMost = 64 << 20;
   return std::min(kMost, log_system.memory_budget().waiting_bytes() / 2);
 }
@@ -32,7 +32,7 @@ std::uint64_t incoming_bytes_max(const log::LogSystem& log_system) {
 void Member::cast_to(const raft::ServerId& to, FunctionRef<void(etf::Writer&)> write) {
   counters_->add(Counter::msgs_sent);
   const node::Delivery delivery =
-      services_.node.cast(pid_, to.node(), to.name(), [&](dist::OutMessage& out) {
+      services_.node.cast(pid_, to.node(), to.name(), [&](distribution::OutMessage& out) {
         etf::Writer writer(out.text);
         write(writer);
       });
@@ -90,7 +90,7 @@ void Member::call_peer(const raft::ServerId& to, FunctionRef<void(etf::Writer&)>
   counters_->add(Counter::rpcs_sent);
   services_.node.call(
       to.node(), to.name(),
-      [&](dist::OutMessage& out) {
+      [&](distribution::OutMessage& out) {
         etf::Writer writer(out.text);
         write(writer);
       },
@@ -254,7 +254,7 @@ void Member::carry_out(raft::effect::CompleteSnapshot& effect) {
     machine_ = std::move(*installed);
     applied_ = meta->index;
     counters_->add(Counter::snapshot_installed);
-    const log::Snapshot& snapshot = *log_.snapshot();
+    const raftlog::Snapshot& snapshot = *log_.snapshot();
     snapshot_size_bytes_ = snapshot_file_bytes(snapshot.meta, snapshot.state.size());
     spdlog::info("{}: installed snapshot at index {} term {}, {} live entries", log_id_,
                  snapshot.meta.index, snapshot.meta.term, snapshot.live_indexes.size());
@@ -281,7 +281,7 @@ void Member::carry_out(raft::effect::ReplyInstallSnapshot& effect) {
 }
 
 void Member::send_held_snapshot_replies() {
-  const log::LogSystem& log_system = services_.log_system;
+  const raftlog::LogSystem& log_system = services_.log_system;
   if (held_snapshot_replies_.empty() ||
       log_system.queued_bytes() > incoming_bytes_max(log_system) / 2)
     return;

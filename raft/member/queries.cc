@@ -135,7 +135,7 @@ void Member::check_conditional_queries() {
     if (applied_ < waiting.condition.index) return false;
     // Another term at that index: the awaited entry was lost, the query can never be answered (as
     // ra: it stays).
-    const std::optional<log::Term> term = log_.term_at(waiting.condition.index.value());
+    const std::optional<raftlog::Term> term = log_.term_at(waiting.condition.index.value());
     if (!term || raft::Term{*term} != waiting.condition.term) return false;
     ready.push_back(std::move(waiting));
     return true;
@@ -231,9 +231,10 @@ void Member::serve_state_query(std::string_view from, std::string_view spec) {
   } else if (name == "machine") {
     machine_->write_state(reply);
   } else if (name == "initial_members") {
-    const std::vector<log::ServerId>& initial = log_.config().initial_members;
+    const std::vector<raftlog::ServerId>& initial = log_.config().initial_members;
     reply.list(initial.size());
-    for (const log::ServerId& member : initial) reply.tuple(2).atom(member.name).atom(member.node);
+    for (const raftlog::ServerId& member : initial)
+      reply.tuple(2).atom(member.name).atom(member.node);
     reply.nil();
   } else if (name == "members_info") {
     write_members_info(reply);
@@ -297,7 +298,7 @@ void Member::serve_read_entries(std::string_view from, std::string_view indexes)
   std::string storage;
   const auto elements = node::list_elements(indexes, storage);
   if (!elements) return unsupported(from, indexes);
-  std::vector<log::Index> wanted;
+  std::vector<raftlog::Index> wanted;
   std::uint64_t bytes = 0;
   for (const std::string_view element : *elements) {
     etf::Cursor cursor(element);
@@ -320,10 +321,10 @@ void Member::serve_read_entries(std::string_view from, std::string_view indexes)
                            });
 }
 
-void Member::answer_entries(const std::string& from, std::vector<log::Index> wanted,
+void Member::answer_entries(const std::string& from, std::vector<raftlog::Index> wanted,
                             std::shared_ptr<ByteCharge> room) {
-  entry_repair_.read(std::move(wanted), [this, from, room = std::move(room),
-                                         alive = alive_](Result<std::vector<log::Entry>> entries) {
+  entry_repair_.read(std::move(wanted), [this, from, room = std::move(room), alive = alive_](
+                                            Result<std::vector<raftlog::Entry>> entries) {
     if (!*alive) return;
     etf::Writer reply;
     if (!entries) {
@@ -331,7 +332,7 @@ void Member::answer_entries(const std::string& from, std::vector<log::Index> wan
       return answer(from, reply.view());
     }
     reply.tuple(2).atom("ok").tuple(4).atom("read_plan").byte_list(log_.uid()).map(entries->size());
-    for (const log::Entry& entry : *entries) {
+    for (const raftlog::Entry& entry : *entries) {
       reply.u64(entry.index)
           .tuple(3)
           .u64(entry.index)

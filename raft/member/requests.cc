@@ -110,7 +110,7 @@ void Member::on_message(std::string_view message) {
 
 void Member::answer(std::string_view from, std::string_view term) {
   if (from.empty()) return;
-  services_.node.reply(pid_, from, [&](dist::OutMessage& out) { out.text.append(term); });
+  services_.node.reply(pid_, from, [&](distribution::OutMessage& out) { out.text.append(term); });
 }
 
 void Member::answer_error(std::string_view from, std::string_view reason_atom) {
@@ -320,14 +320,14 @@ void Member::submit_command(std::string_view from, std::string_view request, boo
     return flush_commands();
   if (!batch_scheduled_) {
     batch_scheduled_ = true;
-    dist::Turn::of(services_.io).at_end([this, alive = alive_] {
+    distribution::Turn::of(services_.io).at_end([this, alive = alive_] {
       if (*alive) flush_commands();
     });
   }
 }
 
 bool Member::overloaded() const {
-  const log::LogSystem& log_system = services_.log_system;
+  const raftlog::LogSystem& log_system = services_.log_system;
   return persist_fails_ || log_system.queued_bytes() > log_system.memory_budget().waiting_bytes();
 }
 
@@ -383,7 +383,7 @@ void Member::carry_out(raft::effect::NotLeader& effect) {
              *effect.leader != id_) {
     const bool low = command.priority == raft::event::Priority::low;
     services_.node.cast(pid_, effect.leader->node(), effect.leader->name(),
-                        [&](dist::OutMessage& out) {
+                        [&](distribution::OutMessage& out) {
                           etf::Writer writer(out.text);
                           writer.tuple(3).atom("command").atom(low ? "low" : "normal");
                           writer.tuple(3).atom("$usr").raw(entry.data).atom("noreply");

@@ -87,7 +87,7 @@ Error bad_value(std::string_view key, std::string_view value) {
                                                      etf::print_text(value).substr(0, 200));
 }
 
-bool read_members(std::string_view term, std::vector<log::ServerId>& members) {
+bool read_members(std::string_view term, std::vector<raftlog::ServerId>& members) {
   etf::Cursor cursor(term);
   const std::optional<raft::Cluster> cluster = wire::read_cluster(cursor);
   if (!cluster) return false;
@@ -102,7 +102,7 @@ bool read_members(std::string_view term, std::vector<log::ServerId>& members) {
   return true;
 }
 
-void set_other(log::ServerConfig& config, std::string_view key, std::string encoded) {
+void set_other(raftlog::ServerConfig& config, std::string_view key, std::string encoded) {
   for (auto& [name, value] : config.others) {
     if (name == key) {
       value = std::move(encoded);
@@ -112,15 +112,15 @@ void set_other(log::ServerConfig& config, std::string_view key, std::string enco
   config.others.emplace_back(std::string(key), std::move(encoded));
 }
 
-void add_default(log::ServerConfig& config, std::string_view key, std::int64_t value) {
+void add_default(raftlog::ServerConfig& config, std::string_view key, std::int64_t value) {
   if (!config_value(config, key).empty()) return;
   set_other(config, key, etf::Writer().version().integer(value).take());
 }
 
 }  // namespace
 
-Result<log::ServerConfig> read_server_config_term(std::string_view term) {
-  log::ServerConfig config;
+Result<raftlog::ServerConfig> read_server_config_term(std::string_view term) {
+  raftlog::ServerConfig config;
   etf::Cursor cursor(term);
   const std::optional<std::uint32_t> count =
       cursor.kind() == etf::TermKind::map ? cursor.map() : std::nullopt;
@@ -155,7 +155,7 @@ Result<log::ServerConfig> read_server_config_term(std::string_view term) {
     }
   }
   if (config.id.name.empty()) return bad_key("id");
-  if (!log::valid_uid(config.uid)) return bad_key("uid");
+  if (!raftlog::valid_uid(config.uid)) return bad_key("uid");
   if (config.machine.empty()) return bad_key("machine");
   if (config.cluster_name.empty()) return bad_key("cluster_name");
   if (config.log_init_args.empty()) return bad_key("log_init_args");
@@ -166,8 +166,8 @@ Result<log::ServerConfig> read_server_config_term(std::string_view term) {
   return config;
 }
 
-Result<bool> merge_restart_config(log::ServerConfig& config, std::string_view additions) {
-  const log::EncodedTerm cluster_name = config.cluster_name;
+Result<bool> merge_restart_config(raftlog::ServerConfig& config, std::string_view additions) {
+  const raftlog::EncodedTerm cluster_name = config.cluster_name;
   const auto others = config.others;
   etf::Cursor cursor(additions);
   const std::uint32_t count = cursor.map().value_or(0);
@@ -188,14 +188,14 @@ Result<bool> merge_restart_config(log::ServerConfig& config, std::string_view ad
   return config.cluster_name != cluster_name || config.others != others;
 }
 
-std::string_view config_value(const log::ServerConfig& config, std::string_view key) {
+std::string_view config_value(const raftlog::ServerConfig& config, std::string_view key) {
   for (const auto& [name, value] : config.others) {
     if (name == key && !value.empty()) return std::string_view(value).substr(1);
   }
   return {};
 }
 
-std::string friendly_name(const log::ServerConfig& config) {
+std::string friendly_name(const raftlog::ServerConfig& config) {
   std::string name = characters(config_value(config, "friendly_name")).value_or("");
   // It must not make lines of its own.
   for (char& byte : name) {

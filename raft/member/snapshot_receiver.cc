@@ -4,7 +4,7 @@
 
 namespace rakv::member {
 
-SnapshotReceiver::SnapshotReceiver(log::MemberLog& log,
+SnapshotReceiver::SnapshotReceiver(raftlog::MemberLog& log,
                                    std::function<std::unique_ptr<Machine>()> machine,
                                    ByteCharge charge)
     : log_(log), make_machine_(std::move(machine)), charge_(std::move(charge)) {}
@@ -18,7 +18,7 @@ void SnapshotReceiver::begin() {
 }
 
 void SnapshotReceiver::accept_entries(std::vector<raft::Entry> entries) {
-  std::vector<log::Entry> written;
+  std::vector<raftlog::Entry> written;
   written.reserve(entries.size());
   for (raft::Entry& entry : entries)
     written.push_back({entry.index.value(), entry.term.value(), std::move(entry.payload)});
@@ -41,8 +41,8 @@ void SnapshotReceiver::on_written() {
 }
 
 Result<std::unique_ptr<Machine>> SnapshotReceiver::verify(const raft::SnapshotMeta& meta,
-                                                          log::Snapshot& snapshot) {
-  Result<log::Snapshot> decoded = log::decode_snapshot_file("the received snapshot", file_);
+                                                          raftlog::Snapshot& snapshot) {
+  Result<raftlog::Snapshot> decoded = raftlog::decode_snapshot_file("the received snapshot", file_);
   if (!decoded) return decoded.error();
   snapshot = std::move(*decoded);
   if (snapshot.meta.index != meta.index.value() || snapshot.meta.term != meta.term.value()) {
@@ -53,9 +53,9 @@ Result<std::unique_ptr<Machine>> SnapshotReceiver::verify(const raft::SnapshotMe
   std::unique_ptr<Machine> machine = make_machine_();
   if (const Result<void> read = machine->read_state(snapshot.state.view().substr(1)); !read)
     return read.error();
-  snapshot.live_indexes = log::IndexSet::of(machine->live_indexes());
-  for (const log::IndexRange& range : snapshot.live_indexes.ranges()) {
-    for (log::Index index = range.first; index <= range.last; ++index) {
+  snapshot.live_indexes = raftlog::IndexSet::of(machine->live_indexes());
+  for (const raftlog::IndexRange& range : snapshot.live_indexes.ranges()) {
+    for (raftlog::Index index = range.first; index <= range.last; ++index) {
       if (log_.has_for_install(index)) continue;
       return make_error(
           ErrorCode::malformed,
@@ -67,7 +67,7 @@ Result<std::unique_ptr<Machine>> SnapshotReceiver::verify(const raft::SnapshotMe
 
 void SnapshotReceiver::install() {
   Installed done = std::exchange(done_, nullptr);
-  log::Snapshot snapshot;
+  raftlog::Snapshot snapshot;
   Result<std::unique_ptr<Machine>> machine = verify(wanted_, snapshot);
   std::string().swap(file_);
   charge_.resize(0);

@@ -19,7 +19,7 @@ class SnapshotReceiver {
  public:
   /// `machine` makes an empty machine to read the state into.
   /// `charge` is for the file, and empty.
-  SnapshotReceiver(log::MemberLog& log, std::function<std::unique_ptr<Machine>()> machine,
+  SnapshotReceiver(raftlog::MemberLog& log, std::function<std::unique_ptr<Machine>()> machine,
                    ByteCharge charge = {});
   ~SnapshotReceiver();
   SnapshotReceiver(const SnapshotReceiver&) = delete;
@@ -39,10 +39,11 @@ class SnapshotReceiver {
   void on_written();
 
  private:
-  Result<std::unique_ptr<Machine>> verify(const raft::SnapshotMeta& meta, log::Snapshot& snapshot);
+  Result<std::unique_ptr<Machine>> verify(const raft::SnapshotMeta& meta,
+                                          raftlog::Snapshot& snapshot);
   void install();
 
-  log::MemberLog& log_;
+  raftlog::MemberLog& log_;
   std::function<std::unique_ptr<Machine>()> make_machine_;
   std::string file_;
   ByteCharge charge_;

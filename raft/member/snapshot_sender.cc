@@ -33,7 +33,7 @@ void SnapshotSender::start() {
   if (what_.to.node() != context_.node.name() && !context_.node.is_connected(what_.to.node()))
     return end(Outcome::disconnected);
   context_.log.read_snapshot_file(
-      [this, alive = alive_](Result<log::MemberLog::SnapshotFile> file) {
+      [this, alive = alive_](Result<raftlog::MemberLog::SnapshotFile> file) {
         if (!*alive) return;
         if (!file) return fail(file.error().message);
         if (file->meta.index != what_.snapshot.index.value())
@@ -41,7 +41,7 @@ void SnapshotSender::start() {
         file_ = std::move(*file);
         live_ = file_.live_indexes.indexes();
         charge_ = context_.node.charge(&MemoryAccounts::snapshots,
-                                       file_.bytes.size() + live_.size() * sizeof(log::Index));
+                                       file_.bytes.size() + live_.size() * sizeof(raftlog::Index));
         spdlog::info("{}: sending snapshot at index {} term {} to {}: {} live entries, {} bytes",
                      context_.log_id, file_.meta.index, file_.meta.term, to_string(what_.to),
                      live_.size(), file_.bytes.size());
@@ -56,7 +56,7 @@ void SnapshotSender::start() {
 void SnapshotSender::send_init() {
   call(
       raft::ChunkFlag::init, 0,
-      [](dist::OutMessage& out) { etf::Writer(out.text).atom("undefined"); },
+      [](distribution::OutMessage& out) { etf::Writer(out.text).atom("undefined"); },
       [this](const wire::PeerReply& reply) {
         if (accepted(reply)) ask_last_applied();
       });
@@ -83,7 +83,7 @@ void SnapshotSender::ask_last_applied() {
 void SnapshotSender::read_live_entries() {
   report_progress();
   if (next_live_ == live_.size()) return send_chunk();
-  std::vector<log::Index> wanted;
+  std::vector<raftlog::Index> wanted;
   std::uint64_t bytes = 0;
   while (next_live_ < live_.size() && wanted.size() < kBatchEntries && bytes < kBatchBytes) {
     bytes += context_.log.payload_bytes(live_[next_live_]);
@@ -91,20 +91,20 @@ void SnapshotSender::read_live_entries() {
   }
   live_bytes_sent_ += bytes;
   context_.read(std::move(wanted),
-                [this, alive = alive_](const Result<std::vector<log::Entry>>& entries) {
+                [this, alive = alive_](const Result<std::vector<raftlog::Entry>>& entries) {
                   if (!*alive) return;
                   if (!entries) return fail(entries.error().message);
                   send_live_entries(*entries);
                 });
 }
 
-void SnapshotSender::send_live_entries(const std::vector<log::Entry>& entries) {
+void SnapshotSender::send_live_entries(const std::vector<raftlog::Entry>& entries) {
   call(
       raft::ChunkFlag::pre, 0,
-      [&](dist::OutMessage& out) {
+      [&](distribution::OutMessage& out) {
         etf::Writer writer(out.text);
         writer.list(entries.size());
-        for (const log::Entry& entry : entries) {
+        for (const raftlog::Entry& entry : entries) {
           wire::write_entry(
               writer, raft::Index{entry.index}, raft::Term{entry.term}, entry.payload,
               [&](const SharedBytes& owner, std::string_view part) { out.share(owner, part); });
@@ -124,7 +124,7 @@ void SnapshotSender::send_chunk() {
   const bool last = next_byte_ == file_.bytes.size();
   call(
       last ? raft::ChunkFlag::last : raft::ChunkFlag::next, next_chunk_++,
-      [&](dist::OutMessage& out) {
+      [&](distribution::OutMessage& out) {
         etf::Writer(out.text).binary_header(part.size());
         out.share(file_.bytes, part);
       },
@@ -147,17 +147,17 @@ void SnapshotSender::on_last_reply(const wire::PeerReply& reply) {
 }
 
 void SnapshotSender::call(raft::ChunkFlag flag, std::uint64_t number,
-                          FunctionRef<void(dist::OutMessage&)> write_data,
+                          FunctionRef<void(distribution::OutMessage&)> write_data,
                           std::function<void(const wire::PeerReply&)> then) {
   context_.counters.add(Counter::rpcs_sent);
   context_.node.call(
       what_.to.node(), what_.to.name(),
-      [&](dist::OutMessage& out) {
+      [&](distribution::OutMessage& out) {
         etf::Writer writer(out.text);
         wire::write_install_snapshot_head(
             writer,
             {what_.term, context_.core.id(),
-             std::string_view(log::encode_snapshot_meta(file_.meta)).substr(1), number, flag});
+             std::string_view(raftlog::encode_snapshot_meta(file_.meta)).substr(1), number, flag});
         write_data(out);
       },
       kCallTimeout,
@@ -193,7 +193,7 @@ void SnapshotSender::fail(const std::string& why) {
 
 void SnapshotSender::end(Outcome outcome, std::optional<raft::Event> news) {
   file_ = {};
-  std::vector<log::Index>().swap(live_);
+  std::vector<raftlog::Index>().swap(live_);
   charge_.resize(0);
   PeerContext& context = context_;
   const raft::event::SnapshotTransferEnded ended{what_.to, what_.transfer, outcome};

@@ -30,13 +30,13 @@ class SnapshotSender {
   void send_init();
   void ask_last_applied();
   void read_live_entries();
-  void send_live_entries(const std::vector<log::Entry>& entries);
+  void send_live_entries(const std::vector<raftlog::Entry>& entries);
   void send_chunk();
   void on_last_reply(const wire::PeerReply& reply);
   /// Calls the member with this part; `then` gets a reply that is one of the records of ra.
   /// Anything else ends the transfer.
   void call(raft::ChunkFlag flag, std::uint64_t number,
-            FunctionRef<void(dist::OutMessage&)> write_data,
+            FunctionRef<void(distribution::OutMessage&)> write_data,
             std::function<void(const wire::PeerReply&)> then);
   /// True when the member goes on receiving. If not, the transfer has ended.
   bool accepted(const wire::PeerReply& reply);
@@ -46,9 +46,9 @@ class SnapshotSender {
 
   PeerContext& context_;
   raft::effect::SendSnapshot what_;
-  log::MemberLog::SnapshotFile file_;
-  ByteCharge charge_;             ///< for file_ and live_
-  std::vector<log::Index> live_;  ///< to be sent, ascending
+  raftlog::MemberLog::SnapshotFile file_;
+  ByteCharge charge_;                 ///< for file_ and live_
+  std::vector<raftlog::Index> live_;  ///< to be sent, ascending
   std::size_t next_live_ = 0;
   std::size_t next_byte_ = 0;
   std::uint64_t next_chunk_ = 1;

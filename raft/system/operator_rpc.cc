@@ -54,7 +54,7 @@ void ServerSystem::ask_members(std::shared_ptr<node::RpcCall> call, const raft::
                                std::chrono::milliseconds timeout, int redirects) {
   node_.call(
       server.node(), server.name(),
-      [](dist::OutMessage& out) {
+      [](distribution::OutMessage& out) {
         etf::Writer writer(out.text);
         writer.tuple(2).atom("leader_call").tuple(2).atom("state_query").atom("members");
       },
@@ -110,7 +110,8 @@ void ServerSystem::overview_rpc(node::RpcCall call) {
   if (!etf::Cursor(call.argument(0)).is_atom("default"))
     return call.answer(reply.atom("system_not_started").view());
   std::uint64_t in_memory = 0;
-  for (const log::MemberLog* log : log_system_.members()) in_memory += log->memory_entries() > 0;
+  for (const raftlog::MemberLog* log : log_system_.members())
+    in_memory += log->memory_entries() > 0;
   reply.map(5);
   reply.atom("node").atom(node_.name());
   reply.atom("servers");
@@ -160,7 +161,7 @@ void ServerSystem::add_directory_functions() {
       call.answer(reply.view());
     });
   };
-  const auto write_pid = [this](etf::Writer& reply, const log::MemberLog* log) {
+  const auto write_pid = [this](etf::Writer& reply, const raftlog::MemberLog* log) {
     const auto running = log != nullptr ? pid_of(log->config().id.name) : std::nullopt;
     if (running) {
       reply.pid(*running);
@@ -175,7 +176,7 @@ void ServerSystem::add_directory_functions() {
   add("where_is_parent", pid_of);
   add("pid_of", pid_of);
   add("uid_of", [this](etf::Writer& reply, std::string_view key) {
-    const log::MemberLog* log = registered(key);
+    const raftlog::MemberLog* log = registered(key);
     if (log != nullptr) {
       reply.binary(log->uid());
     } else {
@@ -183,11 +184,11 @@ void ServerSystem::add_directory_functions() {
     }
   });
   add("name_of", [this](etf::Writer& reply, std::string_view key) {
-    const log::MemberLog* log = registered(key);
+    const raftlog::MemberLog* log = registered(key);
     reply.atom(log != nullptr ? log->config().id.name : "undefined");
   });
   add("cluster_name_of", [this](etf::Writer& reply, std::string_view key) {
-    const log::MemberLog* log = registered(key);
+    const raftlog::MemberLog* log = registered(key);
     if (log != nullptr) {
       reply.raw(std::string_view(log->config().cluster_name).substr(1));
     } else {
@@ -200,7 +201,7 @@ void ServerSystem::add_directory_functions() {
 }
 
 /// A registered server by its uid, its name, or `{Name, Node}`.
-const log::MemberLog* ServerSystem::registered(std::string_view key) {
+const raftlog::MemberLog* ServerSystem::registered(std::string_view key) {
   etf::Cursor cursor(key);
   if (cursor.kind() == etf::TermKind::binary)
     return log_system_.find(std::string(cursor.binary().value_or("")));

@@ -78,13 +78,13 @@ void ServerSystem::add_server_functions() {
 
 void ServerSystem::start_server_rpc(node::RpcCall call) {
   if (!is_default_system(call.argument(0))) return answer_error(call, "system_not_started");
-  Result<log::ServerConfig> config = read_server_config_term(call.argument(2));
+  Result<raftlog::ServerConfig> config = read_server_config_term(call.argument(2));
   if (!config) {
     return call.answer(
         etf::Writer().tuple(2).atom("error").raw(reason_term(config.error())).view());
   }
   const std::string name = config->id.name;
-  if (log::MemberLog* log = log_system_.find(config->uid); log != nullptr) {
+  if (raftlog::MemberLog* log = log_system_.find(config->uid); log != nullptr) {
     // As on a BEAM, where a server that is registered does not run before it is asked for.
     const auto running = unasked_.contains(name) ? std::nullopt : pid_of(log->config().id.name);
     if (running) return answer_already_started(call, *running);
@@ -139,14 +139,14 @@ void ServerSystem::start_server_rpc(node::RpcCall call) {
 void ServerSystem::restart_server_rpc(node::RpcCall call) {
   if (!is_default_system(call.argument(0))) return answer_error(call, "system_not_started");
   const std::optional<raft::ServerId> id = server_id(call.argument(1));
-  log::MemberLog* log = id ? log_system_.find_by_name(id->name()) : nullptr;
+  raftlog::MemberLog* log = id ? log_system_.find_by_name(id->name()) : nullptr;
   if (log == nullptr) {
     const Error* broken = id ? log_system_.why_broken(id->name()) : nullptr;
     if (broken != nullptr) return call.answer(child_failure(id->name(), reason_term(*broken)));
     return answer_error(call, "name_not_registered");
   }
   if (names_in_change_.contains(id->name())) return answer_error(call, "name_not_registered");
-  log::ServerConfig config = log->config();
+  raftlog::ServerConfig config = log->config();
   if (etf::Cursor(call.argument(2)).kind() != etf::TermKind::map) {
     return call.raise(etf::Writer().tuple(2).atom("badmap").raw(call.argument(2)).view());
   }
@@ -168,7 +168,7 @@ void ServerSystem::restart_server_rpc(node::RpcCall call) {
   log_system_.update_config(std::move(config), [this, uid = log->uid(), waiting,
                                                 alive = alive_](const Result<void>& stored) {
     if (!*alive) return;
-    log::MemberLog* again = log_system_.find(uid);
+    raftlog::MemberLog* again = log_system_.find(uid);
     if (again == nullptr) return answer_error(*waiting, "name_not_registered");
     const std::string name = again->config().id.name;
     if (const auto running = pid_of(name)) return answer_already_started(*waiting, *running);

@@ -82,14 +82,15 @@ class ServerSystem::Supervisor : public node::Process {
   }
 
   void send(std::string_view from, const etf::Writer& reply) {
-    system_.node_.reply(pid, from, [&](dist::OutMessage& out) { out.text.append(reply.view()); });
+    system_.node_.reply(pid, from,
+                        [&](distribution::OutMessage& out) { out.text.append(reply.view()); });
   }
 
   ServerSystem& system_;
 };
 
 ServerSystem::ServerSystem(boost::asio::io_context& io, node::Node& node,
-                           log::LogSystem& log_system, const MachineFactory& machines)
+                           raftlog::LogSystem& log_system, const MachineFactory& machines)
     : io_(io),
       node_(node),
       log_system_(log_system),
@@ -158,7 +159,7 @@ void ServerSystem::start_registered(std::function<void()> done) {
   const std::shared_ptr<void> all(nullptr, [this, done = std::move(done), alive = alive_](void*) {
     if (*alive) boost::asio::post(io_, done);
   });
-  for (log::MemberLog* log : log_system_.members()) {
+  for (raftlog::MemberLog* log : log_system_.members()) {
     const std::string name = log->config().id.name;
     if (find(name) != nullptr) continue;
     unasked_.insert(name);
@@ -170,7 +171,7 @@ void ServerSystem::start_registered(std::function<void()> done) {
   }
 }
 
-Result<MemberOptions> ServerSystem::member_options(const log::ServerConfig& config) const {
+Result<MemberOptions> ServerSystem::member_options(const raftlog::ServerConfig& config) const {
   MemberOptions options;
   const auto integer = [&](std::string_view key, std::uint64_t otherwise) {
     etf::Cursor cursor(config_value(config, key));
@@ -202,7 +203,7 @@ Result<MemberOptions> ServerSystem::member_options(const log::ServerConfig& conf
   return options;
 }
 
-void ServerSystem::start_member(log::MemberLog& log, Started done) {
+void ServerSystem::start_member(raftlog::MemberLog& log, Started done) {
   const std::string name = log.config().id.name;
   if (Member* running = find(name)) return done(running);
   const auto joined = starting_.find(name);
@@ -215,8 +216,8 @@ void ServerSystem::start_member(log::MemberLog& log, Started done) {
   starting.waiting.push_back(std::move(done));
 }
 
-Result<std::unique_ptr<MemberStart>> ServerSystem::begin_start(log::MemberLog& log) {
-  const log::ServerConfig& config = log.config();
+Result<std::unique_ptr<MemberStart>> ServerSystem::begin_start(raftlog::MemberLog& log) {
+  const raftlog::ServerConfig& config = log.config();
   if (config.id.node != node_.name()) {
     return make_error(ErrorCode::unsupported,
                       "it belongs to node " + config.id.node + ", this is " + node_.name());
@@ -257,9 +258,9 @@ void ServerSystem::end_start(const std::string& name, Result<std::unique_ptr<Mem
   for (const Started& done : waiting) done(started);
 }
 
-void ServerSystem::register_and_start(log::ServerConfig config, Started done) {
+void ServerSystem::register_and_start(raftlog::ServerConfig config, Started done) {
   log_system_.register_server(std::move(config), [this, done = std::move(done), alive = alive_](
-                                                     Result<log::MemberLog*> registered) {
+                                                     Result<raftlog::MemberLog*> registered) {
     if (!*alive) return;
     if (!registered) return done(registered.error());
     start_member(**registered, done);
@@ -288,7 +289,7 @@ void ServerSystem::stop_member(const std::string& name, std::string_view reason)
   // keys goes in the background.
   boost::asio::post(
       io_, [this, ended = std::shared_ptr<Member>(std::move(found->second)), alive = alive_] {
-        log::Executor* background = *alive ? log_system_.options().background : nullptr;
+        Executor* background = *alive ? log_system_.options().background : nullptr;
         if (background == nullptr) return;
         background->post([machine = std::shared_ptr<Machine>(ended->take_machine())] {});
       });
@@ -296,7 +297,7 @@ void ServerSystem::stop_member(const std::string& name, std::string_view reason)
 }
 
 void ServerSystem::restart_member(const std::string& name, const std::string& reason) {
-  log::MemberLog* log = log_system_.find_by_name(name);
+  raftlog::MemberLog* log = log_system_.find_by_name(name);
   stop_member(name, reason);
   if (log == nullptr) return;
   boost::asio::post(io_, [this, name, uid = log->uid(), alive = alive_] {
@@ -307,7 +308,7 @@ void ServerSystem::restart_member(const std::string& name, const std::string& re
 /// What it lacked may be there a moment later: a file descriptor, memory, a disk that answers.
 void ServerSystem::start_again(const std::string& name, const std::string& uid,
                                const std::string& last_error) {
-  log::MemberLog* log = log_system_.find(uid);
+  raftlog::MemberLog* log = log_system_.find(uid);
   if (log == nullptr || members_.contains(name)) return;
   start_member(*log, [this, name, uid, last_error](const Result<Member*>& started) {
     if (started) return;
@@ -335,7 +336,7 @@ void ServerSystem::delete_server(const std::string& name, std::function<void()> 
   counters_.erase(name);
   last_pids_.erase(name);
   unasked_.erase(name);
-  log::MemberLog* log = log_system_.find_by_name(name);
+  raftlog::MemberLog* log = log_system_.find_by_name(name);
   if (log == nullptr) return done();
   // The stopped member holds a reference to its log until the event loop has turned.
   boost::asio::post(
@@ -357,7 +358,7 @@ void ServerSystem::set_server_aside(const std::string& name,
   // The stopped member holds a reference to its log until the event loop has turned.
   boost::asio::post(io_, [this, name, done = std::move(done), alive = alive_]() mutable {
     if (!*alive) return;
-    log::MemberLog* log = log_system_.find_by_name(name);
+    raftlog::MemberLog* log = log_system_.find_by_name(name);
     if (log == nullptr) return done({});
     log_system_.set_server_aside(
         log->uid(), [name, done = std::move(done)](const Result<std::string>& kept) {
@@ -383,9 +384,9 @@ void ServerSystem::bootstrap(const std::string& cluster, std::function<void(Resu
     boost::asio::post(io_, [done = std::move(done)] { done({}); });
     return;
   }
-  log::ServerConfig config;
+  raftlog::ServerConfig config;
   config.id = {cluster, node_.name()};
-  config.uid = log::new_uid(cluster);
+  config.uid = raftlog::new_uid(cluster);
   config.cluster_name = etf::Writer().version().atom(cluster).take();
   config.initial_members = {config.id};
   config.machine = etf::Writer().version().tuple(3).atom("module").atom("ra_kv").map(0).take();
@@ -432,14 +433,14 @@ void ServerSystem::wal_up() {
   tell_writable(before);
 }
 
-void ServerSystem::space_low(const log::DiskSpace& space) {
+void ServerSystem::space_low(const raftlog::DiskSpace& space) {
   spdlog::error(
       "the disk of {} is nearly full, {} bytes and {} files (inodes) are free: commands are "
       "refused "
       "until {} and {} are; remove files, or make the disk larger",
       log_system_.directory(), space.free,
       space.free_files == UINT64_MAX ? "any number of" : std::to_string(space.free_files),
-      2 * log::SpaceWatch::low_water(space), 2 * log::SpaceWatch::kLowWaterFiles);
+      2 * raftlog::SpaceWatch::low_water(space), 2 * raftlog::SpaceWatch::kLowWaterFiles);
   const bool before = writable();
   space_is_low_ = true;
   tell_writable(before);

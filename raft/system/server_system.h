@@ -28,11 +28,11 @@ struct LeaderboardRow {
   std::vector<raft::ServerId> members;
 };
 
-class ServerSystem : private log::LogSystemObserver {
+class ServerSystem : private raftlog::LogSystemObserver {
  public:
   /// The node must be started, the log system open. Registers the system's names and remote
   /// functions.
-  ServerSystem(boost::asio::io_context& io, node::Node& node, log::LogSystem& log_system,
+  ServerSystem(boost::asio::io_context& io, node::Node& node, raftlog::LogSystem& log_system,
                const MachineFactory& machines);
   ~ServerSystem() override;
 
@@ -66,10 +66,10 @@ class ServerSystem : private log::LogSystemObserver {
  private:
   class Supervisor;
 
-  // log::LogSystemObserver
+  // raftlog::LogSystemObserver
   void wal_down(const Error& error) override;
   void wal_up() override;
-  void space_low(const log::DiskSpace& space) override;
+  void space_low(const raftlog::DiskSpace& space) override;
   void space_enough() override;
   void trouble(const Error& error) override;
   void check_disk_later();
@@ -88,17 +88,17 @@ class ServerSystem : private log::LogSystemObserver {
     std::vector<Started> waiting;
   };
   /// Starts the server of this log, or joins its start. `done` may come at once.
-  void start_member(log::MemberLog& log, Started done);
-  Result<std::unique_ptr<MemberStart>> begin_start(log::MemberLog& log);
+  void start_member(raftlog::MemberLog& log, Started done);
+  Result<std::unique_ptr<MemberStart>> begin_start(raftlog::MemberLog& log);
   void end_start(const std::string& name, Result<std::unique_ptr<Member>> made);
-  void register_and_start(log::ServerConfig config, Started done);
+  void register_and_start(raftlog::ServerConfig config, Started done);
   void stop_member(const std::string& name, std::string_view reason);
   void restart_member(const std::string& name, const std::string& reason);
   void delete_server(const std::string& name, std::function<void()> done);
   void set_server_aside(const std::string& name, std::function<void(Result<void>)> done);
   void member_ended(const std::string& name, raft::effect::StopReason reason);
   void leader_or_cluster_changed(const Member& member);
-  Result<MemberOptions> member_options(const log::ServerConfig& config) const;
+  Result<MemberOptions> member_options(const raftlog::ServerConfig& config) const;
 
   // remote procedures (server_rpc.cc, system_rpc.cc)
   void add_server_functions();
@@ -114,7 +114,7 @@ class ServerSystem : private log::LogSystemObserver {
   // (operator_rpc.cc)
   void add_operator_functions();
   void add_directory_functions();
-  const log::MemberLog* registered(std::string_view key);
+  const raftlog::MemberLog* registered(std::string_view key);
   void overview_rpc(node::RpcCall call);
   void system_info_rpc(node::RpcCall call);
   void members_rpc(node::RpcCall call);
@@ -122,12 +122,13 @@ class ServerSystem : private log::LogSystemObserver {
                    std::chrono::milliseconds timeout, int redirects);
   void write_counters_overview(etf::Writer& writer);
   void write_system_config(etf::Writer& writer) const;
-  void write_directory_row(etf::Writer& writer, const std::string& name, const log::MemberLog& log);
+  void write_directory_row(etf::Writer& writer, const std::string& name,
+                           const raftlog::MemberLog& log);
   void write_directory_overview(etf::Writer& writer);
 
   boost::asio::io_context& io_;
   node::Node& node_;
-  log::LogSystem& log_system_;
+  raftlog::LogSystem& log_system_;
   const MachineFactory& machines_;
   MemberServices services_;
   std::map<std::string, std::unique_ptr<Member>, std::less<>>

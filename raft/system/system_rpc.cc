@@ -71,7 +71,7 @@ void ServerSystem::write_system_config(etf::Writer& writer) const {
 }
 
 void ServerSystem::write_directory_row(etf::Writer& writer, const std::string& name,
-                                       const log::MemberLog& log) {
+                                       const raftlog::MemberLog& log) {
   const Member* running = find(name);
   writer.map(7);
   writer.atom("uid").binary(log.uid());
@@ -96,16 +96,16 @@ void ServerSystem::write_directory_row(etf::Writer& writer, const std::string& n
     writer.integer(-1).integer(0).nil();
     return;
   }
-  const log::IndexSet& live = log.snapshot()->live_indexes;
+  const raftlog::IndexSet& live = log.snapshot()->live_indexes;
   writer.u64(log.snapshot()->meta.index);
   writer.u64(live.empty() ? log.snapshot()->meta.index + 1 : live.ranges().front().first);
   writer.raw(std::string_view(live.encode()).substr(1));
 }
 
 void ServerSystem::write_directory_overview(etf::Writer& writer) {
-  const std::vector<log::MemberLog*> logs = log_system_.members();
+  const std::vector<raftlog::MemberLog*> logs = log_system_.members();
   writer.map(logs.size());
-  for (const log::MemberLog* log : logs) {
+  for (const raftlog::MemberLog* log : logs) {
     writer.atom(log->config().id.name);
     write_directory_row(writer, log->config().id.name, *log);
   }
@@ -198,9 +198,9 @@ void ServerSystem::add_system_functions() {
   written("ra_directory", "overview", 1,
           [this](etf::Writer& reply, const node::RpcCall&) { write_directory_overview(reply); });
   written("ra_directory", "list_registered", 1, [this](etf::Writer& reply, const node::RpcCall&) {
-    const std::vector<log::MemberLog*> logs = log_system_.members();
+    const std::vector<raftlog::MemberLog*> logs = log_system_.members();
     reply.list(logs.size());
-    for (const log::MemberLog* log : logs)
+    for (const raftlog::MemberLog* log : logs)
       reply.tuple(2).atom(log->config().id.name).binary(log->uid());
     reply.nil();
   });
@@ -213,7 +213,7 @@ void ServerSystem::add_system_functions() {
     etf::Cursor uid_cursor(call.argument(1));
     const auto uid =
         uid_cursor.kind() == etf::TermKind::binary ? uid_cursor.binary() : std::nullopt;
-    const log::MemberLog* log = uid ? log_system_.find(std::string(*uid)) : nullptr;
+    const raftlog::MemberLog* log = uid ? log_system_.find(std::string(*uid)) : nullptr;
     const std::string key = atom_argument(call, 2);
     if (log != nullptr && key == "current_term") {
       reply.u64(log->meta().term);

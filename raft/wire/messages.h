@@ -51,7 +51,7 @@ Result<std::optional<PeerReply>> decode_peer_reply(std::string_view reply);
 // --- what members send ---
 
 /// Puts `part`, a range of `owner`, at the end of the message without copying it
-/// (dist::OutMessage::share).
+/// (distribution::OutMessage::share).
 using Share = FunctionRef<void(const SharedBytes& owner, std::string_view part)>;
 
 /// `{Self, ` : what comes in front of a reply that is sent as a cast; the bare record must follow.

@@ -22,23 +22,22 @@ MemberClient::MemberClient(const std::string& name, std::string cookie,
                            std::chrono::seconds patience)
     : patience_(patience),
       name_(name + "_" + std::to_string(::getpid()) + "@" + host_name()),
-      creation_(dist::random_creation()) {
-  dist::EndpointOptions options;
+      creation_(distribution::random_creation()) {
+  distribution::EndpointOptions options;
   options.node_name = name_;
   options.cookie = std::move(cookie);
   options.listen_address = "127.0.0.1";
-  dist::Endpoint::Events events;
-  events.on_up = [this](const std::shared_ptr<dist::Connection>& up) {
-    dist::Connection::Handlers handlers;
-    handlers.on_message = [this](const dist::ControlMessage& control, std::string_view payload) {
-      on_message(control, payload);
-    };
+  distribution::Endpoint::Events events;
+  events.on_up = [this](const std::shared_ptr<distribution::Connection>& up) {
+    distribution::Connection::Handlers handlers;
+    handlers.on_message = [this](const distribution::ControlMessage& control,
+                                 std::string_view payload) { on_message(control, payload); };
     handlers.on_closed = [peer = up->peer().name](const Error& reason) {
       give_up("the connection to " + peer + " is gone: " + reason.message);
     };
     up->start(std::move(handlers));
   };
-  endpoint_ = std::make_unique<dist::Endpoint>(io_, std::move(options), std::move(events));
+  endpoint_ = std::make_unique<distribution::Endpoint>(io_, std::move(options), std::move(events));
   endpoint_->set_creation(creation_);
 }
 
@@ -120,33 +119,35 @@ void MemberClient::pipeline_one() {
 
 // ---- messages
 
-dist::OutMessage MemberClient::encode_monitor(std::size_t caller, std::uint32_t call) const {
-  return dist::encode_monitor(pid(caller), std::string_view(leader_.name()),
-                              reference(caller, call));
+distribution::OutMessage MemberClient::encode_monitor(std::size_t caller,
+                                                      std::uint32_t call) const {
+  return distribution::encode_monitor(pid(caller), std::string_view(leader_.name()),
+                                      reference(caller, call));
 }
 
-dist::OutMessage MemberClient::encode_demonitor(std::size_t caller, std::uint32_t call) const {
-  return dist::encode_demonitor(pid(caller), std::string_view(leader_.name()),
-                                reference(caller, call));
+distribution::OutMessage MemberClient::encode_demonitor(std::size_t caller,
+                                                        std::uint32_t call) const {
+  return distribution::encode_demonitor(pid(caller), std::string_view(leader_.name()),
+                                        reference(caller, call));
 }
 
-dist::OutMessage MemberClient::encode_call(std::size_t caller, std::uint32_t call,
-                                           std::string_view request) const {
+distribution::OutMessage MemberClient::encode_call(std::size_t caller, std::uint32_t call,
+                                                   std::string_view request) const {
   const etf::Pid self = pid(caller);
-  dist::OutMessage message = dist::encode_send_to_name(self, leader_.name());
+  distribution::OutMessage message = distribution::encode_send_to_name(self, leader_.name());
   etf::Writer writer(message.text);
   writer.tuple(3).atom("$gen_call").tuple(2).pid(self);
   writer.list(1).atom("alias").reference(reference(caller, call)).raw(request);
   return message;
 }
 
-dist::OutMessage MemberClient::encode_read_value(std::size_t caller, std::uint32_t call,
-                                                 std::uint32_t index,
-                                                 std::string_view members) const {
+distribution::OutMessage MemberClient::encode_read_value(std::size_t caller, std::uint32_t call,
+                                                         std::uint32_t index,
+                                                         std::string_view members) const {
   const etf::Pid self = pid(caller);
   const etf::Reference request = reference(caller, call);
-  dist::OutMessage message =
-      dist::encode_spawn_request(request, self, self, "erpc", "execute_call", 4, true);
+  distribution::OutMessage message =
+      distribution::encode_spawn_request(request, self, self, "erpc", "execute_call", 4, true);
   etf::Writer writer(message.text);
   writer.list(4).reference(request).atom("ra_kv").atom("read_entry").list(4);
   wire::write_server_id(writer, leader_);
@@ -154,15 +155,15 @@ dist::OutMessage MemberClient::encode_read_value(std::size_t caller, std::uint32
   return message;
 }
 
-void MemberClient::send(std::size_t caller, dist::OutMessage message) {
+void MemberClient::send(std::size_t caller, distribution::OutMessage message) {
   if (connection_->send(kFirstPid + caller, std::move(message)) ==
-      dist::Outbox::Admission::overflow)
+      distribution::Outbox::Admission::overflow)
     give_up("the connection to " + leader_.node() + " can't take more");
 }
 
 void MemberClient::send_cast(std::size_t caller,
                              const std::function<void(etf::Writer&)>& write_request) {
-  dist::OutMessage message = dist::encode_send_to_name(pid(caller), leader_.name());
+  distribution::OutMessage message = distribution::encode_send_to_name(pid(caller), leader_.name());
   etf::Writer writer(message.text);
   writer.tuple(2).atom("$gen_cast");
   write_request(writer);
@@ -175,8 +176,9 @@ void MemberClient::demonitor(std::size_t caller) {
 
 // ---- answers
 
-void MemberClient::on_message(const dist::ControlMessage& control, std::string_view payload) {
-  if (const auto* message = std::get_if<dist::MessageSignal>(&control)) {
+void MemberClient::on_message(const distribution::ControlMessage& control,
+                              std::string_view payload) {
+  if (const auto* message = std::get_if<distribution::MessageSignal>(&control)) {
     if (std::holds_alternative<std::string_view>(message->to)) return;  // beats and the like
     etf::Cursor cursor(payload);
     if (tagged(cursor, "ra_event", 3)) {
@@ -184,7 +186,7 @@ void MemberClient::on_message(const dist::ControlMessage& control, std::string_v
     } else {
       on_reply(payload);
     }
-  } else if (const auto* down = std::get_if<dist::MonitorExitSignal>(&control)) {
+  } else if (const auto* down = std::get_if<distribution::MonitorExitSignal>(&control)) {
     on_value(*down);
   }
 }
@@ -215,7 +217,7 @@ void MemberClient::on_other_reply(std::string_view reply) {
 }
 
 /// The end of an erpc: {Ref, return, {ok, Meta, Value}}. Of a call: the member is gone.
-void MemberClient::on_value(const dist::MonitorExitSignal& signal) {
+void MemberClient::on_value(const distribution::MonitorExitSignal& signal) {
   std::size_t caller = 0;
   const Call* call = call_of(signal.reference, caller);
   if (call == nullptr) return;

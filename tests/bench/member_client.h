@@ -82,14 +82,14 @@ class MemberClient {
   virtual void on_rejected(etf::Cursor& cursor);
 
   // --- messages ---
-  dist::OutMessage encode_monitor(std::size_t caller, std::uint32_t call) const;
-  dist::OutMessage encode_demonitor(std::size_t caller, std::uint32_t call) const;
-  dist::OutMessage encode_call(std::size_t caller, std::uint32_t call,
-                               std::string_view request) const;
+  distribution::OutMessage encode_monitor(std::size_t caller, std::uint32_t call) const;
+  distribution::OutMessage encode_demonitor(std::size_t caller, std::uint32_t call) const;
+  distribution::OutMessage encode_call(std::size_t caller, std::uint32_t call,
+                                       std::string_view request) const;
   /// erpc:call(Node, ra_kv, read_entry, [Leader, Index, Members, Timeout]).
-  dist::OutMessage encode_read_value(std::size_t caller, std::uint32_t call, std::uint32_t index,
-                                     std::string_view members) const;
-  void send(std::size_t caller, dist::OutMessage message);
+  distribution::OutMessage encode_read_value(std::size_t caller, std::uint32_t call,
+                                             std::uint32_t index, std::string_view members) const;
+  void send(std::size_t caller, distribution::OutMessage message);
   void send_cast(std::size_t caller, const std::function<void(etf::Writer&)>& write_request);
 
   void finish(std::size_t caller);
@@ -102,10 +102,10 @@ class MemberClient {
 
  private:
   void pipeline_one();
-  void on_message(const dist::ControlMessage& control, std::string_view payload);
+  void on_message(const distribution::ControlMessage& control, std::string_view payload);
   void on_reply(std::string_view message);
   void on_ra_event(std::string_view message);
-  void on_value(const dist::MonitorExitSignal& signal);
+  void on_value(const distribution::MonitorExitSignal& signal);
   void watch_progress();
   etf::Pid pid(std::size_t caller) const;
   etf::Reference reference(std::size_t caller, std::uint32_t call) const;
@@ -117,8 +117,8 @@ class MemberClient {
   const std::chrono::seconds patience_;
   std::string name_;
   std::uint32_t creation_ = 0;
-  std::unique_ptr<dist::Endpoint> endpoint_;
-  std::shared_ptr<dist::Connection> connection_;
+  std::unique_ptr<distribution::Endpoint> endpoint_;
+  std::shared_ptr<distribution::Connection> connection_;
   std::vector<double> times_us_;
   bool ended_early_ = false;
   std::uint64_t first_correlation_ = 0;  ///< of this pipelined run

@@ -27,7 +27,8 @@ std::string key_of(std::uint32_t number) {
   return key;
 }
 
-RepeatedMessage::RepeatedMessage(dist::OutMessage some, const dist::OutMessage& other)
+RepeatedMessage::RepeatedMessage(distribution::OutMessage some,
+                                 const distribution::OutMessage& other)
     : message_(std::move(some)) {
   const std::string& text = message_.text;
   RAKV_CHECK(text.size() == message_.size() && text.size() == other.size());
@@ -44,8 +45,8 @@ RepeatedMessage::RepeatedMessage(dist::OutMessage some, const dist::OutMessage& 
   }
 }
 
-dist::OutMessage RepeatedMessage::with(const Numbers& numbers) const {
-  dist::OutMessage made = message_;
+distribution::OutMessage RepeatedMessage::with(const Numbers& numbers) const {
+  distribution::OutMessage made = message_;
   for (const std::size_t at : calls_) write_word(made.text.data() + at, numbers.call);
   for (const std::size_t at : indexes_) write_word(made.text.data() + at, numbers.index);
   for (const std::size_t at : keys_) write_digits(made.text.data() + at, numbers.key);

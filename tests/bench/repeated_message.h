@@ -32,16 +32,16 @@ class RepeatedMessage {
   RepeatedMessage() = default;
   bool empty() const { return message_.text.empty(); }
 
-  dist::OutMessage with(const Numbers& numbers) const;
+  distribution::OutMessage with(const Numbers& numbers) const;
 
  private:
   // They differ in each byte, and from each other.
   static constexpr Numbers kSome{0x11111111, 1111, 0x33333333};
   static constexpr Numbers kOther{0x22222222, 2222, 0x44444444};
 
-  RepeatedMessage(dist::OutMessage some, const dist::OutMessage& other);
+  RepeatedMessage(distribution::OutMessage some, const distribution::OutMessage& other);
 
-  dist::OutMessage message_;
+  distribution::OutMessage message_;
   std::vector<std::size_t> calls_;  ///< where these begin
   std::vector<std::size_t> indexes_;
   std::vector<std::size_t> keys_;

@@ -13,7 +13,7 @@
 #include "raft/log/checksum.h"
 #include "raft/log/wal/wal.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 /// A directory of its own, removed at the end.
@@ -108,4 +108,4 @@ BENCHMARK(checksum<crc32>)->Arg(300)->Arg(65536);
 BENCHMARK(checksum<crc32c>)->Arg(300)->Arg(65536);
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -34,28 +34,28 @@ struct Touch {
   void operator()(const std::variant<Alternatives...>& value) {
     std::visit(*this, value);
   }
-  void operator()(const rakv::dist::MessageSignal& s) {
+  void operator()(const rakv::distribution::MessageSignal& s) {
     if (s.from) (*this)(*s.from);
     (*this)(s.to);
   }
-  void operator()(const rakv::dist::LinkSignal& s) { pair(s); }
-  void operator()(const rakv::dist::UnlinkSignal& s) { pair(s); }
-  void operator()(const rakv::dist::UnlinkAckSignal& s) { pair(s); }
-  void operator()(const rakv::dist::LinkExitSignal& s) {
+  void operator()(const rakv::distribution::LinkSignal& s) { pair(s); }
+  void operator()(const rakv::distribution::UnlinkSignal& s) { pair(s); }
+  void operator()(const rakv::distribution::UnlinkAckSignal& s) { pair(s); }
+  void operator()(const rakv::distribution::LinkExitSignal& s) {
     pair(s);
     (*this)(s.reason);
   }
-  void operator()(const rakv::dist::ExitSignal& s) {
+  void operator()(const rakv::distribution::ExitSignal& s) {
     pair(s);
     (*this)(s.reason);
   }
-  void operator()(const rakv::dist::MonitorSignal& s) { watch(s); }
-  void operator()(const rakv::dist::DemonitorSignal& s) { watch(s); }
-  void operator()(const rakv::dist::MonitorExitSignal& s) {
+  void operator()(const rakv::distribution::MonitorSignal& s) { watch(s); }
+  void operator()(const rakv::distribution::DemonitorSignal& s) { watch(s); }
+  void operator()(const rakv::distribution::MonitorExitSignal& s) {
     watch(s);
     (*this)(s.reason);
   }
-  void operator()(const rakv::dist::SpawnRequestSignal& s) {
+  void operator()(const rakv::distribution::SpawnRequestSignal& s) {
     (*this)(s.reference);
     (*this)(s.from);
     (*this)(s.group_leader);
@@ -63,12 +63,12 @@ struct Touch {
     (*this)(s.function);
     (*this)(s.options);
   }
-  void operator()(const rakv::dist::SpawnReplySignal& s) {
+  void operator()(const rakv::distribution::SpawnReplySignal& s) {
     (*this)(s.reference);
     (*this)(s.to);
     (*this)(s.result);
   }
-  void operator()(const rakv::dist::IgnoredSignal& s) { total += s.op; }
+  void operator()(const rakv::distribution::IgnoredSignal& s) { total += s.op; }
 
   template <class Signal>
   void pair(const Signal& s) {
@@ -85,7 +85,7 @@ struct Touch {
 
 void decode(std::string_view terms) {
   rakv::etf::Cursor cursor(terms);
-  const auto decoded = rakv::dist::decode_message(cursor);
+  const auto decoded = rakv::distribution::decode_message(cursor);
   if (!decoded) return;
   Touch touch;
   touch(decoded->control);
@@ -101,10 +101,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     decode(input);
     return 0;
   }
-  rakv::dist::AssemblerLimits limits;
+  rakv::distribution::AssemblerLimits limits;
   limits.max_assembled_bytes = 4096;
   limits.max_unfinished_sequences = 8;
-  rakv::dist::FrameAssembler assembler(limits);
+  rakv::distribution::FrameAssembler assembler(limits);
   const std::size_t piece = 1 + data[0];
   while (!input.empty()) {
     const std::string_view part = input.substr(0, piece);
@@ -114,7 +114,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const auto event = assembler.next();
       if (!event) return 0;
       if (!*event) break;
-      if (const auto* message = std::get_if<rakv::dist::FrameAssembler::Message>(&**event)) {
+      if (const auto* message =
+              std::get_if<rakv::distribution::FrameAssembler::Message>(&**event)) {
         decode(message->terms);
       }
     }

@@ -14,12 +14,12 @@
 
 namespace {
 
-using rakv::dist::Handshake;
+using rakv::distribution::Handshake;
 
 void take(Handshake& machine, Handshake::Actions actions, unsigned choice) {
   for (const Handshake::Action& action : actions) {
     if (std::holds_alternative<Handshake::AskStatus>(action)) {
-      const auto status = static_cast<rakv::dist::Status>(choice % 5);
+      const auto status = static_cast<rakv::distribution::Status>(choice % 5);
       take(machine, machine.answer_status(status), choice);
     } else if (std::holds_alternative<Handshake::AskAlive>(action)) {
       take(machine, machine.answer_alive(choice % 2 == 0), choice);
@@ -38,12 +38,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::size_t piece = 1 + data[1];
   std::string_view input(reinterpret_cast<const char*>(data) + 2, size - 2);
 
-  rakv::dist::HandshakeSetup setup;
+  rakv::distribution::HandshakeSetup setup;
   setup.own_name = "rakv@host";
   setup.own_creation = 7;
   setup.cookie = "a cookie that no input holds";
   setup.own_challenge = 12345;
-  setup.width = (choice & 0x80) != 0 ? rakv::dist::LengthWidth::four : rakv::dist::LengthWidth::two;
+  setup.width = (choice & 0x80) != 0 ? rakv::distribution::LengthWidth::four
+                                     : rakv::distribution::LengthWidth::two;
   const bool is_initiator = (choice & 0x40) != 0;
   Handshake machine =
       is_initiator ? Handshake::initiator(setup, "peer@host") : Handshake::acceptor(setup);
@@ -55,8 +56,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     take(machine, machine.feed(part), answers);
   }
 
-  (void)rakv::dist::epmd::decode_register_reply(input, "rakv");
-  (void)rakv::dist::epmd::decode_lookup_reply(input, choice % 2 == 0, "rakv");
-  (void)rakv::dist::epmd::decode_names_reply(input);
+  (void)rakv::distribution::epmd::decode_register_reply(input, "rakv");
+  (void)rakv::distribution::epmd::decode_lookup_reply(input, choice % 2 == 0, "rakv");
+  (void)rakv::distribution::epmd::decode_names_reply(input);
   return 0;
 }

@@ -11,7 +11,7 @@
 #include "raft/log/wal/wal_recovery.h"
 #include "tests/support/memory_disk.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 void expect(bool condition) {
@@ -73,29 +73,29 @@ void read_segment(const std::string& bytes) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const std::string bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
   switch (data[0]) {
     case 'w':
-      rakv::log::read_wal(bytes);
+      rakv::raftlog::read_wal(bytes);
       break;
     case 'd':
-      rakv::log::read_dets_file(bytes);
+      rakv::raftlog::read_dets_file(bytes);
       break;
     case 'c':
-      rakv::log::read_config(bytes);
+      rakv::raftlog::read_config(bytes);
       break;
     case 's':
-      rakv::log::read_snapshot(bytes);
+      rakv::raftlog::read_snapshot(bytes);
       break;
     case 'i':
-      rakv::log::read_indexes(bytes);
+      rakv::raftlog::read_indexes(bytes);
       break;
     case 'g':
-      rakv::log::read_segment(bytes);
+      rakv::raftlog::read_segment(bytes);
       break;
     default:
       break;

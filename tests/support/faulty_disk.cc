@@ -1,6 +1,6 @@
 #include "tests/support/memory_disk.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 class FaultyDisk::OpenFile final : public File {
  public:
@@ -117,4 +117,4 @@ Result<DiskSpace> FaultyDisk::space(const std::string& path) {
   return space_ ? Result<DiskSpace>(*space_) : below_.space(path);
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

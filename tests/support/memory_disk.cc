@@ -4,7 +4,7 @@
 #include <cstring>
 #include <unordered_set>
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 constexpr std::size_t kSectorSize = 512;
@@ -309,4 +309,4 @@ void MemoryDisk::crash_node(Node& node, CrashMode mode, std::mt19937_64& random)
   for (const auto& [name, child] : node.entries) crash_node(*child, mode, random);
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

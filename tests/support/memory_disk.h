@@ -14,7 +14,7 @@
 
 // Disks for tests and the simulator: no thread safety, everything on one thread.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// What a crash leaves of writes that were not synced.
 enum class CrashMode {
@@ -136,4 +136,4 @@ class FaultyDisk final : public Disk {
   std::optional<DiskSpace> space_;
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -1,6 +1,6 @@
 #include "raft/log/disk/disk.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 std::string parent_of(const std::string& path) {
   const auto slash = path.rfind('/');
@@ -100,4 +100,4 @@ Result<void> ensure_directory(Disk& disk, const std::string& path) {
   return made;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

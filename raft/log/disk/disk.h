@@ -20,7 +20,7 @@
 // for ENOSPC/EDQUOT, not_found for ENOENT, already_exists for EEXIST, unavailable for a lock held
 // by another process.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// One run of bytes in a gathered write.
 struct IoSlice {
@@ -123,4 +123,4 @@ Result<void> ensure_directory(Disk& disk, const std::string& path);
 /// The parent of a path ("." when it has none).
 std::string parent_of(const std::string& path);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 Error missing(const char* what, const std::string& path) {
@@ -221,4 +221,4 @@ Result<std::unique_ptr<FileLock>> OverlayDisk::lock(const std::string& path) {
   return std::unique_ptr<FileLock>(std::make_unique<NoLock>());
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -7,7 +7,7 @@
 
 #include "raft/log/disk/disk.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// Shows what changes would make of a disk, and leaves the disk as it is: changes made through it
 /// are seen through it only, and gone with it. What is written is kept in memory. One thread.
@@ -58,4 +58,4 @@ class OverlayDisk final : public Disk {
   std::vector<std::string> changes_;
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -16,7 +16,7 @@
 
 #include "raft/log/disk/disk.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 /// What clients store is nobody's business but the node's user's, whatever the umask. Files and
@@ -246,4 +246,4 @@ class PosixDisk final : public Disk {
 
 std::unique_ptr<Disk> make_posix_disk() { return std::make_unique<PosixDisk>(); }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 constexpr std::uint64_t kLowWaterBytes = std::uint64_t{128} << 20;
@@ -30,4 +30,4 @@ Result<void> keep_reserve(Disk& disk, const std::string& path, std::uint64_t byt
   return replace_file(disk, path, std::string(bytes, '\0'));
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -5,7 +5,7 @@
 
 #include "raft/log/disk/disk.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// When writes are to be refused for want of room: below the low-water mark of bytes or of files,
 /// until twice as much is free again. What is left below it is for terms, votes and the way of a
@@ -28,4 +28,4 @@ class SpaceWatch {
 /// term and a vote can still be stored. Made unless it is there; 0 bytes = none.
 Result<void> keep_reserve(Disk& disk, const std::string& path, std::uint64_t bytes);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

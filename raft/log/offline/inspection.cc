@@ -7,7 +7,7 @@
 #include "raft/log/disk/overlay_disk.h"
 #include "raft/log/system.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using Severity = Finding::Severity;
@@ -186,4 +186,4 @@ Result<Inspection> inspect(Disk& disk, const std::string& directory,
   return Inspector(disk, directory, options).run();
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -14,7 +14,7 @@
 // What is in the directory of a node that does not run, found out without changing anything: the
 // recovery that a start runs is run over an OverlayDisk, then every entry that is needed is read.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// One line for an operator.
 struct Finding {
@@ -63,4 +63,4 @@ struct InspectionOptions {
 Result<Inspection> inspect(Disk& disk, const std::string& directory,
                            const InspectionOptions& options);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 struct Reference {
@@ -51,4 +51,4 @@ std::optional<Index> first_hidden_from_ra(
   return std::nullopt;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

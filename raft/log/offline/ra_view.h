@@ -7,7 +7,7 @@
 #include "raft/log/segments/segment.h"
 #include "raft/log/snapshots/index_set.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// The first of the `needed` indexes that ra would not read where it is newest, or nothing when it
 /// reads all of them rightly. ra knows a segment file as (name, first, last) only: each newer file
@@ -18,4 +18,4 @@ namespace rakv::log {
 std::optional<Index> first_hidden_from_ra(
     const std::vector<std::shared_ptr<const Segment>>& segments, const IndexSet& needed);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -10,7 +10,7 @@
 #include "raft/log/server_marks.h"
 #include "raft/log/system.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// One release, on one thread.
 class Release final : public LogSystemObserver {
@@ -306,4 +306,4 @@ Result<void> check_system_directory(Disk& disk, const std::string& directory) {
       directory + ": is not a ra system's directory (no names.dets, no meta.dets)" + hint);
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

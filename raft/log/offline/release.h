@@ -8,7 +8,7 @@
 #include "raft/log/disk/disk.h"
 #include "raft/log/snapshots/index_set.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// The live indexes in a snapshot's machine state (ETF with its leading 131). The log does not know
 /// the machine; who uses it does.
@@ -36,4 +36,4 @@ Result<Released> release(Disk& disk, const std::string& directory,
 /// Whether there is a system in the directory; not_found says in words what is missing.
 Result<void> check_system_directory(Disk& disk, const std::string& directory);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -10,7 +10,7 @@
 #include "raft/log/server_marks.h"
 #include "raft/log/system.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 /// Whether an error says that a file's content is unusable, and not that it could not be read.
@@ -138,4 +138,4 @@ Result<Repair> repair(Disk& disk, const std::string& directory,
   return Repairer(disk, directory).run(admit);
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -7,7 +7,7 @@
 #include "raft/log/disk/disk.h"
 #include "raft/log/server_config.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 struct SetAside {
   std::string path;  ///< it is PATH.bad now (PATH.bad2 when there was one)
@@ -32,4 +32,4 @@ struct Repair {
 Result<Repair> repair(Disk& disk, const std::string& directory,
                       const std::function<Result<void>(const ServerConfig&)>& admit);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -6,7 +6,7 @@
 #include "cnode/base/check.h"
 #include "raft/log/wal/wal_recovery.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 // ---- groups
 
@@ -122,4 +122,4 @@ CompactionOutcome compact(Disk& disk, const std::string& directory, const Compac
   return outcome;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -13,7 +13,7 @@
 // one, in an order in which every crash leaves all live entries to be found (each index's newest
 // one, by number of the segment). When compactions begin, and what readers see, is MemberSegments'.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// A segment and those of its entries that are live and that no newer segment has.
 struct LiveSegment {
@@ -71,4 +71,4 @@ CompactionOutcome compact(Disk& disk, const std::string& directory, const Compac
 Result<void> remove_segments(Disk& disk, const std::string& directory,
                              const std::vector<std::shared_ptr<const Segment>>& segments);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -5,7 +5,7 @@
 
 #include "raft/log/system.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 /// Segments that a major compaction looks at before others get their turn on the owner's thread.
@@ -293,4 +293,4 @@ void MemberSegments::replace_damaged(SegmentDamage damage, std::map<Index, Entry
       });
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -15,7 +15,7 @@
 #include "raft/log/snapshots/snapshot_leftovers.h"
 #include "raft/log/types.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 class LogSystem;
 
@@ -127,4 +127,4 @@ class MemberSegments {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

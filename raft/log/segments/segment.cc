@@ -7,7 +7,7 @@
 #include "cnode/base/check.h"
 #include "raft/log/checksum.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 constexpr std::size_t kHeaderSize = 8;
@@ -324,4 +324,4 @@ Result<std::shared_ptr<const Segment>> SegmentWriter::publish(
   return std::shared_ptr<const Segment>(std::move(segment));
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -16,7 +16,7 @@
 // bytes behind it. We write version 2, whole files at a time, never to a file again; versions 1 and
 // 2 are read.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 struct SegmentOptions {
   std::uint32_t max_entries = 4096;
@@ -143,4 +143,4 @@ class SegmentWriter {
   std::uint64_t data_begin_ = 0;  // behind the index region
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -5,7 +5,7 @@
 
 #include "raft/log/system.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 /// A server that was deleted meanwhile has no directory any more, and needs none: nothing.
@@ -147,4 +147,4 @@ void SegmentFlusher::fail(const Error& error) {
   system_.report(error);
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

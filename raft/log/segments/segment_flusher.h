@@ -9,7 +9,7 @@
 #include "raft/log/segments/segment.h"
 #include "raft/log/types.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 class LogSystem;
 class MemberLog;
@@ -55,4 +55,4 @@ class SegmentFlusher {
   bool busy_ = false;
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

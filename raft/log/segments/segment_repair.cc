@@ -5,7 +5,7 @@
 #include "cnode/base/check.h"
 #include "raft/log/wal/wal_recovery.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 constexpr std::size_t kCopyBytes = 1024 * 1024;
@@ -77,4 +77,4 @@ Result<std::shared_ptr<const Segment>> replace_entries(Disk& disk, const std::st
   return written;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -11,7 +11,7 @@
 // Entries of a segment that can't be read any more, and their replacement by what other members
 // have. What is asked whom is not known here (raft/member/entry_repair.h).
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// What can't be read of a segment.
 struct SegmentDamage {
@@ -37,4 +37,4 @@ Result<std::shared_ptr<const Segment>> replace_entries(Disk& disk, const std::st
                                                        const std::map<Index, Entry>& replacements,
                                                        const std::shared_ptr<SegmentFiles>& files);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

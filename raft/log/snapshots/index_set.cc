@@ -6,7 +6,7 @@
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/writer.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 /// First range that ends at or above `index`.
@@ -121,4 +121,4 @@ Result<IndexSet> IndexSet::decode(std::string_view etf) {
   return set;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

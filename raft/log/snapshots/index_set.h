@@ -5,7 +5,7 @@
 
 #include "raft/log/types.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// A set of indexes held as disjoint ascending ranges; on disk and on the wire ra's `ra_seq`
 /// (ra_seq.erl): a list from high to low of integers and `{Low, High}` tuples (runs of three and
@@ -36,4 +36,4 @@ class IndexSet {
   std::vector<IndexRange> ranges_;  // ascending, not touching
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -9,7 +9,7 @@
 #include "raft/log/checksum.h"
 #include "raft/log/terms.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 constexpr std::string_view kSnapshotMagic{"RASN\x01", 5};
@@ -317,4 +317,4 @@ Result<void> remove_other_snapshots(Disk& disk, const std::string& snapshots_dir
   return {};
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

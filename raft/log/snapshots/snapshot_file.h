@@ -10,7 +10,7 @@
 
 // snapshot.dat ("RASN", ra_log_snapshot.erl) and indexes ("RASI", ra_snapshot.erl).
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// The meta map of a snapshot: `#{index, term, cluster, machine_version}`.
 struct SnapshotMeta {
@@ -76,4 +76,4 @@ Result<void> remove_snapshot(Disk& disk, const std::string& directory);
 Result<void> remove_other_snapshots(Disk& disk, const std::string& snapshots_directory,
                                     Position keep);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

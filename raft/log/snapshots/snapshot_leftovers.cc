@@ -1,6 +1,6 @@
 #include "raft/log/snapshots/snapshot_leftovers.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 Result<void> SnapshotLeftovers::write(const Snapshot& snapshot) {
   const std::string name = snapshot_directory_name({snapshot.meta.index, snapshot.meta.term});
@@ -23,4 +23,4 @@ Result<void> SnapshotLeftovers::remove() {
   return {};
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -6,7 +6,7 @@
 #include "raft/log/disk/disk.h"
 #include "raft/log/snapshots/snapshot_file.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// Writes a member's snapshots, and knows those that could not be written.
 ///
@@ -21,7 +21,7 @@ class SnapshotLeftovers {
   SnapshotLeftovers(Disk& disk, std::string snapshots_directory)
       : disk_(disk), directory_(std::move(snapshots_directory)) {}
 
-  /// As log::write_snapshot().
+  /// As raftlog::write_snapshot().
   Result<void> write(const Snapshot& snapshot);
   /// Durable when it returns without an error; may be repeated. Costs nothing if there are none.
   Result<void> remove();
@@ -32,4 +32,4 @@ class SnapshotLeftovers {
   std::set<std::string> names_;
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

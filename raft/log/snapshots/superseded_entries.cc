@@ -7,7 +7,7 @@
 
 // The file: CRC32 of what follows it, the index (64 bits), the live indexes as a ra_seq.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 constexpr std::size_t kIndexAt = 4;
@@ -202,4 +202,4 @@ void SupersededEntries::settled(Index index, bool fits, const Result<void>& done
   seams_.on_dropped();
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -11,7 +11,7 @@
 #include "raft/log/snapshots/snapshot_file.h"
 #include "raft/log/types.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// A snapshot's index and live indexes: everything at or below the index that is not live has been
 /// superseded before the snapshot was taken.
@@ -123,4 +123,4 @@ class SupersededEntries {
   bool busy_ = false;
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -6,7 +6,7 @@
 #include "raft/log/checksum.h"
 #include "raft/log/wal/wal_format.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 std::uint64_t random_salt() {
@@ -46,4 +46,4 @@ Result<void> write_kept_records(Disk& disk, const std::string& path, const std::
   return replace_file(disk, path, bytes);
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -18,7 +18,7 @@
 // nothing is written after it. The file goes when its records are in segments, or in a newer file
 // of this kind.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 inline constexpr std::string_view kKeptSuffix = ".kept";
 
@@ -27,4 +27,4 @@ inline constexpr std::string_view kKeptSuffix = ".kept";
 Result<void> write_kept_records(Disk& disk, const std::string& path, const std::string& uid,
                                 const RecoveredWriter& records);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

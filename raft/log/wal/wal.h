@@ -24,7 +24,7 @@
 // one gathered write and one fdatasync, and reports. WalThread drives a WalWriter; tests and the
 // simulator call run_one_batch() themselves.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// The reserved UId of batch marks; no server may have it.
 inline constexpr std::string_view kBatchMarkUid = "_CPPBATCH";
@@ -250,4 +250,4 @@ class WalThread {
   std::thread thread_;
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

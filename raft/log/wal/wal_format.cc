@@ -9,7 +9,7 @@
 #include "raft/log/checksum.h"
 #include "raft/log/wal/wal.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 constexpr std::string_view name_of(MarkKind kind) {
@@ -193,4 +193,4 @@ std::optional<WalMark> mark_of(const WalRecordView& record) {
   return mark;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

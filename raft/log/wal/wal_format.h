@@ -39,7 +39,7 @@
 // FileSize: so long was the file at least when this mark was synced. Of a file that is shorter, and
 // has a later mark, something was cut off.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 inline constexpr std::string_view kWalMagic{"RAWA\x01", 5};
 inline constexpr std::uint32_t kWalMaxRef = (1U << 22) - 1;
@@ -128,4 +128,4 @@ std::optional<WalRecordView> view_record(std::string_view bytes, std::size_t off
 /// The mark in a record of the reserved UId; nothing when it is none.
 std::optional<WalMark> mark_of(const WalRecordView& record);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -8,7 +8,7 @@
 #include "raft/log/server_config.h"
 #include "raft/log/wal/wal.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 /// ra takes this many zero bytes at a record's place as the end of the file.
@@ -354,4 +354,4 @@ bool WalParser::add(const WalRecordView& record, std::size_t at) {
   return true;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -9,7 +9,7 @@
 #include "raft/log/wal/wal_format.h"
 #include "raft/log/wal/wal_recovery.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// Reads one WAL file's bytes and judges what is wrong in them. wal_format.h has what marks prove.
 class WalParser {
@@ -65,4 +65,4 @@ class WalParser {
   std::vector<WalRecord> records_;
 };
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

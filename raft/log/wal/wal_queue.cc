@@ -3,7 +3,7 @@
 #include "cnode/base/check.h"
 #include "raft/log/wal/wal.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 WriterId WalQueue::add_writer(std::string uid) {
   RAKV_CHECK(uid != kBatchMarkUid && !uid.empty() && uid.size() <= UINT16_MAX);
@@ -75,4 +75,4 @@ void WalQueue::take(Taken& into, bool block) {
   std::swap(into, waiting_);
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

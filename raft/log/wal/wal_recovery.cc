@@ -9,7 +9,7 @@
 #include "raft/log/wal/wal.h"
 #include "raft/log/wal/wal_parser.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 constexpr std::size_t kNumberDigits = 16;
@@ -176,4 +176,4 @@ Result<RecoveredWal> recover_wal(
   return recovered;
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

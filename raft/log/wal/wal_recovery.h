@@ -11,7 +11,7 @@
 // Reading WAL files at start. See wal.h for the form; ra_log_wal.erl `recover_wal` for ra's own
 // rules, which are kept for files without batch marks (written by a BEAM).
 
-namespace rakv::log {
+namespace rakv::raftlog {
 
 /// What one writer has in the WAL files, in the order of writing. What of it still counts depends
 /// on its snapshot (MemberRecovery); jumps upwards leave gaps.
@@ -109,4 +109,4 @@ std::string numbered_name(std::uint64_t number, std::string_view suffix);
 /// The number of such a name, or nothing.
 std::optional<std::uint64_t> number_of_name(std::string_view name, std::string_view suffix);
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

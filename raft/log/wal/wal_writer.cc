@@ -8,7 +8,7 @@
 #include "raft/log/wal/wal_format.h"
 #include "raft/log/wal/wal_recovery.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 /// Payloads up to this size are copied behind their header: that is cheaper than one more piece of
@@ -346,4 +346,4 @@ Result<void> WalThread::stop() {
   return writer_->close();
 }
 
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

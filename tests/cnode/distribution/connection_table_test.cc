@@ -10,7 +10,7 @@
 
 #include "tests/cnode/distribution/support.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 namespace {
 
 using Dial = ConnectionTable::Dial;
@@ -352,4 +352,4 @@ TEST(ConnectionTableModelTest, AfterACrashTheTakeoverGivesExactlyOneConnection) 
 }
 
 }  // namespace
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -9,7 +9,7 @@
 #include "cnode/etf/writer.h"
 #include "tests/cnode/distribution/support.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 namespace {
 
 using etf::Writer;
@@ -435,4 +435,4 @@ TEST(ControlTest, WhatIsEncodedDecodesAgain) {
 }
 
 }  // namespace
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -10,7 +10,7 @@
 
 #include "tests/cnode/distribution/support.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 namespace {
 
 void write_file(const std::filesystem::path& path, const std::string& text, mode_t mode = 0400) {
@@ -107,4 +107,4 @@ TEST_F(CookieTest, AHomeThatDoesNotExistIsAnError) {
 }
 
 }  // namespace
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -21,7 +21,7 @@
 // Endpoints against each other and against hand-made sockets, all on the loopback. Each node has an
 // address of its own (127.0.0.x), so that all can listen on the same port and no epmd is needed.
 
-namespace rakv::dist::test {
+namespace rakv::distribution::test {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
@@ -176,4 +176,4 @@ struct StatusGiver {
   std::string reply;
 };
 
-}  // namespace rakv::dist::test
+}  // namespace rakv::distribution::test

@@ -15,7 +15,7 @@
 // Those who come without the cookie, claim names, reflect challenges, or answer oddly: they let
 // nobody in, and keep nobody out.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 namespace {
 
 namespace asio = boost::asio;
@@ -318,4 +318,4 @@ TEST_F(EndpointTest, AnAttemptThatWasGivenUpDoesNotDisturbTheWait) {
 }
 
 }  // namespace
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -12,7 +12,7 @@
 
 // What endpoints do for each other: dials, messages, ticks, back-pressure, ends.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 namespace {
 
 namespace asio = boost::asio;
@@ -371,4 +371,4 @@ TEST_F(EndpointTest, StoppingEndsEverything) {
 }
 
 }  // namespace
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -9,7 +9,7 @@
 
 #include "tests/cnode/distribution/support.h"
 
-namespace rakv::dist::epmd {
+namespace rakv::distribution::epmd {
 namespace {
 
 std::string bytes(std::initializer_list<int> values) {
@@ -156,4 +156,4 @@ TEST(EpmdDaemonTest, IsRunWhenNobodyListens) {
 }
 
 }  // namespace
-}  // namespace rakv::dist::epmd
+}  // namespace rakv::distribution::epmd

@@ -11,7 +11,7 @@
 #include "cnode/base/bytes.h"
 #include "tests/cnode/distribution/support.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 namespace {
 
 std::string framed(const std::string& body) {
@@ -341,4 +341,4 @@ TEST(FrameAssemblerTest, ALongFrameComesWholeAndItsMemoryIsGivenBack) {
 }
 
 }  // namespace
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

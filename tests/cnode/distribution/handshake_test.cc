@@ -12,7 +12,7 @@
 #include "cnode/distribution/challenges.h"
 #include "tests/cnode/distribution/support.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 namespace {
 
 constexpr char kInitiatorName[] = "a@host";
@@ -544,4 +544,4 @@ TEST(FlagsTest, WordsForWhatIsMissing) {
 }
 
 }  // namespace
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

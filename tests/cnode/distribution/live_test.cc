@@ -16,7 +16,7 @@
 
 // Against a real BEAM: RAKV_ERL (default erl) is started with its own epmd on a free port.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 namespace {
 
 using test::Child;
@@ -430,4 +430,4 @@ TEST(EpmdClientTest, WithoutEpmdTheErrorSaysWhatToDo) {
 }
 
 }  // namespace
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

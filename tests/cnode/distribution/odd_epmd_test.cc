@@ -16,7 +16,7 @@
 // What listens on epmd's port is no epmd, or one that is broken: errors in words, bounded in time
 // and bytes.
 
-namespace rakv::dist {
+namespace rakv::distribution {
 namespace {
 
 using test::run_until;
@@ -149,4 +149,4 @@ TEST(EpmdClientTest, OddAnswersToALookUpAreErrorsInWords) {
 }
 
 }  // namespace
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -9,7 +9,7 @@
 #include "cnode/distribution/frames.h"
 #include "tests/cnode/distribution/support.h"
 
-namespace rakv::dist {
+namespace rakv::distribution {
 namespace {
 
 OutMessage message_of(const std::string& text) {
@@ -285,4 +285,4 @@ TEST(OutboxTest, AMessageIsCountedUntilItIsWritten) {
 }
 
 }  // namespace
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace rakv::dist {
+namespace rakv::distribution {
 namespace {
 
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
@@ -326,4 +326,4 @@ TEST_F(PeerMemoryTest, WhoReadsOnMayEndAnother) {
 }
 
 }  // namespace
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

@@ -16,7 +16,7 @@
 
 extern char** environ;
 
-namespace rakv::dist::test {
+namespace rakv::distribution::test {
 
 std::mt19937_64 seeded_generator() {
   const char* given = std::getenv("RAKV_SEED");
@@ -115,4 +115,4 @@ std::string short_host_name() {
   return full.substr(0, full.find('.'));
 }
 
-}  // namespace rakv::dist::test
+}  // namespace rakv::distribution::test

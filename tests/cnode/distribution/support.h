@@ -12,7 +12,7 @@
 
 // What several tests of this room share.
 
-namespace rakv::dist::test {
+namespace rakv::distribution::test {
 
 /// A generator whose seed is printed and can be given again as RAKV_SEED.
 std::mt19937_64 seeded_generator();
@@ -59,4 +59,4 @@ class TemporaryDirectory {
 /// This host's name up to the first dot, as nodes started with -sname use it.
 std::string short_host_name();
 
-}  // namespace rakv::dist::test
+}  // namespace rakv::distribution::test

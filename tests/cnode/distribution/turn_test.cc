@@ -5,7 +5,7 @@
 #include <boost/asio/post.hpp>
 #include <string>
 
-namespace rakv::dist {
+namespace rakv::distribution {
 namespace {
 
 TEST(TurnTest, WorkThenOutputAtTheEnd) {
@@ -83,4 +83,4 @@ TEST(TurnTest, EndlessWorkLetsOthersRun) {
 }
 
 }  // namespace
-}  // namespace rakv::dist
+}  // namespace rakv::distribution

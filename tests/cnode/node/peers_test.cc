@@ -74,25 +74,26 @@ class PeersTest : public ::testing::Test {
   }
 
   /// Connects as `p@127.0.0.1` with these flags; what comes is put into `got`.
-  void connect(dist::Flags flags) {
-    dist::EndpointOptions options;
+  void connect(distribution::Flags flags) {
+    distribution::EndpointOptions options;
     options.node_name = "p@127.0.0.1";
     options.creation = 4711;
     options.cookie = "cookie";
     options.flags = flags;
     options.fixed_peer_port = node_->port();
-    dist::Endpoint::Events events;
-    events.on_up = [this](std::shared_ptr<dist::Connection> up) {
+    distribution::Endpoint::Events events;
+    events.on_up = [this](std::shared_ptr<distribution::Connection> up) {
       peer_ = up;
-      dist::Connection::Handlers handlers;
-      handlers.on_message = [this](const dist::ControlMessage& control, std::string_view payload) {
-        if (std::holds_alternative<dist::MessageSignal>(control))
+      distribution::Connection::Handlers handlers;
+      handlers.on_message = [this](const distribution::ControlMessage& control,
+                                   std::string_view payload) {
+        if (std::holds_alternative<distribution::MessageSignal>(control))
           got_.push_back(etf::print_text(payload));
-        if (const auto* down = std::get_if<dist::MonitorExitSignal>(&control))
+        if (const auto* down = std::get_if<distribution::MonitorExitSignal>(&control))
           got_.push_back("DOWN " + etf::print_text(down->reason));
-        if (const auto* exit = std::get_if<dist::LinkExitSignal>(&control))
+        if (const auto* exit = std::get_if<distribution::LinkExitSignal>(&control))
           got_.push_back("EXIT " + etf::print_text(exit->reason));
-        if (const auto* spawned = std::get_if<dist::SpawnReplySignal>(&control)) {
+        if (const auto* spawned = std::get_if<distribution::SpawnReplySignal>(&control)) {
           const auto* refusal = std::get_if<std::string_view>(&spawned->result);
           got_.push_back("SPAWNED " + std::string(refusal == nullptr ? "pid" : *refusal));
         }
@@ -100,13 +101,13 @@ class PeersTest : public ::testing::Test {
       handlers.on_closed = [this](const Error&) { closed_ = true; };
       up->start(std::move(handlers));
     };
-    endpoint_ = std::make_unique<dist::Endpoint>(io_, options, std::move(events));
+    endpoint_ = std::make_unique<distribution::Endpoint>(io_, options, std::move(events));
     endpoint_->dial("n@127.0.0.1", [](Result<void>) {});
     ASSERT_TRUE(run_until(io_, [&] { return peer_ != nullptr; }));
   }
 
   void send_to_name(const std::string& name, const std::string& text) {
-    dist::OutMessage message = dist::encode_send_to_name(self_, name);
+    distribution::OutMessage message = distribution::encode_send_to_name(self_, name);
     message.text += *etf::parse_text(text);
     peer_->send(1, std::move(message));
   }
@@ -138,8 +139,8 @@ class PeersTest : public ::testing::Test {
   Epmd epmd_{io_};
   std::vector<std::string> notes_, got_;
   std::unique_ptr<Node> node_;
-  std::unique_ptr<dist::Endpoint> endpoint_;
-  std::shared_ptr<dist::Connection> peer_;
+  std::unique_ptr<distribution::Endpoint> endpoint_;
+  std::shared_ptr<distribution::Connection> peer_;
   bool closed_ = false;
   const etf::Pid self_{"p@127.0.0.1", 7, 0, 4711};
   const etf::Reference reference_{"p@127.0.0.1", 4711, etf::ReferenceWords{{1, 2, 3}, 3}};
@@ -147,20 +148,21 @@ class PeersTest : public ::testing::Test {
 
 TEST_F(PeersTest, MonitorsLinksAndSpawnsAreOfThePeersOwnProcesses) {
   const etf::Pid foreign("q@127.0.0.1", 7, 0, 4711);
-  const dist::PidOrName name = std::string_view("net_kernel");
-  const auto whole = [](dist::OutMessage message) {
+  const distribution::PidOrName name = std::string_view("net_kernel");
+  const auto whole = [](distribution::OutMessage message) {
     etf::Writer(message.text).nil();
     return message;
   };
-  const std::vector<dist::OutMessage> signals = {
-      dist::encode_monitor(foreign, name, reference_),
-      dist::encode_demonitor(foreign, name, reference_),
-      dist::encode_link(foreign, *node_->whereis("net_kernel")),
-      dist::encode_unlink(1, foreign, *node_->whereis("net_kernel")),
-      whole(dist::encode_link_exit(foreign, *node_->whereis("net_kernel"))),
-      whole(dist::encode_spawn_request(reference_, foreign, foreign, "erlang", "node", 0, true))};
-  for (const dist::OutMessage& signal : signals) {
-    connect(dist::kOfferedFlags);
+  const std::vector<distribution::OutMessage> signals = {
+      distribution::encode_monitor(foreign, name, reference_),
+      distribution::encode_demonitor(foreign, name, reference_),
+      distribution::encode_link(foreign, *node_->whereis("net_kernel")),
+      distribution::encode_unlink(1, foreign, *node_->whereis("net_kernel")),
+      whole(distribution::encode_link_exit(foreign, *node_->whereis("net_kernel"))),
+      whole(distribution::encode_spawn_request(reference_, foreign, foreign, "erlang", "node", 0,
+                                               true))};
+  for (const distribution::OutMessage& signal : signals) {
+    connect(distribution::kOfferedFlags);
     closed_ = false;
     peer_->send(1, signal);
     EXPECT_TRUE(run_until(io_, [&] { return closed_; })) << notes_.size();
@@ -172,16 +174,16 @@ TEST_F(PeersTest, MonitorsLinksAndSpawnsAreOfThePeersOwnProcesses) {
     ASSERT_TRUE(run_until(io_, [&] { return !node_->is_connected("p@127.0.0.1"); }));
   }
   // Its own ones are answered.
-  connect(dist::kOfferedFlags);
-  peer_->send(1, dist::encode_monitor(self_, std::string_view("nobody"), reference_));
+  connect(distribution::kOfferedFlags);
+  peer_->send(1, distribution::encode_monitor(self_, std::string_view("nobody"), reference_));
   EXPECT_EQ(next(), "DOWN noproc");
 }
 
 TEST_F(PeersTest, RexAnswersAPeerThatHasNothingButWhatIsDemanded) {
-  connect(dist::kDemandedFlags);
+  connect(distribution::kDemandedFlags);
   const std::string self = "<0.7.0>";
   const auto call_message = [&](const std::string& call) {
-    dist::OutMessage message = dist::encode_send_to_name(self_, "rex");
+    distribution::OutMessage message = distribution::encode_send_to_name(self_, "rex");
     etf::Writer(message.text).tuple(2).pid(self_);
     message.text += *etf::parse_text(call);
     peer_->send(1, std::move(message));
@@ -218,10 +220,10 @@ TEST_F(PeersTest, RexAnswersAPeerThatHasNothingButWhatIsDemanded) {
 TEST_F(PeersTest, AFunctionIsAppliedByRexWhereThereAreNoSpawnRequests) {
   // The peer is rakv's own rex: a second node without spawn requests cannot be made of options, so
   // this one answers by hand.
-  connect(dist::kDemandedFlags);
+  connect(distribution::kDemandedFlags);
   std::vector<std::string> asked;
   std::optional<std::pair<ApplyResult::Status, std::string>> result;
-  dist::Connection::Handlers unused;
+  distribution::Connection::Handlers unused;
   node_->apply("p@127.0.0.1", "ra_kv", "read_entry", *etf::parse_text("[1]"),
                std::chrono::seconds(30), [&](const ApplyResult& ended) {
                  result = {ended.status, std::string(ended.term)};
@@ -235,9 +237,9 @@ TEST_F(PeersTest, AFunctionIsAppliedByRexWhereThereAreNoSpawnRequests) {
 }
 
 TEST_F(PeersTest, NetKernelAnswersEveryCall) {
-  connect(dist::kDemandedFlags);
+  connect(distribution::kDemandedFlags);
   const auto ask = [&](const std::string& request) {
-    dist::OutMessage message = dist::encode_send_to_name(self_, "net_kernel");
+    distribution::OutMessage message = distribution::encode_send_to_name(self_, "net_kernel");
     etf::Writer writer(message.text);
     writer.tuple(3).atom("$gen_call").tuple(2).pid(self_).atom("tag");
     message.text += *etf::parse_text(request);
@@ -253,11 +255,11 @@ TEST_F(PeersTest, NetKernelAnswersEveryCall) {
 }
 
 TEST_F(PeersTest, MonitorsThatHaveNoRoomEndAtOnce) {
-  connect(dist::kOfferedFlags);
-  const dist::PidOrName name = std::string_view("net_kernel");
+  connect(distribution::kOfferedFlags);
+  const distribution::PidOrName name = std::string_view("net_kernel");
   const auto monitor = [&](std::uint32_t number) {
     const etf::Reference reference("p@127.0.0.1", 4711, etf::ReferenceWords{{number, 2, 3}, 3});
-    peer_->send(1, dist::encode_monitor(self_, name, reference));
+    peer_->send(1, distribution::encode_monitor(self_, name, reference));
   };
   std::uint32_t number = 0;
   const auto is_full = [&] {
@@ -271,7 +273,7 @@ TEST_F(PeersTest, MonitorsThatHaveNoRoomEndAtOnce) {
   // One goes, and there is room again.
   const etf::Reference first("p@127.0.0.1", 4711, etf::ReferenceWords{{1, 2, 3}, 3});
   ASSERT_TRUE(run_until(io_, [&] { return peer_->queued_bytes() == 0; }));
-  peer_->send(1, dist::encode_demonitor(self_, name, first));
+  peer_->send(1, distribution::encode_demonitor(self_, name, first));
   ASSERT_TRUE(
       run_until(io_, [&] { return memory_.watches.has_room(448 + memory_.watches.limit() / 3); }));
   expect_given_back();
@@ -282,10 +284,10 @@ TEST_F(PeersTest, LinksAndRemoteCallsThatHaveNoRoomAreRefused) {
   std::vector<RpcCall> waiting;
   node_->functions().add("test", "wait", 1,
                          [&](RpcCall call) { waiting.push_back(std::move(call)); });
-  connect(dist::kOfferedFlags);
+  connect(distribution::kOfferedFlags);
   const auto spawn = [&](const std::string& arguments) {
-    dist::OutMessage message =
-        dist::encode_spawn_request(reference_, self_, self_, "test", "wait", 1, true);
+    distribution::OutMessage message =
+        distribution::encode_spawn_request(reference_, self_, self_, "test", "wait", 1, true);
     message.text += *etf::parse_text(arguments);
     peer_->send(1, std::move(message));
   };
@@ -294,7 +296,7 @@ TEST_F(PeersTest, LinksAndRemoteCallsThatHaveNoRoomAreRefused) {
   spawn("[b]");
   EXPECT_EQ(next(), "SPAWNED pid");
   EXPECT_EQ(next(), "SPAWNED system_limit");
-  peer_->send(1, dist::encode_link(self_, *node_->whereis("net_kernel")));
+  peer_->send(1, distribution::encode_link(self_, *node_->whereis("net_kernel")));
   EXPECT_EQ(next(), "EXIT system_limit");
   // Its arguments count, too.
   waiting.front().answer(*etf::parse_text("ok"));
@@ -307,11 +309,11 @@ TEST_F(PeersTest, LinksAndRemoteCallsThatHaveNoRoomAreRefused) {
 }
 
 TEST_F(PeersTest, WhatAPeerDoesNotFinishIsGivenBackWhenItGoes) {
-  connect(dist::kOfferedFlags);
+  connect(distribution::kOfferedFlags);
   node_->hold_link("p@127.0.0.1", std::chrono::hours(1));
   node_->release_link("p@127.0.0.1");
   // A long message without its end: the link is held in the middle of it.
-  dist::OutMessage message = dist::encode_send_to_name(self_, "nobody");
+  distribution::OutMessage message = distribution::encode_send_to_name(self_, "nobody");
   etf::Writer(message.text).binary(std::string(30 << 20, 'x'));
   peer_->send(1, std::move(message));
   ASSERT_TRUE(run_until(io_, [&] { return memory_.incoming.used() > (5 << 20); }));
@@ -323,9 +325,9 @@ TEST_F(PeersTest, WhatAPeerDoesNotFinishIsGivenBackWhenItGoes) {
 }
 
 TEST_F(PeersTest, WhatAPeerDoesNotFetchIsGivenBackWhenItGoes) {
-  connect(dist::kOfferedFlags);
+  connect(distribution::kOfferedFlags);
   node_->hold_link("p@127.0.0.1", std::chrono::hours(1));
-  const auto large = [](dist::OutMessage& out) {
+  const auto large = [](distribution::OutMessage& out) {
     etf::Writer(out.text).binary(std::string(1 << 20, 'x'));
   };
   const etf::Pid from = *node_->whereis("net_kernel");
@@ -342,12 +344,13 @@ TEST_F(PeersTest, WhatAPeerDoesNotFetchIsGivenBackWhenItGoes) {
 
 TEST_F(PeersTest, ThereAreNoMoreConnectionsThanHaveRoom) {
   const ByteCharge taken(&memory_.connections, memory_.connections.limit());
-  dist::EndpointOptions options;
+  distribution::EndpointOptions options;
   options.node_name = "p@127.0.0.1";
   options.creation = 4711;
   options.cookie = "cookie";
   options.fixed_peer_port = node_->port();
-  endpoint_ = std::make_unique<dist::Endpoint>(io_, options, dist::Endpoint::Events{});
+  endpoint_ =
+      std::make_unique<distribution::Endpoint>(io_, options, distribution::Endpoint::Events{});
   std::optional<Result<void>> dialled;
   endpoint_->dial("n@127.0.0.1", [&](Result<void> result) { dialled = std::move(result); });
   ASSERT_TRUE(run_until(io_, [&] { return dialled.has_value(); }));

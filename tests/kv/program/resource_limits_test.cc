@@ -44,7 +44,7 @@ TEST(AvailableMemory, IsTheLessOfMachineAndCgroup) {
 }
 
 TEST(BudgetChoice, TheDefaultIsAtMostHalfOfTheMemory) {
-  const std::uint64_t standard = log::MemoryBudget::kDefaultBytes;
+  const std::uint64_t standard = raftlog::MemoryBudget::kDefaultBytes;
   EXPECT_EQ(choose_budget(standard, 2 * standard).bytes, standard);
   EXPECT_EQ(choose_budget(standard, 2 * standard).notice, "");
   const BudgetChoice small = choose_budget(standard, std::uint64_t{512} << 20);
@@ -52,7 +52,7 @@ TEST(BudgetChoice, TheDefaultIsAtMostHalfOfTheMemory) {
   EXPECT_EQ(small.notice,
             "this process can have 512MB of memory: the memory budget is 256MB; --memory-budget "
             "sets another one");
-  EXPECT_EQ(choose_budget(standard, 1 << 20).bytes, log::MemoryBudget::kSmallestBytes);
+  EXPECT_EQ(choose_budget(standard, 1 << 20).bytes, raftlog::MemoryBudget::kSmallestBytes);
   EXPECT_EQ(choose_budget(standard, std::nullopt).bytes, standard);
 }
 

@@ -8,7 +8,7 @@
 // A server that can't be started, beside others on the node that go on: neither they nor it lose
 // anything, however long that lasts and whatever the cause.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -166,4 +166,4 @@ TEST(BrokenServer, DamageInItsRecordsIsItsOwn) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

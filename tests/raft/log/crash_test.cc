@@ -13,7 +13,7 @@
 // with their live entries. What of the unsynced writes and directory changes is left differs: none,
 // all, and random choices.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -433,4 +433,4 @@ TEST(Crash, AfterDiskErrorsByChance) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

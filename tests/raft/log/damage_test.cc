@@ -8,7 +8,7 @@
 // What recovery makes of damage: it is told in words and set aside, nothing wrong is taken for
 // good, and a server that may have forgotten something knows that until it has caught up.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -306,4 +306,4 @@ TEST(Damage, AMissingLiveEntryMakesAMemberOfManyBeginAnew) { expect_to_begin_ane
 TEST(Damage, AlsoOneWhoseLogEndsBelowWhatItHadApplied) { expect_to_begin_anew(30); }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

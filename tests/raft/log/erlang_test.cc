@@ -22,7 +22,7 @@
 // Files against a real Erlang: DETS in the `erl` of the PATH (OTP 25 and later) and in OTP 29,
 // everything of ra's in OTP 29.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -306,4 +306,4 @@ TEST_F(Erlang, WeTakeOverWhatRaHasWrittenAndRaTakesItBack) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -14,7 +14,7 @@
 #include "tests/raft/log/store.h"
 #include "tests/support/memory_disk.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using ::testing::ElementsAre;
@@ -494,4 +494,4 @@ TEST(PosixDisk, DoesWhatItSays) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

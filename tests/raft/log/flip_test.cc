@@ -10,7 +10,7 @@
 // the start makes of it: no wrong entry is given out, and no acknowledged one is missing without
 // somebody being told.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -169,4 +169,4 @@ TEST(Flip, EveryLengthOfEveryFile) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -6,7 +6,7 @@
 
 // What the system gives is bounded: descriptors and files (inodes).
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::expected_text;
@@ -56,4 +56,4 @@ TEST(Limits, FilesCountLikeBytes) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

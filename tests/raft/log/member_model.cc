@@ -7,7 +7,7 @@
 #include "tests/raft/log/special_values.h"
 #include "tests/raft/log/store.h"
 
-namespace rakv::log::testing {
+namespace rakv::raftlog::testing {
 
 // ---- values
 
@@ -269,4 +269,4 @@ void MemberModel::check_running(const MemberLog& log) const {
   }
 }
 
-}  // namespace rakv::log::testing
+}  // namespace rakv::raftlog::testing

@@ -13,7 +13,7 @@
 // What the random crash test knows of one server: what its cluster has agreed on, and what its log
 // has acknowledged.
 
-namespace rakv::log::testing {
+namespace rakv::raftlog::testing {
 
 using Random = std::mt19937_64;
 /// From `low` to `high`, both included.
@@ -123,4 +123,4 @@ struct MemberModel {
   void take_over(const MemberLog& log, const SnapshotModel& found);
 };
 
-}  // namespace rakv::log::testing
+}  // namespace rakv::raftlog::testing

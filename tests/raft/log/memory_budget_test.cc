@@ -9,7 +9,7 @@
 
 // What a memory budget bounds, and that the WAL waits for segments rather than go beyond it.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -227,4 +227,4 @@ TEST(MemberSegments, TheNewestSegmentThatHasAnIndexIsFound) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

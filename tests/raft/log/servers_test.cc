@@ -6,7 +6,7 @@
 
 // Servers that are made and deleted, with the machine stopping in between.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -75,4 +75,4 @@ TEST(Servers, OneThatIsBackFromItsDeletionHasItsVote) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -9,7 +9,7 @@
 #include "raft/log/checksum.h"
 #include "tests/raft/log/store.h"
 
-namespace rakv::log::testing {
+namespace rakv::raftlog::testing {
 
 /// A value of which the record's Adler-32 comes to 0. From about 700 bytes on there is one.
 inline SharedBytes value_with_adler_zero(Index index, Term term, std::size_t size) {
@@ -46,4 +46,4 @@ inline SharedBytes value_with_adler_zero(Index index, Term term, std::size_t siz
   return payload(value);
 }
 
-}  // namespace rakv::log::testing
+}  // namespace rakv::raftlog::testing

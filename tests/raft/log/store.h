@@ -13,7 +13,7 @@
 
 // What the log's tests share: terms, entries, and a LogSystem on one thread.
 
-namespace rakv::log::testing {
+namespace rakv::raftlog::testing {
 
 /// The seed of a randomised test: RAKV_SEED, or `standard`. Printed, so that a failure can be
 /// repeated.
@@ -226,4 +226,4 @@ inline std::string expected_text(Index index, Term term, const std::string& text
   return text + " " + std::to_string(index) + "/" + std::to_string(term);
 }
 
-}  // namespace rakv::log::testing
+}  // namespace rakv::raftlog::testing

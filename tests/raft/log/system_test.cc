@@ -7,7 +7,7 @@
 #include "tests/raft/log/store.h"
 #include "tests/support/memory_disk.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::config;
@@ -667,4 +667,4 @@ TEST(LogSystem, WithARealThread) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -55,7 +55,7 @@ TEST_P(JobsOutlive, WhileItsSnapshotIsWrittenAndALaggingPeerIsServed) {
 
 /// What a leader sends of a snapshot at index 3 whose entry 2 is live.
 struct Incoming {
-  log::SnapshotMeta meta;
+  raftlog::SnapshotMeta meta;
   std::string file;
   std::vector<raft::Entry> live;
 
@@ -78,12 +78,12 @@ struct Incoming {
     etf::Writer state;
     state.version();
     machine.write_state(state);
-    file = log::encode_snapshot_file(meta, state.view());
+    file = raftlog::encode_snapshot_file(meta, state.view());
     live = {user(2, 1, "live")};
   }
 
   void send(Shell& shell, Peer& leader, std::uint64_t term) const {
-    const std::string head = log::encode_snapshot_meta(meta);
+    const std::string head = raftlog::encode_snapshot_meta(meta);
     leader.sends_snapshot(term, head, 0, raft::ChunkFlag::init, {}, {});
     shell.run();
     leader.sends_snapshot(term, head, 0, raft::ChunkFlag::pre, live, {});
@@ -111,7 +111,7 @@ TEST_P(JobsOutlive, WhileASnapshotIsInstalled) {
     Peer next(other, "c");
     leader.leads(1, {user(1, 1, "x")});
     other.run();
-    const std::string head = log::encode_snapshot_meta(incoming.meta);
+    const std::string head = raftlog::encode_snapshot_meta(incoming.meta);
     leader.sends_snapshot(1, head, 0, raft::ChunkFlag::init, {}, {});
     other.run();
     if (jobs >= 3) {

@@ -241,7 +241,7 @@ class RandomRun {
       command.index = index;
       machine.apply(command, etf::Writer().binary(log_[index - 1].text).view(), nullptr);
     }
-    log::SnapshotMeta meta;
+    raftlog::SnapshotMeta meta;
     meta.index = committed_;
     meta.term = term_at(committed_);
     etf::Writer cluster;
@@ -253,8 +253,8 @@ class RandomRun {
     etf::Writer state;
     state.version();
     machine.write_state(state);
-    leader().sends_snapshot(term_, log::encode_snapshot_meta(meta), 1, raft::ChunkFlag::last, {},
-                            log::encode_snapshot_file(meta, state.view()));
+    leader().sends_snapshot(term_, raftlog::encode_snapshot_meta(meta), 1, raft::ChunkFlag::last,
+                            {}, raftlog::encode_snapshot_file(meta, state.view()));
     next_ = committed_ + 1;
   }
 
@@ -272,8 +272,9 @@ class RandomRun {
   }
 
   void crash() {
-    const log::CrashMode modes[] = {log::CrashMode::lose_unsynced, log::CrashMode::keep_everything,
-                                    log::CrashMode::random};
+    const raftlog::CrashMode modes[] = {raftlog::CrashMode::lose_unsynced,
+                                        raftlog::CrashMode::keep_everything,
+                                        raftlog::CrashMode::random};
     take_replies();
     votes_.clear();
     shell_.crash(modes[draw(3)], random_());

@@ -198,17 +198,18 @@ TEST(Order, WhatFollowsACommandSeesIt) {
 // --- every call is answered
 
 /// Flips every second byte of every segment below `directory`; gives how many there were.
-int damage_segments(log::MemoryDisk& disk, const std::string& directory) {
+int damage_segments(raftlog::MemoryDisk& disk, const std::string& directory) {
   int damaged = 0;
-  for (const log::DirectoryEntry& entry : disk.list(directory).value()) {
+  for (const raftlog::DirectoryEntry& entry : disk.list(directory).value()) {
     const std::string path = directory + "/" + entry.name;
-    if (entry.kind == log::DirectoryEntry::Kind::directory) damaged += damage_segments(disk, path);
+    if (entry.kind == raftlog::DirectoryEntry::Kind::directory)
+      damaged += damage_segments(disk, path);
     if (!entry.name.ends_with(".segment")) continue;
-    const std::unique_ptr<log::File> file = disk.open_write(path).value();
+    const std::unique_ptr<raftlog::File> file = disk.open_write(path).value();
     std::string bytes(file->size().value(), '\0');
     EXPECT_EQ(file->pread(0, bytes.data(), bytes.size()).value(), bytes.size());
     for (std::size_t i = 1; i < bytes.size(); i += 2) bytes[i] = static_cast<char>(~bytes[i]);
-    const log::IoSlice slice{bytes.data(), bytes.size()};
+    const raftlog::IoSlice slice{bytes.data(), bytes.size()};
     EXPECT_TRUE(file->pwritev(0, {&slice, 1}));
     ++damaged;
   }

@@ -35,13 +35,13 @@ std::string map_of(const std::map<std::string, std::string>& pairs) {
 }
 
 std::string error_of(const std::string& term) {
-  const Result<log::ServerConfig> config = read_server_config_term(term);
+  const Result<raftlog::ServerConfig> config = read_server_config_term(term);
   EXPECT_FALSE(config);
   return config ? "" : config.error().message;
 }
 
 TEST(ServerConfigTermTest, SmallestConfigGetsDefaults) {
-  const Result<log::ServerConfig> config = read_server_config_term(map_of(smallest()));
+  const Result<raftlog::ServerConfig> config = read_server_config_term(map_of(smallest()));
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->id.name, "kv");
   EXPECT_EQ(config->id.node, "a@h");
@@ -61,7 +61,7 @@ TEST(ServerConfigTermTest, GivenValuesWinAndUnknownKeysAreKept) {
   pairs["tick_timeout"] = Writer().integer(5).take();
   pairs["something_new"] = Writer().tuple(1).atom("x").take();
   pairs["system_config"] = Writer().map(0).take();
-  const Result<log::ServerConfig> config = read_server_config_term(map_of(pairs));
+  const Result<raftlog::ServerConfig> config = read_server_config_term(map_of(pairs));
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config_value(*config, "tick_timeout"), Writer().integer(5).view());
   EXPECT_EQ(config_value(*config, "something_new"), pairs["something_new"]);
@@ -105,7 +105,7 @@ TEST(ServerConfigTermTest, FriendlyNamesMakeNoLinesOfTheirOwn) {
        {Writer().byte_list("a\nb").take(), Writer().binary("a\nb").take()}) {
     auto pairs = smallest();
     pairs["friendly_name"] = given;
-    const Result<log::ServerConfig> config = read_server_config_term(map_of(pairs));
+    const Result<raftlog::ServerConfig> config = read_server_config_term(map_of(pairs));
     ASSERT_TRUE(config) << config.error().message;
     EXPECT_EQ(friendly_name(*config), "a?b");
   }
@@ -135,7 +135,7 @@ TEST(ServerConfigTermTest, EveryTruncationIsAnError) {
 }
 
 TEST(ServerConfigTermTest, RestartChangesOnlyWhatItMay) {
-  Result<log::ServerConfig> config = read_server_config_term(map_of(smallest()));
+  Result<raftlog::ServerConfig> config = read_server_config_term(map_of(smallest()));
   ASSERT_TRUE(config);
   const std::string additions = map_of({{"tick_timeout", Writer().integer(9).take()},
                                         {"uid", Writer().binary("OTHER").take()},
@@ -152,7 +152,7 @@ TEST(ServerConfigTermTest, RestartChangesOnlyWhatItMay) {
   EXPECT_EQ(config->cluster_name, Writer().version().atom("renamed").take());
   EXPECT_EQ(config->uid, "KV_ABCDEF");
   EXPECT_EQ(config_value(*config, "unknown"), "");
-  const log::ServerConfig before = *config;
+  const raftlog::ServerConfig before = *config;
   EXPECT_FALSE(
       merge_restart_config(*config, map_of({{"tick_timeout", Writer().byte_list("x").take()}})));
   EXPECT_EQ(config->others, before.others);

@@ -151,9 +151,9 @@ Shell::Shell(Options options)
   add(config_of("kv", options_.members));
 }
 
-log::ServerConfig Shell::config_of(const std::string& name,
-                                   const std::vector<std::string>& members) {
-  log::ServerConfig config;
+raftlog::ServerConfig Shell::config_of(const std::string& name,
+                                       const std::vector<std::string>& members) {
+  raftlog::ServerConfig config;
   config.id = {name, kNode};
   config.uid = name + "AAAAAAAAAA";
   config.cluster_name = etf::Writer().version().atom(name).take();
@@ -167,10 +167,10 @@ log::ServerConfig Shell::config_of(const std::string& name,
   return config;
 }
 
-void Shell::add(const log::ServerConfig& config) {
+void Shell::add(const raftlog::ServerConfig& config) {
   bool registered = false;
-  log_system_->register_server(config,
-                               [&](Result<log::MemberLog*> got) { registered = got.has_value(); });
+  log_system_->register_server(
+      config, [&](Result<raftlog::MemberLog*> got) { registered = got.has_value(); });
   run();
   RAKV_CHECK(registered);
   start();
@@ -190,7 +190,7 @@ Shell::~Shell() {
 
 void Shell::open() {
   options_.log.background = &background_;
-  auto opened = log::LogSystem::open(kDirectory, *disk_, owner_, worker_, options_.log);
+  auto opened = raftlog::LogSystem::open(kDirectory, *disk_, owner_, worker_, options_.log);
   RAKV_CHECK_MSG(opened, opened ? "" : opened.error().message);
   log_system_ = std::move(*opened);
   node::NodeOptions node;
@@ -278,7 +278,7 @@ void Shell::kill() {
   run();
 }
 
-void Shell::crash(log::CrashMode mode, std::uint64_t seed) {
+void Shell::crash(raftlog::CrashMode mode, std::uint64_t seed) {
   auto left = disk_->clone();
   left->crash(mode, seed);
   close();
@@ -289,7 +289,7 @@ void Shell::crash(log::CrashMode mode, std::uint64_t seed) {
 }
 
 Member* Shell::member() { return servers_->find("kv"); }
-log::MemberLog& Shell::log() { return *log_system_->find_by_name("kv"); }
+raftlog::MemberLog& Shell::log() { return *log_system_->find_by_name("kv"); }
 raft::ServerId Shell::id(const std::string& name) const { return {name, kNode}; }
 
 std::string Shell::history() {
@@ -303,7 +303,7 @@ Shell::Answer Shell::call(const std::function<void(etf::Writer&)>& request,
   auto answer = std::make_shared<std::optional<std::string>>();
   node_->call(
       kNode, server,
-      [&](dist::OutMessage& out) {
+      [&](distribution::OutMessage& out) {
         etf::Writer writer(out.text);
         request(writer);
       },
@@ -376,7 +376,7 @@ void Peer::leads(std::uint64_t term, std::vector<raft::Entry> entries, std::uint
   rpc.prev_term = raft::Term{prev_term};
   rpc.leader_commit = raft::Index{commit};
   rpc.entries = std::move(entries);
-  shell_.node().cast(pid_, kNode, "kv", [&](dist::OutMessage& out) {
+  shell_.node().cast(pid_, kNode, "kv", [&](distribution::OutMessage& out) {
     etf::Writer writer(out.text);
     wire::write_append_entries_rpc(writer, rpc, [&](const SharedBytes&, std::string_view part) {
       share_by_copy(writer, part);
@@ -389,7 +389,7 @@ Peer::Vote Peer::asks_for_vote(std::uint64_t term, std::uint64_t last_index,
   auto vote = std::make_shared<std::optional<raft::RequestVoteResult>>();
   shell_.node().call(
       kNode, "kv",
-      [&](dist::OutMessage& out) {
+      [&](distribution::OutMessage& out) {
         etf::Writer writer(out.text);
         wire::write_request_vote_rpc(writer, {raft::Term{term}, shell_.id(name_),
                                               raft::Index{last_index}, raft::Term{last_term}});
@@ -435,7 +435,7 @@ std::uint64_t Peer::acknowledged() const {
 }
 
 void Peer::acknowledges(std::uint64_t term, std::uint64_t index) {
-  shell_.node().cast(pid_, kNode, "kv", [&](dist::OutMessage& out) {
+  shell_.node().cast(pid_, kNode, "kv", [&](distribution::OutMessage& out) {
     etf::Writer writer(out.text);
     wire::write_reply_sender(writer, shell_.id(name_));
     wire::write_append_entries_reply(writer, {raft::Term{term}, true, raft::Index{index + 1},
@@ -445,7 +445,7 @@ void Peer::acknowledges(std::uint64_t term, std::uint64_t index) {
 
 void Peer::refuses(std::uint64_t term, std::uint64_t next, std::uint64_t last,
                    std::uint64_t last_term) {
-  shell_.node().cast(pid_, kNode, "kv", [&](dist::OutMessage& out) {
+  shell_.node().cast(pid_, kNode, "kv", [&](distribution::OutMessage& out) {
     etf::Writer writer(out.text);
     wire::write_reply_sender(writer, shell_.id(name_));
     wire::write_append_entries_reply(writer, {raft::Term{term}, false, raft::Index{next},
@@ -460,7 +460,7 @@ void Peer::on_message(std::string_view message) {
     calls_.push_back(etf::print_text(gen->request));
     const auto call = wire::decode_peer_call(gen->request);
     if (!grants_ || !call || !*call) return;
-    shell_.node().reply(pid_, gen->from, [&](dist::OutMessage& out) {
+    shell_.node().reply(pid_, gen->from, [&](distribution::OutMessage& out) {
       etf::Writer writer(out.text);
       if (const auto* vote = std::get_if<raft::RequestVoteRpc>(&**call)) {
         wire::write_request_vote_result(writer, {vote->term, true});

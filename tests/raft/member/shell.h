@@ -80,7 +80,7 @@ class Shell {
     std::vector<std::string> members = {"kv", "b", "c"};
     /// A long time: no tick.
     std::uint64_t tick_ms = 100'000'000;
-    log::LogSystemOptions log;
+    raftlog::LogSystemOptions log;
     Options();
   };
   struct Hold {
@@ -117,16 +117,16 @@ class Shell {
   void start();
   void stop();
   void kill();
-  void crash(log::CrashMode mode = log::CrashMode::lose_unsynced, std::uint64_t seed = 0);
+  void crash(raftlog::CrashMode mode = raftlog::CrashMode::lose_unsynced, std::uint64_t seed = 0);
 
   /// The server kv; null when it does not run.
   Member* member();
-  log::MemberLog& log();
-  log::LogSystem& log_system() { return *log_system_; }
+  raftlog::MemberLog& log();
+  raftlog::LogSystem& log_system() { return *log_system_; }
   node::Node& node() { return *node_; }
   ServerSystem& servers() { return *servers_; }
   boost::asio::io_context& io() { return io_; }
-  log::MemoryDisk& disk() { return *disk_; }
+  raftlog::MemoryDisk& disk() { return *disk_; }
   /// What the machine has applied.
   std::string history();
   raft::ServerId id(const std::string& name) const;
@@ -148,22 +148,22 @@ class Shell {
  private:
   class Epmd;
   class Factory;
-  log::ServerConfig config_of(const std::string& name, const std::vector<std::string>& members);
-  void add(const log::ServerConfig& config);
+  raftlog::ServerConfig config_of(const std::string& name, const std::vector<std::string>& members);
+  void add(const raftlog::ServerConfig& config);
   void open();
   void close();
   bool run_disk();
 
   Options options_;
-  MemoryAccounts memory_{log::MemoryBudget::kSmallestBytes};
+  MemoryAccounts memory_{raftlog::MemoryBudget::kSmallestBytes};
   boost::asio::io_context io_{1};
-  log::ManualExecutor owner_;
-  log::ManualExecutor worker_;
-  log::ManualExecutor background_;
-  std::unique_ptr<log::MemoryDisk> disk_ = std::make_unique<log::MemoryDisk>();
+  ManualExecutor owner_;
+  ManualExecutor worker_;
+  ManualExecutor background_;
+  std::unique_ptr<raftlog::MemoryDisk> disk_ = std::make_unique<raftlog::MemoryDisk>();
   std::unique_ptr<Epmd> epmd_;
   std::unique_ptr<Factory> machines_;
-  std::unique_ptr<log::LogSystem> log_system_;
+  std::unique_ptr<raftlog::LogSystem> log_system_;
   std::unique_ptr<node::Node> node_;
   std::unique_ptr<ServerSystem> servers_;
 };

@@ -147,14 +147,15 @@ TEST(Waiting, NotificationsForOneThatIsAway) {
   const etf::Pid away("away@127.0.0.1", 7, 0, 4711);
   std::vector<Shell::Answer> answers;
   for (int i = 0; i < 50; ++i) {
-    shell.node().send_to_name(
-        shell.member()->pid().view(), shell.node().name(), "kv", [&](dist::OutMessage& out) {
-          etf::Writer writer(out.text);
-          writer.tuple(2).atom("$gen_cast").tuple(3).atom("command");
-          writer.atom("normal").tuple(3).atom("$usr").binary("x");
-          writer.tuple(3).atom("notify").big(false, std::string(kLarge, '\1'));
-          writer.pid(away);
-        });
+    shell.node().send_to_name(shell.member()->pid().view(), shell.node().name(), "kv",
+                              [&](distribution::OutMessage& out) {
+                                etf::Writer writer(out.text);
+                                writer.tuple(2).atom("$gen_cast").tuple(3).atom("command");
+                                writer.atom("normal").tuple(3).atom("$usr").binary("x");
+                                writer.tuple(3).atom("notify").big(false,
+                                                                   std::string(kLarge, '\1'));
+                                writer.pid(away);
+                              });
     shell.run();
   }
   const ByteAccount& notifications = shell.memory().notifications;
@@ -167,13 +168,13 @@ TEST(Waiting, ChunksOfASnapshotAreCountedUntilItIsInstalledOrDropped) {
   Peer b(shell, "b");
   b.leads(1, {});
   shell.run();
-  log::SnapshotMeta meta;
+  raftlog::SnapshotMeta meta;
   meta.index = 10;
   meta.term = 1;
   etf::Writer cluster;
   cluster.version().map(0);
   meta.cluster = cluster.take();
-  const std::string head = log::encode_snapshot_meta(meta);
+  const std::string head = raftlog::encode_snapshot_meta(meta);
   b.sends_snapshot(1, head, 0, raft::ChunkFlag::init, {}, {});
   shell.run();
   for (std::uint64_t number = 1; number <= 5; ++number) {

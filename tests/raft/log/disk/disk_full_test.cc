@@ -8,7 +8,7 @@
 // A disk that has no room: what is refused, what still works, and that all goes on when there is
 // room again.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using ::testing::ElementsAre;
@@ -200,4 +200,4 @@ TEST(DiskFull, ASnapshotThatDoesNotFitLeavesNothingAndTheNextWorks) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

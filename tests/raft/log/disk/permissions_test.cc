@@ -9,7 +9,7 @@
 
 // What the log makes is for the user alone, whatever the umask; what is there keeps working.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -83,4 +83,4 @@ TEST_F(Permissions, WhatOthersMadeWithOtherModesIsTakenOver) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -10,7 +10,7 @@
 // major_compaction, recover_compaction): every state has all live entries, whichever of ra's own
 // holes it is (docs/protocol/disk.md 7.1).
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -150,4 +150,4 @@ TEST_F(BeamLeftovers, ASegmentOfZeroBytes) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

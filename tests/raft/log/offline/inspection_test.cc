@@ -9,7 +9,7 @@
 #include "raft/log/segments/segment.h"
 #include "tests/raft/log/store.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using ::testing::AllOf;
@@ -296,4 +296,4 @@ TEST_F(Inspect, RefusesWhatIsInUseOrNoSystems) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -12,7 +12,7 @@
 
 // Whose a directory is, and handing it back. Whether a real ra takes it is takeover_SUITE's matter.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using ::testing::ElementsAre;
@@ -367,4 +367,4 @@ TEST(RaView, NothingIsHiddenWithoutFiles) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -9,7 +9,7 @@
 #include "raft/log/server_marks.h"
 #include "tests/raft/log/store.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using ::testing::ElementsAre;
@@ -167,4 +167,4 @@ TEST_F(RepairOf, WhatIsInUseIsRefused) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -12,7 +12,7 @@
 // RAKV_SEED repeats one seed, RAKV_RUNS of them from there on; RAKV_GENERATIONS sets their number;
 // RAKV_TRACE prints what is done.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 std::uint64_t from_environment(const char* name, std::uint64_t standard) {
@@ -40,4 +40,4 @@ TEST(RandomCrash, NothingAcknowledgedIsLost) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

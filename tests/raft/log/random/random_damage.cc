@@ -4,7 +4,7 @@
 
 // Damage that is not repaired: the end of a seed.
 
-namespace rakv::log::testing {
+namespace rakv::raftlog::testing {
 
 std::vector<std::string> RandomNode::all_files() {
   std::vector<std::string> files;
@@ -54,4 +54,4 @@ void RandomNode::flip_a_byte() {
   if (!told) ++totals_.flips_harmless;
 }
 
-}  // namespace rakv::log::testing
+}  // namespace rakv::raftlog::testing

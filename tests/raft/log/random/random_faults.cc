@@ -1,6 +1,6 @@
 #include "tests/raft/log/random/random_faults.h"
 
-namespace rakv::log::testing {
+namespace rakv::raftlog::testing {
 
 const char* name_of(DiskOperation operation) {
   constexpr std::array<const char*, kDiskOperations> kNames{
@@ -92,4 +92,4 @@ Error RandomFaults::fail(DiskOperation operation, const std::string& path) {
                     path + ": " + name_of(operation) + " failed by chance");
 }
 
-}  // namespace rakv::log::testing
+}  // namespace rakv::raftlog::testing

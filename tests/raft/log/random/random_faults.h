@@ -8,7 +8,7 @@
 #include "tests/raft/log/member_model.h"
 #include "tests/support/memory_disk.h"
 
-namespace rakv::log::testing {
+namespace rakv::raftlog::testing {
 
 inline constexpr std::size_t kDiskOperations = static_cast<std::size_t>(DiskOperation::lock) + 1;
 const char* name_of(DiskOperation operation);
@@ -49,4 +49,4 @@ class RandomFaults {
   std::uint64_t failed_ = 0;
 };
 
-}  // namespace rakv::log::testing
+}  // namespace rakv::raftlog::testing

@@ -6,7 +6,7 @@
 #include <array>
 #include <cstdlib>
 
-namespace rakv::log::testing {
+namespace rakv::raftlog::testing {
 namespace {
 
 constexpr char kDirectory[] = "/data/a@host";
@@ -305,4 +305,4 @@ void RandomTotals::print() const {
   std::printf("\n");
 }
 
-}  // namespace rakv::log::testing
+}  // namespace rakv::raftlog::testing

@@ -12,7 +12,7 @@
 #include "tests/raft/log/random/random_faults.h"
 #include "tests/raft/log/store.h"
 
-namespace rakv::log::testing {
+namespace rakv::raftlog::testing {
 
 /// What happened, over all seeds: a test that promises to try something can show that it did.
 struct RandomTotals {
@@ -137,4 +137,4 @@ class RandomNode {
   int next_server_ = 0;
 };
 
-}  // namespace rakv::log::testing
+}  // namespace rakv::raftlog::testing

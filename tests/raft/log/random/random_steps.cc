@@ -7,7 +7,7 @@
 // What the processes of a RandomNode do. A step asks for something; how far that comes before the
 // next step is chance.
 
-namespace rakv::log::testing {
+namespace rakv::raftlog::testing {
 
 void RandomNode::progress() {
   if (one_in(random_, 3)) return store_->settle();
@@ -312,4 +312,4 @@ void RandomNode::give_up_transfer(MemberModel& model, MemberLog& log) {
   if (one_in(random_, 2)) log.drop_sparse();  // else the next append does it
 }
 
-}  // namespace rakv::log::testing
+}  // namespace rakv::raftlog::testing

@@ -6,7 +6,7 @@
 #include "tests/raft/log/store.h"
 #include "tests/support/memory_disk.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::add_with_ten_segments;
@@ -289,4 +289,4 @@ TEST(SegmentFiles, NoMoreAreOpenThanMayBe) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -11,7 +11,7 @@
 // A flush or a compaction that fails is tried again every few seconds, for as long as the disk is
 // full or broken. It may not leave another file behind each time.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -102,4 +102,4 @@ TEST_P(FlushThatFails, LeavesNoMoreFilesWithEachAttempt) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -6,7 +6,7 @@
 
 // A log that is written anew while the WAL files of what it was go to segments.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -80,4 +80,4 @@ TEST(Flush, ATruncationIsRememberedUntilItIsInASegment) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -11,7 +11,7 @@
 // after a crash or damage (docs/protocol/disk.md 7.1). Each test brings about what triggered it
 // there and finds everything, or at least says that something is missing.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -329,4 +329,4 @@ TEST(RaHoles, H6AnOverwrittenEntryIsNeverRead) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -8,7 +8,7 @@
 
 // Entries that can't be read are found and replaced; nothing else of their segment changes.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using ::testing::ElementsAre;
@@ -177,4 +177,4 @@ TEST(SegmentRepair, EveryCrashLeavesTheOldSegmentOrTheNewOne) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

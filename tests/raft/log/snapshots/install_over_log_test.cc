@@ -9,7 +9,7 @@
 // Live entries of a snapshot that is taken in, where the member has entries of its own already: at
 // or below its own snapshot, or those of another leader.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -248,4 +248,4 @@ TEST(Install, AnOverwriteAboveTheOwnSnapshotVoidsWhatIsBehindIt) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

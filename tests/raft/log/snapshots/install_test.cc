@@ -11,7 +11,7 @@
 // was acknowledged and may be committed is still there, and no entry that came with the snapshot is
 // taken for one of the log.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -229,4 +229,4 @@ TEST(Install, AMarkThatComesLateVoidsNothing) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

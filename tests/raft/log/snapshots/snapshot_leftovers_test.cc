@@ -9,7 +9,7 @@
 // A snapshot of which the last sync fails although the disk has it, and which can't be removed: it
 // may be back after a crash, and then what it needs must be there.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -111,4 +111,4 @@ TEST(SnapshotLeftovers, WhatAnOwnSnapshotNeedsStaysUntilItIsGone) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

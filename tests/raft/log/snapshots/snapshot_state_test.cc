@@ -4,7 +4,7 @@
 #include "tests/raft/log/store.h"
 #include "tests/support/memory_disk.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 // A server that is stopped and started again finds its log open, the snapshot's state released.
@@ -39,4 +39,4 @@ TEST(SnapshotState, IsReadAgainAfterItsRelease) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

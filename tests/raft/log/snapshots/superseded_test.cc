@@ -7,7 +7,7 @@
 // ra_kv:get/3 reads an entry after it asked for its index: what a snapshot has superseded meanwhile
 // must be there for a while, wherever it was, and after a restart, too.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using std::chrono::milliseconds;
@@ -310,4 +310,4 @@ TEST_F(Superseded, NoCrashMakesAnotherHistoryReadable) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

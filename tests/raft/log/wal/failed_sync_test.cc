@@ -8,7 +8,7 @@
 // A sync that failed leaves in the page cache what the disk does not have, and no later process is
 // told of it. And what a killed process had renamed, made or removed and not synced.
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -187,4 +187,4 @@ TEST(FailedSync, AWalOfZerosIsNoEmptyOne) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

@@ -13,7 +13,7 @@
 #include "tests/raft/log/store.h"
 #include "tests/support/memory_disk.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -365,4 +365,4 @@ TEST(WalRecovery, NamesOfBothLengths) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog

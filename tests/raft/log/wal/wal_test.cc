@@ -15,7 +15,7 @@
 #include "tests/raft/log/store.h"
 #include "tests/support/memory_disk.h"
 
-namespace rakv::log {
+namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
@@ -64,7 +64,7 @@ TEST(Checksum, AgreesWithZlib) {
   for (const std::size_t size : {0, 1, 5, 63, 64, 65, 300, 5552, 5553, 20000}) {
     const auto part = std::string_view(bytes).substr(0, size);
     EXPECT_EQ(adler32(1, part), ::adler32(1, data, static_cast<uInt>(size))) << size;
-    EXPECT_EQ(log::crc32(0, part), ::crc32(0, data, static_cast<uInt>(size))) << size;
+    EXPECT_EQ(raftlog::crc32(0, part), ::crc32(0, data, static_cast<uInt>(size))) << size;
     const std::size_t half = size / 2;
     EXPECT_EQ(adler32(adler32(1, part.substr(0, half)), part.substr(half)), adler32(1, part));
     EXPECT_EQ(crc32c(crc32c(0, part.substr(0, half)), part.substr(half)), crc32c(0, part));
@@ -316,4 +316,4 @@ TEST(WorkerThread, RunsJobsInOrderAndAllBeforeItEnds) {
 }
 
 }  // namespace
-}  // namespace rakv::log
+}  // namespace rakv::raftlog
