@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Everything that is done with this repository, by name. `make help` lists it.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "kv/replicated_machine.h"
 
 #include "cnode/etf/canonical.h"

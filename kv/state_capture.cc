@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "kv/state_capture.h"
 
 #include "cnode/base/check.h"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs the benchmark programs that `scripts/build.sh bench` made, one after the other.
 #
 #   usage: scripts/bench.sh [ARGUMENT of the programs...]      e.g. --benchmark_filter=append

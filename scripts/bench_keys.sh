@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Many small keys on one rakv member and on one BEAM member (ra 3.1.10): resident memory for each key, start-up time, the
 # time of a snapshot and how long the server's process answers nobody meanwhile, and what is written for each byte put.
 #   usage: bench_keys.sh [KEYS [VALUE_BYTES]]     default: 5000000 values of 100 bytes

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Compares one rakv member with one BEAM member (ra on OTP 29): same machine, same run, same driver. First with a light
 # native client, which leaves the processor to the members, then with a BEAM as client.
 #   usage: bench_kv.sh        needs build/release/rakv (or RAKV_BINARY), build/bench's kv_driver and .deps/otp29

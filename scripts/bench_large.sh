@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Small calls while values of 100 MB travel: one rakv member beside one BEAM member.
 #   usage: bench_large.sh [rounds]     needs build/release/rakv (or RAKV_BINARY) and .deps/otp29 (make build otp29)
 set -euo pipefail

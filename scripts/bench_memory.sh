@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The memory of one rakv member that is given many times as many values as it has memory: the peak of each phase under
 # --memory-budget. Values are distinct; three of five are put again before the compaction; gets verify what they get.
 #   usage: bench_memory.sh [KEYS [VALUE_BYTES [BUDGET]]]     default: 131072 values of 65536 bytes (8 GiB in 512MB)

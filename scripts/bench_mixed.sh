@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # put/s of clusters of three in every mix of leaders and followers, in one run, round by round.
 #   usage: bench_mixed.sh [rounds]     needs build/release/rakv (or RAKV_BINARY), build/bench's kv_driver and .deps/otp29
 set -euo pipefail

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Nodes for the benchmark scripts, which source this file: started here, stopped when the script ends.
 #   $erl, $work, $cookie, $host; start_rakv, start_beam, await_ready; ${node[NAME]} and ${pid[NAME]} of what was started
 # Needs build/release/rakv (or RAKV_BINARY) and .deps/otp29 (make build otp29).

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The start of a server with many entries beside another cluster of its node: how long the other's puts take meanwhile.
 #   usage: bench_start.sh [ENTRIES]     default: 1000000 of 100 bytes
 # Needs build/release/rakv (or RAKV_BINARY), and erl. Data go below build/ and are removed.

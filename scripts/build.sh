@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Configures and builds one CMake preset.
 #
 #   usage: scripts/build.sh PRESET [TARGET...]       build, all targets or those named

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs every libFuzzer target that `scripts/build.sh fuzz` made, as many at once as there are cores.
 #
 #   usage: scripts/fuzz.sh SECONDS [TARGET...]

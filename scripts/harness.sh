@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs ra's own ra_kv_harness on clusters of which some or all nodes are rakv; see erlang_tests/harness/harness_run.erl.
 #
 #   usage: scripts/harness.sh OPS [RAKV [SEED]]      RAKV: all, odd, one or none (default: all); a SEED replays what the

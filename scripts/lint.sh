@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Reads the sources with every tool that has an opinion; any warning makes it fail.
 #
 #   usage: scripts/lint.sh [--quick] [FOLDER...]        default: the whole repository

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Makes a folder with Erlang/OTP 29, ra 3.1.10 and rebar3 for the tests, out of Debian's own packages of a newer suite.
 #
 #   usage: scripts/otp29.sh DIR        then: DIR/bin/erl, DIR/bin/erlc, DIR/bin/escript, DIR/bin/rebar3

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs the Common Test suites with every rakv node built with sanitizers, and fails when a suite does or when a process
 # has left a report, however its suite ended.
 #

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Installs the Debian packages that rakv is built and tested with. Does nothing when all of them are there.
 #
 #   usage: scripts/setup.sh [--build-only]

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Builds and runs every test, in stages; goes on after a failed stage, and ends with the totals.
 #
 #   usage: scripts/test.sh [STAGE...]         stages: unit release shim25 shim29 suites harness

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "cnode/node/rpc.h"
 
 #include "cnode/etf/cursor.h"

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% One driver, two members: the same calls against a BEAM member of ra_kv and against a rakv member, in turns, from one
 %% client node. Values are 256 bytes. Prints each figure of both, the ratio, and what the member's process spent of a processor
 %% for one operation: on a small machine the client is what limits the rates. Run by scripts/bench_kv.sh. Forms the clusters

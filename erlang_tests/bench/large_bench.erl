@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% How long small calls take while a value of 100 MB travels to a member and back, with a BEAM member and with a rakv member:
 %% the client VM's and the kernel's own part of it shows in the BEAM's figures. Run by scripts/bench_large.sh.
 -module(large_bench).

@@ -1,4 +1,5 @@
 #!/usr/bin/env escript
+%% SPDX-License-Identifier: Apache-2.0
 %% The longest put of one cluster of a rakv node while another server of that node, with many entries above its snapshot,
 %% is killed and starts again; and the longest without. Called by scripts/bench_start.sh: NODE COOKIE ENTRIES.
 %% The name of this node and distribution are given by ERL_FLAGS.

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The epmd of the VM that runs ra_kv_harness: it finds nodes in the table of cluster_links and reaches them directly, past
 %% the relays. Nodes never dial this VM: it is the one that connects.
 -module(harness_epmd).

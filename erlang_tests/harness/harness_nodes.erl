@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The nodes that ra_kv_harness starts, BEAM and rakv, and the links between them.
 %%
 %% Every node has an epmd of its own (cluster_links), so that runs side by side may use the harness's fixed names, and

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Runs ra_kv_harness, as it comes with ra, on clusters of which some or all nodes are rakv, and says how it went.
 %%
 %%   erl -noinput -epmd_module harness_epmd -pa EBIN -run harness_run main OPS RAKV SEED DIR STAND_INS

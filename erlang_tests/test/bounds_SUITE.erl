@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Every bound on what peers and clients can make a node hold: one flood for each row of the table in docs/memory.md,
 %% against a node with the smallest memory budget. During each the process has no more memory than the budget, another
 %% client's put works, and afterwards the memory comes back: the account is what it was before, and the process no larger

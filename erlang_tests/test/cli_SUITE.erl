@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The client commands of the program, as a user runs them: against three BEAM members with ra, against a rakv member,
 %% and against servers that misbehave (cli_member).
 -module(cli_SUITE).

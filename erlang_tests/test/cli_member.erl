@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% A server that says what it is told to, for cli_SUITE: replies that no well member gives at the moment a test wants
 %% them. Runs on a node without ra, where ra_kv:read_entry/4 is made up, too.
 -module(cli_member).

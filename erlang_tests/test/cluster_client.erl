@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% What the cluster suites run on the client's node: filling a cluster with keys, and comparing its members.
 -module(cluster_client).
 

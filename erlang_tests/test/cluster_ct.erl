@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Clusters of BEAM and rakv members for the suites: start, kill, pause, wipe, partition, and compare.
 %%
 %%   init_per_testcase(_, Config) -> cluster_ct:init(Config).

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Links between nodes that a test can block, cut and hold, without touching the nodes and without any privilege.
 %%
 %% Every node gets an epmd of its own (port/2 gives what goes into its ERL_EPMD_PORT). What it answers for another node

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% A rakv member between two BEAM members whose files are lost or damaged while it is down: it comes back, gets
 %% everything again, and votes when it has it. And values that are damaged while it runs: it fetches them when they are
 %% needed.

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% A rakv member whose disk is full, in a cluster with BEAM members: the others go on, nothing acknowledged is lost, and
 %% when there is room again the member goes on, too, in the same process.
 %%

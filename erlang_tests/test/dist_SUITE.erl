@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% rakv as a node beside BEAM nodes of OTP 25 and OTP 29: what the distribution protocol promises, from ping to lost
 %% networks. Each test case runs against either OTP. rakv_ct:finish/1 also fails a test case when the BEAM complained
 %% about what it received.

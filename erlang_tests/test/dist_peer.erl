@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% What dist_SUITE does inside a BEAM node: processes that watch, link and call, and keep what they got. Plain Erlang of
 %% OTP 25, because it is compiled for either OTP; no ra.
 -module(dist_peer).

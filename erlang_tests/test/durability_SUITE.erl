@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% What a rakv node acknowledged is there after kill -9: rounds of load, a kill at a random moment, a restart, and a
 %% comparison of every key.
 %%

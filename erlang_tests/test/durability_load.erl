@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Load on ra_kv clusters that remembers what was promised: for durability_SUITE, which runs it on a client node.
 %%
 %% Every writer has keys of its own, so the writes of a key are in an order that the writer knows. Per key it keeps the

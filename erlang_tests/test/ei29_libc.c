@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* OTP 29's libei comes from a newer Debian and asks for names of its libc; this one's do the same for what ei reads. */
 #include <stdarg.h>
 #include <stdio.h>

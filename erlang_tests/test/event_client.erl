@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% A client of ra events, for ra_functions_SUITE: what a server with an ra_event_formatter sends.
 -module(event_client).
 

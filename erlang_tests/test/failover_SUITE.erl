@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% kill -9 of a leader under 64 writers, again and again: the time until the first write that began after it is
 %% acknowledged, of a cluster of BEAM members as control and of mixed ones. No acknowledged write is lost, and no reader
 %% sees an older value than one read before.

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Writers and readers of one cluster, for failover_SUITE, which runs them on a client's node.
 %%
 %% A writer counts: the values of its keys are its sequence numbers, so a later write is a greater value. After a write

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Gets of keys that always exist, while they are put again and snapshots are taken all the time, by clients that are near
 %% and by clients that are 30 ms away (each way): none may be told that there is no such key. A client asks the leader for
 %% the index of the key's entry and reads the entry afterwards; when it comes, the entry has often been superseded.

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Gets of keys that are always there, while others put them and take snapshots without a pause. Runs on a client's node.
 -module(gets_load).
 

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% One rakv node, and a peer that does not behave: raw TCP sockets, a handshake written by hand, and frames that no BEAM
 %% sends. After each test case the same process must still serve a real ra client, and must not have grown.
 %%

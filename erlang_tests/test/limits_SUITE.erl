@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% What the system allows the process: file descriptors (ulimit -n).
 -module(limits_SUITE).
 

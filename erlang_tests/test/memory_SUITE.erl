@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% A rakv member that is given many times as many values as its memory budget: put, overwritten, read, compacted, and
 %% found again after a kill and after a stop, the process never has more memory resident than the budget. The benchmark
 %% `make bench-memory` is the same at full size.

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Puts and gets of large values by a few processes at once, on a client's node. Values say their key and their round.
 -module(memory_load).
 

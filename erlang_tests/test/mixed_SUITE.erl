@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Clusters of every composition: each kind of member leads, and clients of OTP 29 and OTP 25 do through every member all
 %% that a client can do. cluster_ct:same_everywhere/1 compares the members after each.
 -module(mixed_SUITE).

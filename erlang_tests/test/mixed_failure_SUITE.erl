@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Members of either kind that die, hang, start again, or are cut off. In each composition a member of each kind is the
 %% one that it happens to; cluster_ct:same_everywhere/1 compares the members at the end.
 %%

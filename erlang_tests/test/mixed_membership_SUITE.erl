@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Members that join and leave clusters of both kinds, members that come back with nothing, many clusters on the same
 %% nodes, and values of 10 MB. cluster_ct:same_everywhere/1 compares the members after each.
 -module(mixed_membership_SUITE).

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% A node's name is checked at the start as OTP 29 checks it: what `net_kernel:start/2`, which is what `erl -sname` and
 %% `erl -name` call, takes in the BEAM is taken, and comes to the same full name; what it refuses is one line and exit
 %% code 2. Where we are stricter the table says so.

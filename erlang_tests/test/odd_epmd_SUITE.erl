@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% An epmd that is broken or means ill: whatever it answers, `start` and every command of a client end in time with one
 %% line that names epmd, and with the documented exit code.
 -module(odd_epmd_SUITE).

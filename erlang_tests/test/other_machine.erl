@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% A machine of ra's (behaviour ra_machine) that rakv does not know.
 -module(other_machine).
 

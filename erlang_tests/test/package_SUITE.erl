@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The rebar3 package with the real program: what a project that depends on it relies on.
 -module(package_SUITE).
 

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Nodes that are neither rakv nor a BEAM of today with all it offers: erl_call, C with ei of OTP 25 and 29, Java with
 %% Jinterface, Elixir, nodes without a name, hidden nodes, calls as old nodes make them. Whatever is done to a rakv node is done
 %% to a BEAM node with ra, too, and has to come to the same.

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Calls as nodes before OTP 23 and C nodes make them, for peers_SUITE: each gives what came, with the called node's name
 %% put as `the_node`, so that two nodes can be compared.
 -module(peers_client).

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% A client of a ra_kv cluster in plain Erlang: what ra_kv's put, get and delete send, without ra on the code path.
 %% It is what a service on an older OTP does, where ra itself does not build. Runs on OTP 25 and later.
 -module(plain_kv_client).

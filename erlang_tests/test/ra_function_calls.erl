@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Every function that `ra` exports, called on the client's node with the id of a server of another node, for
 %% ra_functions_SUITE: it runs them against a BEAM member and against a rakv member and compares what they give.
 -module(ra_function_calls).

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Every exported function of `ra` with the id of a rakv server, beside the same with a BEAM's: docs/ra-functions.md is
 %% what this suite finds, and fails when it is not. And what ra's own suites ask of a node beyond that: settings, system
 %% messages, calls of supervisors, remote functions for operators.

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The same calls to a member on a BEAM and to a member on rakv give the same: shape_calls has them; the results are
 %% compared here, key by key and as deep as they go. Names of nodes, pids, references, times, uids, paths and sizes are
 %% compared by kind. What differs nevertheless, and may, is in known/3 and in docs/divergence.md.

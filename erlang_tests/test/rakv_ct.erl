@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% What the suites have in common: BEAM nodes of OTP 29 and OTP 25, rakv nodes, and waiting for conditions.
 %%
 %%   init_per_testcase(_, Config) -> rakv_ct:init(Config).

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% A peer made by hand: a socket, the handshake of the distribution, and whatever frames one likes. It is no node: it reads
 %% only when told to, and finishes only what it wants to.
 -module(raw_peer).

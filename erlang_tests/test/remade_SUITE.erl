@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% A rakv node starts its servers by itself; so it looks first whether their clusters are still there. A cluster that was
 %% deleted and made anew while one member was away keeps what it has acknowledged; every other return works as ever. And
 %% deletions whose leader ends in the middle come to their end.

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Applications that start their own servers meet a node that has started them already. ra:start_or_restart_cluster/4 is
 %% called by such an application at every start; the default ra system of a BEAM does not start servers by itself.
 -module(restart_cluster_SUITE).

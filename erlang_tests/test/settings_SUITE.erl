@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Every setting of `rakv start` does what its help says, by its option and by its name in the file of --config; a test
 %% here fails if it does nothing. What is wrong in a file is one line each with line and column, and exit code 2.
 -module(settings_SUITE).

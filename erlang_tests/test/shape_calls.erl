@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Calls of ra_kv's and ra's functions on one server, for ra_kv_shape_SUITE: it runs them on a client node against a BEAM
 %% member and against a rakv member, and compares what they give. Every group takes {Name, Node} of a server that does
 %% not exist yet, and gives [{Label, Result}]; what a call raises is its result, too.

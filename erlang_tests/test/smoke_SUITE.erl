@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The frame of the suites itself: BEAM nodes of both OTPs, real ra, and the helpers. No rakv node is started here, so
 %% what fails here is the frame's fault.
 -module(smoke_SUITE).

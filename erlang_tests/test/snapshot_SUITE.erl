@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Snapshots with live keys from a BEAM leader to a rakv member and from a rakv leader to a BEAM member, while writes go
 %% on: of a size that does not fit into the bound on the rakv process's memory, and interrupted in each of the phases
 %% init, pre, next and last. Nobody helps: what was interrupted recovers by itself.

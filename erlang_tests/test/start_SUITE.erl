@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% How the program itself starts and ends: an ordered stop, and one clear line with exit status 1 for what can't work.
 -module(start_SUITE).
 

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The program's commands on the directory of a node that does not run, as an operator runs them: release, takeover,
 %% check, repair.
 -module(store_cli_SUITE).

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% A node's directory goes from a BEAM with ra to rakv and back: what one has written, the other reads, with equal values,
 %% terms and indexes; under traffic nothing that was acknowledged is lost; and while a directory is rakv's, no BEAM starts
 %% on it.

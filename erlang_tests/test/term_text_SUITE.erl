@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Terms on the command line (--term) are read as OTP 29's erl_scan and erl_parse read them: sigils, strings in triple
 %% quotes, keys that are there twice. What OTP refuses is refused with one line and exit code 2.
 -module(term_text_SUITE).

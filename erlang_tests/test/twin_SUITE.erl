@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Twins: a BEAM member (unmodified ra) and a rakv member of two like clusters, whose other members are scripted. Both
 %% get the same messages in the same order; every message they send, every answer and the state after each step must be
 %% the same, but for what docs/divergence.md has. twin_scripts has the scripts, twin_run plays them, twin_random makes

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The scripts of the twin tests for a follower: what leaders, candidates and clients say to it, step by step.
 %% twin_run has the notation.
 -module(twin_follower_scripts).

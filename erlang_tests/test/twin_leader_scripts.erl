@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The scripts of the twin tests for a candidate and a leader, step by step.
 %% twin_run has the notation.
 -module(twin_leader_scripts).

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Random sequences for twin_run: leaders of rising terms whose logs agree on everything that the member has applied,
 %% which say true, old, repeated and premature things; votes, pre-votes, heartbeats, snapshots, restarts in between.
 %% What a BEAM member does not survive (truncation below what is applied, gaps) is left out: twin_scripts has that.

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The records that the scripts of the twin tests send (docs/protocol/wire.md 2 to 4), and the openings that they share.
 %% '$a' and '$b' are the scripted members, '$me' the real one.
 -module(twin_records).

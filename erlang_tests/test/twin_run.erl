@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Plays the other members of two like clusters: one whose real member is on a BEAM, one whose real member is on rakv.
 %% Both real members get the same steps; after each step what they sent and where they stand is compared.
 %%

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The scripts of the twin tests: what a leader, a candidate, a follower or a client says to a member, step by step.
 -module(twin_scripts).
 

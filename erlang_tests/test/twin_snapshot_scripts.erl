@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The scripts of the twin tests for snapshots, ends and what ends a BEAM member, step by step.
 %% twin_run has the notation.
 -module(twin_snapshot_scripts).

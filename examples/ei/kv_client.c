@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Puts and gets values of a ra_kv cluster from C, with Erlang's library ei. See ../README.md.
  *
  *   kv_client OWN_NAME COOKIE SERVER NODE put KEY < value

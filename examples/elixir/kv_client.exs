@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Puts and gets values of a ra_kv cluster from Elixir, without ra. See ../README.md.
 #
 #   elixir kv_client.exs OWN_NAME COOKIE SERVER NODE put KEY < value

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Puts and gets values of a ra_kv cluster from Java, with Jinterface. See ../README.md.
 //
 //   KvClient OWN_NAME COOKIE SERVER NODE put KEY < value

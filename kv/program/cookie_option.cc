@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "kv/program/cookie_option.h"
 
 #include <unistd.h>

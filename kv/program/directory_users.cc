@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "kv/program/directory_users.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "kv/program/resource_limits.h"
 
 #include <sys/resource.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "kv/program/start_arguments.h"
 
 #include <sys/stat.h>

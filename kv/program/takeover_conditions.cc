@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "kv/program/takeover_conditions.h"
 
 #include "cnode/etf/cursor.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/core/core.h"
 
 // A member whose disk may have lost what it had acknowledged neither votes nor leads until it has

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/log/memory_table.h"
 
 #include "cnode/base/check.h"

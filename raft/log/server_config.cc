@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/log/server_config.h"
 
 #include <algorithm>

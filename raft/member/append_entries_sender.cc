@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/member/append_entries_sender.h"
 
 #include <spdlog/spdlog.h>

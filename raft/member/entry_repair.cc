@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/member/entry_repair.h"
 
 #include <spdlog/spdlog.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/member/member.h"
 #include "raft/wire/ids.h"
 

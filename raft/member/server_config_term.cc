@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/member/server_config_term.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "cnode/base/check.h"
 #include "raft/wire/ids.h"
 #include "raft/wire/messages.h"

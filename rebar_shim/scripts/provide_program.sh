@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Puts the rakv program at priv/rakv, where the application looks for it. rebar3 calls this before it compiles.
 #
 # With RAKV_BINARY set nothing is built: that program is used. With the C++ sources beside this package (a checkout of

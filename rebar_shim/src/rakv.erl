@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Starts and stops rakv nodes: native programs that join this Erlang cluster and are members of its ra clusters.
 %%
 %%   ok = application:start(rakv),

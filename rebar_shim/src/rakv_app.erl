@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The application: starts the nodes that its environment names (`nodes`), and stops all nodes with itself.
 -module(rakv_app).
 -behaviour(application).

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Reads a line of the program's log: its level, and the text without time and level, which logger adds itself.
 -module(rakv_log_line).
 

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% One rakv node: the owner of the program's port.
 %%
 %% What the program is relied on for (`rakv start`):

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The supervisor of one node. It starts the node again when its program dies, and gives it up (and ends itself) when
 %% the program died more than `intensity` times within `period` seconds, or ended because it was told to.
 -module(rakv_node_sup).

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% What rakv:start_node/1 is given, checked and turned into what a node is started with.
 -module(rakv_options).
 

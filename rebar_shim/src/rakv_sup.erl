@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The top supervisor: one rakv_node_sup for every node. A node that is given up takes no other with it, so these
 %% children are temporary; what restarts a node is the supervisor of its own.
 -module(rakv_sup).

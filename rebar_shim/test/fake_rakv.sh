@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Stands in for the rakv program in the package's own tests. What it does is in FAKE_MODE; what it was given and that
 # it ended in order it writes into FAKE_DIR.
 set -u

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% The package by itself: a shell script stands in for the program.
 -module(rakv_shim_SUITE).
 

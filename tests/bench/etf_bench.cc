@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Costs of the term codec on what it meets most: append_entries messages of ra, and keys and values
 // that are binaries.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One driver, several clusters: the same calls to each in turns, from one light client. Prints each
 // figure's median over the rounds, and what the members' processes spent of a processor for one
 // operation. Run by scripts/bench_kv.sh and scripts/bench_mixed.sh, which start the members.

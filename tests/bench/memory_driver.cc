@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One phase of the memory benchmarks on a member that runs: puts, overwrites, gets that verify what
 // they get, a snapshot, a compaction. Prints one line about it. Run by scripts/bench_memory.sh and
 // scripts/bench_keys.sh, which start and restart the members.

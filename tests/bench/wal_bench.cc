@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a durable append costs: the WAL's logic with real files, one batch per iteration, with and
 // without reserved blocks; and a round trip through the WAL's thread.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Arbitrary bytes through everything that reads a term. The first byte chooses where the rest is
 // cut into two terms.
 

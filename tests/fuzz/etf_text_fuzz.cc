@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Arbitrary text through the reader of Erlang terms; what it reads must be a canonical term that
 // prints and comes back.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The log's files as a disk or a peer may hand them to us: the first byte chooses the kind, the
 // rest is the content. Nothing may crash, and what is read must survive being written again.
 

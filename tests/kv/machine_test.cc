@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The ra_kv machine against the clauses of ra_kv.erl, and its state against a real BEAM.
 
 #include "kv/machine.h"

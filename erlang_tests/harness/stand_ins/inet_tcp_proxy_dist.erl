@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Stands in for the distribution module of that name on the BEAM nodes of ra_kv_harness: it freezes this node's link to
 %% another one in the relays that lie between them (see harness_nodes). A rakv node answers the same calls itself, when
 %% started with --test-hooks.

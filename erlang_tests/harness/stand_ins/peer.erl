@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Stands in for OTP's `peer` in the VM that runs ra_kv_harness: what it starts may be a rakv node (see harness_nodes).
 %% OTP's kernel uses the real one while it boots, so this one is loaded afterwards, and lies outside the code path that
 %% ra_kv_harness hands to its nodes.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/log/disk/overlay_disk.h"
 
 #include <algorithm>

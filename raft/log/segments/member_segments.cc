@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/log/segments/member_segments.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/log/segments/segment_repair.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/log/snapshots/index_set.h"
 
 #include <algorithm>

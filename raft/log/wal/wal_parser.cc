@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/log/wal/wal_parser.h"
 
 #include <algorithm>

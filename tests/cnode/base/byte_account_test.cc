@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "cnode/base/byte_account.h"
 
 #include <gtest/gtest.h>

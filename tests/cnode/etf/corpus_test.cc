@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compares this codec with a real BEAM over tens of thousands of random terms. rakv_etf_corpus.erl
 // makes them.
 

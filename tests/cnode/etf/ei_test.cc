@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A second opinion: OTP's own C library reads what Writer writes and the other way round
 // (docs/ei.md).
 

@@ -1,3 +1,4 @@
+%% SPDX-License-Identifier: Apache-2.0
 %% Makes and checks the corpus of random terms that corpus_test.cc compares with.
 %%
 %% generate(File, Seed, Count) writes

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "cnode/node/peer_charge.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Names as `erl` checks them; erlang_tests/test/names_SUITE.erl asks an erl about the same.
 
 #include "kv/program/node_name.h"

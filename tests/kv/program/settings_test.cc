@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The table of settings, and configuration files against it.
 
 #include "kv/program/settings.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tests/raft/core/timed_cluster.h"
 
 #include <iostream>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tests/raft/core/wake_ups.h"
 
 #include <algorithm>

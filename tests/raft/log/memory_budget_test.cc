@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/log/memory_budget.h"
 
 #include <gmock/gmock.h>

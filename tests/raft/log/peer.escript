@@ -1,5 +1,6 @@
 #!/usr/bin/env escript
 %%! -noinput
+%% SPDX-License-Identifier: Apache-2.0
 %% What the tests of raft/log ask of an Erlang: to write files for us to read, and to read ours.
 %% Prints one line: the answer as a term, or {error, What}.
 -mode(compile).

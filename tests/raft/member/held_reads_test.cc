@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "raft/member/held_reads.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The commands of log entries and reply modes, against a real BEAM.
 
 #include "raft/wire/entry.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Server ids, voter statuses, cluster maps and snapshot metas, against a real BEAM.
 
 #include "raft/wire/ids.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The records between members, against a real BEAM.
 
 #include "raft/wire/messages.h"

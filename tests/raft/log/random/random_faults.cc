@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tests/raft/log/random/random_faults.h"
 
 namespace rakv::raftlog::testing {
