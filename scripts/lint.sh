@@ -4,7 +4,7 @@
 #
 #   usage: scripts/lint.sh [--quick] [FOLDER...]        default: the whole repository
 #
-# --quick leaves out what has to compile: only format, shellcheck and citations.
+# --quick leaves out what has to compile: only format, shellcheck, licence lines and citations.
 # What is read: format (clang-format), headers that compile alone (g++), clang-tidy (.clang-tidy), scripts (shellcheck),
 # and citations: documents and sections of docs/protocol that files name, and links in README.md and docs, are there.
 # Needs a configured debug preset for the compile commands: scripts/build.sh --configure debug.
@@ -182,6 +182,7 @@ check_citations() {
 if [ ${#sources[@]} -gt 0 ]; then check format check_format; fi
 if [ -z "$quick" ] && [ ${#headers[@]} -gt 0 ]; then check "headers alone" check_headers; fi
 if [ ${#scripts[@]} -gt 0 ]; then check shellcheck shellcheck -x "${scripts[@]}"; fi
+check "licence lines" scripts/license_lines.sh
 check citations check_citations
 if [ -z "$quick" ] && [ ${#sources[@]} -gt 0 ]; then check clang-tidy check_tidy; fi
 if [ ${#failed[@]} -gt 0 ]; then
