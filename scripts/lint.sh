@@ -4,9 +4,10 @@
 #
 #   usage: scripts/lint.sh [--quick] [FOLDER...]        default: the whole repository
 #
-# --quick leaves out what has to compile: only format, shellcheck, licence lines and citations.
+# --quick leaves out what has to compile: only format, shellcheck, licence lines, version and citations.
 # What is read: format (clang-format), headers that compile alone (g++), clang-tidy (.clang-tidy), scripts (shellcheck),
-# and citations: documents and sections of docs/protocol that files name, and links in README.md and docs, are there.
+# the version (one everywhere), and citations: documents and sections of docs/protocol that files name, and the links of
+# documents, are there.
 # Needs a configured debug preset for the compile commands: scripts/build.sh --configure debug.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -167,7 +168,7 @@ check_citations() {
   mapfile -t texts < <(files "${folders[@]}" | tr '\n' '\0' | xargs -0 -r grep -Ils -d skip '')
   [ ${#texts[@]} -gt 0 ] || return 0
   for file in "${texts[@]}"; do
-    case $file in README.md | docs/*.md) documents+=("$file") ;; esac
+    case $file in *.md) documents+=("$file") ;; esac
   done
   mapfile -t found < <(
     find_bad_citations "${texts[@]}"
@@ -179,10 +180,29 @@ check_citations() {
   }
 }
 
+# The version is that of CMakeLists.txt, wherever else it stands.
+check_version() {
+  local version file found wrong=0
+  version=$(sed -nE 's/^project\(rakv VERSION ([0-9.]+) .*/\1/p' CMakeLists.txt)
+  while read -r file; do
+    found=$(sed -nE 's/.*\{vsn, "([^"]*)"\}.*/\1/p' "$file")
+    [ "$found" = "$version" ] && continue
+    echo "lint: $file has version ${found:-none}, CMakeLists.txt ${version:-none}" >&2
+    wrong=1
+  done < <(files '*.app.src')
+  found=$(sed -nE 's/^## v([0-9.]+).*/\1/p' CHANGELOG.md | head -1)
+  [ "$found" = "$version" ] || {
+    echo "lint: the first entry of CHANGELOG.md is ${found:-none}, the version of CMakeLists.txt ${version:-none}" >&2
+    wrong=1
+  }
+  return "$wrong"
+}
+
 if [ ${#sources[@]} -gt 0 ]; then check format check_format; fi
 if [ -z "$quick" ] && [ ${#headers[@]} -gt 0 ]; then check "headers alone" check_headers; fi
 if [ ${#scripts[@]} -gt 0 ]; then check shellcheck shellcheck -x "${scripts[@]}"; fi
 check "licence lines" scripts/license_lines.sh
+check version check_version
 check citations check_citations
 if [ -z "$quick" ] && [ ${#sources[@]} -gt 0 ]; then check clang-tidy check_tidy; fi
 if [ ${#failed[@]} -gt 0 ]; then
