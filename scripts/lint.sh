@@ -4,10 +4,10 @@
 #
 #   usage: scripts/lint.sh [--quick] [FOLDER...]        default: the whole repository
 #
-# --quick leaves out what has to compile: only format, shellcheck, licence lines, version and citations.
+# --quick leaves out what has to compile: format, shellcheck and what is said of the documents remain.
 # What is read: format (clang-format), headers that compile alone (g++), clang-tidy (.clang-tidy), scripts (shellcheck),
-# the version (one everywhere), and citations: documents and sections of docs/protocol that files name, and the links of
-# documents, are there.
+# licence lines, the version (one everywhere), the commands of transcripts (each has an example), and citations: documents
+# and sections of docs/protocol that files name, and the links of documents, are there.
 # Needs a configured debug preset for the compile commands: scripts/build.sh --configure debug.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -198,11 +198,23 @@ check_version() {
   return "$wrong"
 }
 
+# docs/transcripts.md has an example of every command that a transcript can have.
+check_transcripts() {
+  local word bad=0
+  while read -r word; do
+    grep -qE "> ([a-z]: )?$word[ \`]" docs/transcripts.md && continue
+    echo "lint: docs/transcripts.md has no example of the command $word" >&2
+    bad=1
+  done < <(grep -oE '\bword(s\[0\])? == "[a-z_]+"' tests/raft/core/transcript_test.cc | grep -oE '[a-z_]+"$' | tr -d '"' | sort -u)
+  return "$bad"
+}
+
 if [ ${#sources[@]} -gt 0 ]; then check format check_format; fi
 if [ -z "$quick" ] && [ ${#headers[@]} -gt 0 ]; then check "headers alone" check_headers; fi
 if [ ${#scripts[@]} -gt 0 ]; then check shellcheck shellcheck -x "${scripts[@]}"; fi
 check "licence lines" scripts/license_lines.sh
 check version check_version
+check "commands of transcripts" check_transcripts
 check citations check_citations
 if [ -z "$quick" ] && [ ${#sources[@]} -gt 0 ]; then check clang-tidy check_tidy; fi
 if [ ${#failed[@]} -gt 0 ]; then
