@@ -202,7 +202,7 @@ check_version() {
 check_transcripts() {
   local word bad=0
   while read -r word; do
-    grep -qE "> ([a-z]: )?$word[ \`]" docs/transcripts.md && continue
+    grep -qE "> ([a-z]: )?${word}[ \`]" docs/transcripts.md && continue
     echo "lint: docs/transcripts.md has no example of the command $word" >&2
     bad=1
   done < <(grep -oE '\bword(s\[0\])? == "[a-z_]+"' tests/raft/core/transcript_test.cc | grep -oE '[a-z_]+"$' | tr -d '"' | sort -u)
