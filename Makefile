@@ -24,7 +24,7 @@ RAKV ?= all
 SEED ?=
 
 .PHONY: help setup otp29 build run test asan tsan asan-suites tsan-suites bench bench-kv bench-mixed bench-large bench-memory bench-start \
-	bench-keys fuzz harness format lint clean
+	bench-keys fuzz harness format pictures lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ harness: otp29 build ## ra's own ra_kv_harness with rakv nodes (OPS, RAKV=all|od
 
 format: setup ## clang-format over all sources
 	@git ls-files -co --exclude-standard '*.cc' '*.h' | xargs -r clang-format -i
+
+pictures: ## docs/pictures: each SVG from its text
+	@scripts/pictures.sh
 
 lint: setup ## format, clang-tidy, headers that stand alone, shellcheck; all warnings are errors (LINT)
 	@scripts/build.sh --configure debug

@@ -6,8 +6,9 @@
 #
 # --quick leaves out what has to compile: format, shellcheck and what is said of the documents remain.
 # What is read: format (clang-format), headers that compile alone (g++), clang-tidy (.clang-tidy), scripts (shellcheck),
-# licence lines, the version (one everywhere), the commands of transcripts (each has an example), and citations: documents
-# and sections of docs/protocol that files name, and the links of documents, are there.
+# licence lines, the version (one everywhere), the commands of transcripts (each has an example), pictures (made
+# anew from their texts they are the same), and citations: documents and sections of docs/protocol that files name, and
+# the links of documents, are there.
 # Needs a configured debug preset for the compile commands: scripts/build.sh --configure debug.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -215,6 +216,7 @@ if [ ${#scripts[@]} -gt 0 ]; then check shellcheck shellcheck -x "${scripts[@]}"
 check "licence lines" scripts/license_lines.sh
 check version check_version
 check "commands of transcripts" check_transcripts
+check pictures scripts/pictures.sh --check
 check citations check_citations
 if [ -z "$quick" ] && [ ${#sources[@]} -gt 0 ]; then check clang-tidy check_tidy; fi
 if [ ${#failed[@]} -gt 0 ]; then
