@@ -4,11 +4,11 @@
 #
 #   usage: scripts/lint.sh [--quick] [FOLDER...]        default: the whole repository
 #
-# --quick leaves out what has to compile: format, shellcheck and what is said of the documents remain.
-# What is read: format (clang-format), headers that compile alone (g++), clang-tidy (.clang-tidy), scripts (shellcheck),
-# licence lines, the version (one everywhere), the commands of transcripts (each has an example), pictures (made
-# anew from their texts they are the same), and citations: documents and sections of docs/protocol that files name, and
-# the links of documents, are there.
+# --quick leaves out what has to compile: format, includes, shellcheck and what is said of documents remain.
+# What is read: format (clang-format), includes (only of modules that the table in docs/architecture.md allows), headers
+# that compile alone (g++), clang-tidy (.clang-tidy), scripts (shellcheck), licence lines, the version (one everywhere),
+# the commands of transcripts (each has an example), pictures (made anew from their texts they are the same), and
+# citations: documents and sections of docs/protocol that files name, and the links of documents, are there.
 # Needs a configured debug preset for the compile commands: scripts/build.sh --configure debug.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -210,7 +210,38 @@ check_transcripts() {
   return "$bad"
 }
 
+# A module includes what the table in docs/architecture.md lets it use: "| `raft/wire` | `cnode/base` `raft/core` | ...".
+check_includes() {
+  awk '
+    # The module whose folder is the longest one that the path begins with.
+    function module_of(path, best, name) {
+      best = ""
+      for (name in is_module) if (index(path, name "/") == 1 && length(name) > length(best)) best = name
+      return best
+    }
+    FILENAME ~ /\.md$/ {
+      if ($0 !~ /^\| `(cnode|raft|kv)[a-z\/]*` \|/) next
+      split($0, cells, "|")
+      gsub(/[` ]/, "", cells[2])
+      is_module[cells[2]] = 1
+      if (cells[3] ~ /all above/) for (name in is_module) may[cells[2], name] = 1
+      count = split(cells[3], names, "`")
+      for (i = 2; i <= count; i += 2) may[cells[2], names[i]] = 1
+      next
+    }
+    FNR == 1 { user = module_of(FILENAME) }
+    /^#include "/ {
+      split($0, parts, "\"")
+      used = module_of(parts[2])
+      if (user == "" || used == "" || user == used || (user, used) in may) next
+      print "lint: " FILENAME ":" FNR ": " user " may not use " used " (the table in docs/architecture.md)" > "/dev/stderr"
+      bad = 1
+    }
+    END { exit bad }' docs/architecture.md "$@"
+}
+
 if [ ${#sources[@]} -gt 0 ]; then check format check_format; fi
+if [ ${#sources[@]} -gt 0 ]; then check includes check_includes "${sources[@]}" "${headers[@]}"; fi
 if [ -z "$quick" ] && [ ${#headers[@]} -gt 0 ]; then check "headers alone" check_headers; fi
 if [ ${#scripts[@]} -gt 0 ]; then check shellcheck shellcheck -x "${scripts[@]}"; fi
 check "licence lines" scripts/license_lines.sh

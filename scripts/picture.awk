@@ -7,6 +7,8 @@
 #   NAME -> NAME: TEXT    a message from lane to lane; --> an answer
 #   NAME: TEXT            what a party does
 #   == TEXT               another part begins
+#   row NAME: TEXT || ... boxes side by side, in place of lanes; "-" leaves a place free
+#   use NAME NAME         an arrow from the first box to the second
 #   # ...                 left out
 #
 # " | " in a text begins a new line of it.
@@ -42,6 +44,30 @@ function x_of(name) {
 # Splits "NAME: TEXT" or "NAME -> NAME: TEXT" at its first colon.
 function after_colon(line) { return substr(line, index(line, ": ") + 2) }
 
+# Boxes of one row, centred; "-" is a free place.
+function draw_row(line, boxes, count, i, x, name) {
+  count = split(line, boxes, / \|\| /)
+  for (i = 1; i <= count; i++) {
+    if (boxes[i] == "-") continue
+    x = middle + (i - 1 - count / 2) * (step + 16) + 8
+    name = substr(boxes[i], 1, index(boxes[i], ": ") - 1)
+    left[name] = x
+    top[name] = y
+    say(sprintf("<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"42\" class=\"does\"/>", x, y, step))
+    say(sprintf("<text x=\"%d\" y=\"%d\" class=\"lane\">%s</text>", x + step / 2, y + 17, escape(name)))
+    write(after_colon(boxes[i]), x + step / 2, y + 34, "step")
+  }
+  y += 66
+}
+# An arrow from box to box: as steep as it can be.
+function draw_use(from, to, x, end) {
+  if (!(from in left) || !(to in left)) fail("there is no row with " from " and " to)
+  x = end = left[from] + step / 2
+  if (end < left[to] + 20) end = left[to] + 20
+  if (end > left[to] + step - 20) end = left[to] + step - 20
+  say(sprintf("<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" marker-end=\"url(#head)\"/>", x, top[from] + 42, end, top[to]))
+}
+
 BEGIN { step = 190; margin = 100; y = 96 }
 /^#/ || /^$/ { next }
 $1 == "title" { title = substr($0, 7); next }
@@ -52,6 +78,15 @@ $1 == "lane" {
   label[lanes] = substr($0, length($1 $2) + 3)
   next
 }
+$1 == "row" {
+  if (!rows++) {
+    y = 44
+    middle = 1.5 * (step + 16) + 20
+  }
+  draw_row(substr($0, 5))
+  next
+}
+$1 == "use" { draw_use($2, $3); next }
 $1 == "==" {
   y += 12
   say(sprintf("<line x1=\"10\" y1=\"%d\" x2=\"@RIGHT@\" y2=\"%d\" class=\"part\"/>", y, y))
@@ -88,7 +123,7 @@ $1 ~ /:$/ {
 
 END {
   if (failed) exit 1
-  right = 2 * margin + (lanes - 1) * step
+  right = rows ? 2 * middle : 2 * margin + (lanes - 1) * step
   height = y + 10
   print "<!-- made by scripts/pictures.sh from the text of the same name; SPDX-License-Identifier: Apache-2.0 -->"
   printf "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\">\n", right, height,
