@@ -67,7 +67,7 @@ void print_error(const std::string& line) {
   std::fprintf(stderr, "rakv: error: %s\n", printable(line).c_str());
 }
 
-int complain(const Error& error) {
+int report_error(const Error& error) {
   print_error(error.message);
   switch (error.code) {
     case ErrorCode::invalid_argument:
@@ -320,21 +320,21 @@ int report_written(const Arguments& arguments, const char* what, const Result<Wr
     const std::string line = printable(place(what, *written));
     return write_output("", line + "\n", "'" + arguments.key + "' was " + line);
   }
-  if (written.error().code != ErrorCode::not_found) return complain(written.error());
-  return complain(make_error(ErrorCode::not_found, "there is no key '" + arguments.key + "'"));
+  if (written.error().code != ErrorCode::not_found) return report_error(written.error());
+  return report_error(make_error(ErrorCode::not_found, "there is no key '" + arguments.key + "'"));
 }
 
 int run_put(const Arguments& arguments) {
   const Result<std::string> key = encode(arguments.key, arguments.term, "KEY");
-  if (!key) return complain(key.error());
+  if (!key) return report_error(key.error());
   Result<std::string> text = arguments.value_file.empty()
                                  ? Result<std::string>(arguments.value)
                                  : read_value(arguments.value_file, arguments.deadline);
-  if (!text) return complain(text.error());
+  if (!text) return report_error(text.error());
   const Result<std::string> value = encode(*text, arguments.term, "VALUE");
-  if (!value) return complain(value.error());
+  if (!value) return report_error(value.error());
   Session session(arguments);
-  if (const Result<void> opened = session.open(); !opened) return complain(opened.error());
+  if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
   return report_written(arguments, "stored", session.wait<Written>(no_outcome(), [&](auto handler) {
     session.client().put(*key, *value, arguments.deadline, std::move(handler));
   }));
@@ -342,9 +342,9 @@ int run_put(const Arguments& arguments) {
 
 int run_delete(const Arguments& arguments) {
   const Result<std::string> key = encode(arguments.key, arguments.term, "KEY");
-  if (!key) return complain(key.error());
+  if (!key) return report_error(key.error());
   Session session(arguments);
-  if (const Result<void> opened = session.open(); !opened) return complain(opened.error());
+  if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
   return report_written(arguments, "deleted",
                         session.wait<Written>(no_outcome(), [&](auto handler) {
                           session.client().remove(*key, arguments.deadline, std::move(handler));
@@ -353,15 +353,16 @@ int run_delete(const Arguments& arguments) {
 
 int run_get(const Arguments& arguments) {
   const Result<std::string> key = encode(arguments.key, arguments.term, "KEY");
-  if (!key) return complain(key.error());
+  if (!key) return report_error(key.error());
   Session session(arguments);
-  if (const Result<void> opened = session.open(); !opened) return complain(opened.error());
+  if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
   const Result<StoredValue> stored = session.wait<StoredValue>(no_answer(), [&](auto handler) {
     session.client().get(*key, arguments.deadline, std::move(handler));
   });
   if (!stored && stored.error().code == ErrorCode::not_found)
-    return complain(make_error(ErrorCode::not_found, "there is no key '" + arguments.key + "'"));
-  if (!stored) return complain(stored.error());
+    return report_error(
+        make_error(ErrorCode::not_found, "there is no key '" + arguments.key + "'"));
+  if (!stored) return report_error(stored.error());
   const std::string done = "the value of '" + arguments.key + "' was read";
   etf::Cursor cursor(stored->value);
   if (!arguments.term && cursor.kind() == etf::TermKind::binary)
@@ -441,13 +442,13 @@ std::string status_json(const std::string& cluster, const std::vector<StatusRow>
 
 int run_status(const Arguments& arguments) {
   Session session(arguments);
-  if (const Result<void> opened = session.open(); !opened) return complain(opened.error());
+  if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
   using Members = std::vector<raft::ServerId>;
   // Of the server itself: a cluster without a leader has a status too.
   Result<Members> members = session.wait<Members>(no_answer(), [&](auto handler) {
     session.client().members(arguments.deadline, std::move(handler));
   });
-  if (!members) return complain(members.error());
+  if (!members) return report_error(members.error());
   std::sort(members->begin(), members->end());
   struct Answers {
     std::vector<StatusRow> rows;

@@ -33,7 +33,7 @@ struct Arguments {
   bool dry_run = false;
 };
 
-int complain(const Error& error) {
+int report_error(const Error& error) {
   std::fprintf(stderr, "rakv: error: %s\n", printable(error.message).c_str());
   return kFailed;
 }
@@ -55,9 +55,9 @@ Result<std::string> stopped_system(raftlog::Disk& disk, const Arguments& argumen
 int run_release(const Arguments& arguments) {
   const auto disk = raftlog::make_posix_disk();
   const auto directory = stopped_system(*disk, arguments);
-  if (!directory) return complain(directory.error());
+  if (!directory) return report_error(directory.error());
   const auto released = raftlog::release(*disk, *directory, live_indexes_of_state);
-  if (!released) return complain(released.error());
+  if (!released) return report_error(released.error());
   for (const std::string& notice : released->notices)
     std::cout << "note: " << printable(notice) << "\n";
   if (!released->was_ours) {
@@ -160,7 +160,7 @@ std::string inspection_json(const std::string& directory, const raftlog::Inspect
 int run_inspection(const Arguments& arguments, bool for_takeover) {
   const auto disk = raftlog::make_posix_disk();
   const auto directory = stopped_system(*disk, arguments);
-  if (!directory) return complain(directory.error());
+  if (!directory) return report_error(directory.error());
   raftlog::InspectionOptions options;
   options.live_indexes_of = live_indexes_of_state;
   const std::string node = std::filesystem::path(*directory).filename().string();
@@ -170,7 +170,7 @@ int run_inspection(const Arguments& arguments, bool for_takeover) {
     };
   }
   const auto found = raftlog::inspect(*disk, *directory, options);
-  if (!found) return complain(found.error());
+  if (!found) return report_error(found.error());
   if (arguments.json) {
     std::cout << inspection_json(*directory, *found);
   } else {
@@ -189,8 +189,7 @@ std::string repair_text(const raftlog::Repair& repair, bool dry_run) {
     text += std::string(dry_run ? "would set aside " : "set aside ") +
             printable(file.path + ": " + file.why) + "\n";
   }
-  for (const auto& notice : repair.notices)
-    text += "note: a start says: " + printable(notice) + "\n";
+  for (const auto& notice : repair.notices) text += "note: on start: " + printable(notice) + "\n";
   for (const auto& left : repair.left) text += "damage: " + printable(left) + "\n";
   if (!repair.left.empty()) return text + "not all could be repaired\n";
   return text + (dry_run ? "it would start\n" : "it can start\n");
@@ -211,14 +210,14 @@ std::string repair_json(const std::string& directory, const raftlog::Repair& rep
 int run_repair(const Arguments& arguments) {
   const auto disk = raftlog::make_posix_disk();
   const auto directory = stopped_system(*disk, arguments);
-  if (!directory) return complain(directory.error());
+  if (!directory) return report_error(directory.error());
   raftlog::OverlayDisk overlay(*disk);
   raftlog::Disk& chosen = arguments.dry_run ? static_cast<raftlog::Disk&>(overlay) : *disk;
   const std::string node = std::filesystem::path(*directory).filename().string();
   const auto repaired = raftlog::repair(
       chosen, *directory,
       [&node](const raftlog::ServerConfig& config) { return can_take_over(config, node); });
-  if (!repaired) return complain(repaired.error());
+  if (!repaired) return report_error(repaired.error());
   std::cout << (arguments.json ? repair_json(*directory, *repaired, arguments.dry_run)
                                : repair_text(*repaired, arguments.dry_run));
   return repaired->left.empty() ? 0 : kNo;

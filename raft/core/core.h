@@ -327,7 +327,7 @@ class Core {
   void election_wanted();
   void let_others_stand();
   PreVoteRpc pre_vote_rpc() const;
-  bool wins(Ballot& ballot, const ServerId& voter);
+  bool record_vote(Ballot& ballot, const ServerId& voter);
   bool is_lost(const Ballot& ballot) const;
   void become_leader();
   bool is_up_to_date(Index last_index, Term last_term) const;

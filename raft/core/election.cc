@@ -26,7 +26,7 @@ std::size_t Core::required_quorum() const {
 }
 
 /// Adds a granted vote; true when that makes the quorum.
-bool Core::wins(Ballot& ballot, const ServerId& voter) {
+bool Core::record_vote(Ballot& ballot, const ServerId& voter) {
   const auto member = cluster_.members->find(voter);
   if (member == cluster_.members->end() || !member->second.is_voter()) return false;
   if (std::find(ballot.granted.begin(), ballot.granted.end(), voter) != ballot.granted.end())
@@ -69,7 +69,7 @@ void Core::call_pre_vote() {
   for (const auto& [id, config] : *cluster_.members) {
     if (id != id_) emit(effect::CallPreVote{id, last_round_, rpc});
   }
-  if (wins(std::get<PreVote>(role_).ballot, id_)) call_election();
+  if (record_vote(std::get<PreVote>(role_).ballot, id_)) call_election();
 }
 
 void Core::call_election() {
@@ -85,7 +85,7 @@ void Core::call_election() {
   for (const auto& [id, config] : *cluster_.members) {
     if (id != id_) emit(effect::CallRequestVote{id, last_round_, rpc});
   }
-  if (wins(std::get<Candidate>(role_).ballot, id_)) become_leader();
+  if (record_vote(std::get<Candidate>(role_).ballot, id_)) become_leader();
 }
 
 void Core::become_leader() {
@@ -361,7 +361,7 @@ void Core::on(event::PreVoteReplied& event) {
       event.round + late < state->ballot.round || membership_ != Membership::voter) {
     return;
   }
-  if (wins(state->ballot, event.from)) call_election();
+  if (record_vote(state->ballot, event.from)) call_election();
 }
 
 void Core::on(event::VoteReplied& event) {
@@ -384,7 +384,7 @@ void Core::on(event::VoteReplied& event) {
     }
     return;
   }
-  if (wins(state->ballot, event.from)) become_leader();
+  if (record_vote(state->ballot, event.from)) become_leader();
 }
 
 }  // namespace rakv::raft

@@ -60,7 +60,7 @@ class Inspector {
       const bool known = std::any_of(said.begin(), said.end(), [&](const std::string& text) {
         return notice.find(text) != std::string::npos;
       });
-      if (!known) add(Severity::note, "a start says: " + notice);
+      if (!known) add(Severity::note, "on start: " + notice);
     }
   }
 
