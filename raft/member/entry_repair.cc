@@ -117,7 +117,8 @@ void EntryRepair::fetch_next() {
   if (job.replacements.size() == job.damage.needed.size()) return write();
   const raftlog::SegmentSlot& slot = job.damage.needed[job.replacements.size()];
   if (job.next_peer == job.peers.size()) {
-    return finish("entry " + std::to_string(slot.index) + " is not to be had: " + job.last_error);
+    return finish("no member could supply entry " + std::to_string(slot.index) + ": " +
+                  job.last_error);
   }
   const raft::ServerId& peer = job.peers[job.next_peer];
   etf::Writer arguments;

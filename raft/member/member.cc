@@ -413,16 +413,17 @@ void Member::carry_out(raft::effect::ClusterChanged&) {
 }
 
 void Member::carry_out(raft::effect::AmnesiaEnded&) {
-  spdlog::info("{}: has everything again that it may have lost, and votes", log_id_);
+  spdlog::info("{}: caught up with what it may have lost, and votes again", log_id_);
   log_.end_amnesia([log_id = log_id_](const Result<void>& stored) {
     if (stored) return;
-    spdlog::error("{}: that it has caught up can't be stored, the next start won't know: {}",
-                  log_id, stored.error().message);
+    spdlog::error(
+        "{}: could not record that the server caught up; it will not vote after a restart: {}",
+        log_id, stored.error().message);
   });
 }
 
 void Member::carry_out(raft::effect::BadMessage& effect) {
-  spdlog::warn("{}: ignored a message of {}: {}", log_id_, to_string(effect.from), effect.what);
+  spdlog::warn("{}: ignored a message from {}: {}", log_id_, to_string(effect.from), effect.what);
 }
 
 // --- what the node and the log report
