@@ -109,7 +109,7 @@ Result<std::string> long_node_name(std::string_view name) {
 }
 
 Result<std::string> peer_node_name(std::string_view name) {
-  if (name.ends_with('@')) return bad_name(name, "the host is missing behind the @");
+  if (name.ends_with('@')) return bad_name(name, "the host is missing after the @");
   const bool is_long = host_of(name).find_first_of(".:") != std::string_view::npos;
   return is_long ? long_node_name(name) : short_node_name(name);
 }

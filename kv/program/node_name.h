@@ -9,7 +9,7 @@
 // Names of nodes and clusters as the user gives them, checked before anything is done with them.
 //
 // A node's name is what `erl -sname` and `erl -name` take (OTP 29: net_kernel:create_name/3,
-// valid_name_head/1, validate_hostname/1): before the @ letters, digits, _ and -, behind it a host
+// valid_name_head/1, validate_hostname/1): before the @ letters, digits, _ and -, after it a host
 // of characters from ! to U+00FF, at most 255 characters in all. We are stricter in that the host
 // has no slash, because the name is a folder's, and no control characters, and that `undefined`,
 // with which erl asks for a name of somebody else's choice, is none.
@@ -40,7 +40,7 @@ Result<void> check_new_cluster_name(std::string_view name);
 /// .localhost (RFC 6761). Nodes on other machines can't reach such a node.
 bool is_loopback_host(std::string_view host);
 
-/// The part behind the @.
+/// The part after the @.
 std::string_view host_of(std::string_view node);
 
 /// The address that a node listens on when it is not told: the loopback address if its host is

@@ -6,7 +6,7 @@
 #include <string_view>
 
 // Numbers as people write them in options and configuration files. Nothing but the number may be
-// there: no sign, no blanks, nothing behind it.
+// there: no sign, no blanks, nothing after it.
 
 namespace rakv::kv {
 

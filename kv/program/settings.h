@@ -52,7 +52,7 @@ const Setting* find_setting(std::string_view name);
 std::string_view similar_setting(std::string_view name);
 
 /// Puts a value of the right type into its place. Error invalid_argument, in words that
-/// belong behind the setting's name and a colon: "must be ...". Then the options are as before.
+/// belong after the setting's name and a colon: "must be ...". Then the options are as before.
 Result<void> apply_setting(const Setting& setting, const SettingValue& value,
                            StartOptions& options);
 

@@ -61,7 +61,7 @@ void Core::refresh_membership() {
   if (status.uid == uid_) membership_ = status.membership.value_or(membership_);
 }
 
-/// Applies what is committed and present. Stops behind a cluster delete, and before a noop that
+/// Applies what is committed and present. Stops after a cluster delete, and before a noop that
 /// announces a machine version this member does not know.
 void Core::apply_committed() {
   const Index committed = std::min(commit_index_, log_.last().index);

@@ -17,7 +17,7 @@ namespace rakv::raft::effect {
 // --- durable state
 // --------------------------------------------------------------------------------------------------
 
-/// Make term and vote durable. Everything behind this effect in the list must wait for it, and so
+/// Make term and vote durable. Everything after this effect in the list must wait for it, and so
 /// must the member's next events: an answer may only leave once the promise it rests on cannot be
 /// forgotten.
 struct PersistTermVote {
@@ -63,10 +63,10 @@ enum class ElectionTimer : std::uint8_t {
 struct SetElectionTimer {
   ElectionTimer length = ElectionTimer::long_;
   /// For in_turn: how many voters are to go before this member. Turn 0 has 101–200 ms, 1 has
-  /// 201–300 ms, and so on to 4, which those behind it share. Members with different turns do not
+  /// 201–300 ms, and so on to 4, which those after it share. Members with different turns do not
   /// collide, and the first need not wait as long as chance would have it.
   std::uint32_t turn = 0;
-  /// For medium and those behind it: the range is so many times as wide, from the same shortest
+  /// For medium and those after it: the range is so many times as wide, from the same shortest
   /// length on.
   std::uint32_t stretch = 1;
   /// To be given back with event::ElectionTimeout.
@@ -335,7 +335,7 @@ using Effect =
                  effect::DemonitorLeader, effect::RoleChanged, effect::LeaderChanged,
                  effect::ClusterChanged, effect::AmnesiaEnded, effect::BadMessage, effect::Stop>;
 
-/// Filled by Core::step behind what is already in it; the caller clears and reuses it.
+/// Filled by Core::step after what is already in it; the caller clears and reuses it.
 using Effects = std::vector<Effect>;
 
 }  // namespace rakv::raft

@@ -17,7 +17,7 @@ AppendEntriesReply Core::append_entries_reply(bool success) const {
   return {current_term_, success, log_.next(), durable.index, durable.term};
 }
 
-/// "Send again from behind what I have applied."
+/// "Send again from after what I have applied."
 AppendEntriesReply Core::rewind_reply() const {
   return {current_term_, false, last_applied_ + 1, last_applied_,
           log_.term_at(last_applied_).value_or(Term())};

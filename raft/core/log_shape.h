@@ -44,7 +44,7 @@ class LogShape {
   /// index 0 of a log without snapshot. nullopt below the snapshot and beyond the end.
   std::optional<Term> term_at(Index index) const;
 
-  /// Adds an entry; `index` is at most next(), and what is there and behind is dropped first (the
+  /// Adds an entry; `index` is at most next(), and what is there and above is dropped first (the
   /// durable index falls to index - 1 at once).
   void append(Index index, Term term);
   /// Drops everything above `last` (never below the snapshot).

@@ -129,7 +129,7 @@ Effects TimedCluster::step(std::size_t i, Event event) {
   return with_ras_stores(std::move(effects), before, node.core->id());
 }
 
-/// As the member's shell does: effects in order, everything behind a store waits for it.
+/// As the member's shell does: effects in order, everything after a store waits for it.
 void TimedCluster::run(std::size_t i) {
   Node& node = nodes_[i];
   while (!node.storing) {

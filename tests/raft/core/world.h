@@ -68,7 +68,7 @@ class World {
   /// uid "uid_<node>".
   void add(const std::string& name, const std::vector<std::string>& members,
            Membership membership = Membership::voter);
-  /// Loses what is not durable, but for `keep` entries behind the durable ones.
+  /// Loses what is not durable, but for `keep` entries after the durable ones.
   void crash(const std::string& name, std::size_t keep = 0);
   std::vector<std::string> restart(const std::string& name);
   /// The member is started again while its log stays open: what is not durable is still there, and
