@@ -41,6 +41,19 @@ std::optional<GenMessage> parse_gen_message(std::string_view message) {
   return parsed;
 }
 
+std::optional<SystemMessage> parse_system_message(std::string_view message) {
+  etf::Cursor cursor(message);
+  if (cursor.kind() != etf::TermKind::tuple || !cursor.tuple(3) || !cursor.is_atom("system"))
+    return std::nullopt;
+  SystemMessage parsed;
+  parsed.from = cursor.skip().value_or(std::string_view{});
+  parsed.request = cursor.skip().value_or(std::string_view{});
+  etf::Cursor asked(parsed.request);
+  if (asked.kind() == etf::TermKind::tuple && asked.tuple(2) && asked.is_atom("terminate"))
+    parsed.end_for = asked.skip();
+  return parsed;
+}
+
 std::optional<ReplyAddress> parse_from(etf::Cursor& cursor) {
   ReplyAddress address;
   if (!cursor.tuple(2)) return std::nullopt;

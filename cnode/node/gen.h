@@ -31,6 +31,17 @@ struct GenMessage {
 /// validated.
 std::optional<GenMessage> parse_gen_message(std::string_view message);
 
+/// One of OTP's system messages (sys.erl), `{system, From, Request}`, to which `{Tag, Reply}` is
+/// the answer as to a call. Views point into the message.
+struct SystemMessage {
+  std::string_view from;                    ///< the encoded `{Pid, Tag}`
+  std::string_view request;                 ///< encoded
+  std::optional<std::string_view> end_for;  ///< the encoded Reason of `{terminate, Reason}`
+};
+
+/// Nothing when the message, which is a valid term, is another one.
+std::optional<SystemMessage> parse_system_message(std::string_view message);
+
 /// Where a reply goes and under which tag.
 struct ReplyAddress {
   etf::PidView pid;  ///< the caller

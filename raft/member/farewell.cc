@@ -2,7 +2,6 @@
 #include <boost/asio/post.hpp>
 
 #include "raft/member/member.h"
-#include "raft/member/tagged.h"
 
 // The end of a member. A leader that was removed goes on for a moment: ra_kv:remove_member/3 gets
 // its answer when the removal is in the leader's log, and then asks that leader to wait until it is
@@ -43,11 +42,13 @@ void Member::end(raft::effect::StopReason reason) {
 
 /// Calls for a leader go to the next one, local queries are answered; the others see the process
 /// end, as if they had come then.
-void Member::handle_call_after_removal(std::string_view from, std::string_view request) {
-  Tagged tagged(request);
-  if (tagged.is("leader_call", 2) && farewell_->successor)
-    return answer_redirect(from, *farewell_->successor);
-  if (tagged.is("local_query", 2) || tagged.is("local_query", 3)) serve(from, request, true);
+void Member::handle_call_after_removal(std::string_view from, const wire::AddressedRequest& asked) {
+  if (asked.for_leader) {
+    if (farewell_->successor) answer_redirect(from, *farewell_->successor);
+    return;
+  }
+  const wire::ClientRequest decoded = wire::decode_client_request(asked.term);
+  if (std::holds_alternative<wire::request::LocalQuery>(decoded)) serve(from, decoded);
 }
 
 }  // namespace rakv::member

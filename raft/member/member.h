@@ -31,6 +31,7 @@
 #include "raft/member/snapshot_receiver.h"
 #include "raft/member/snapshot_sender.h"
 #include "raft/member/voter_identities.h"
+#include "raft/wire/client_requests.h"
 #include "raft/wire/entry.h"
 #include "raft/wire/messages.h"
 
@@ -263,19 +264,20 @@ class Member : public node::Process,
 
   // --- requests (requests.cc) ---
   void handle_call(std::string_view from, std::string_view request);
-  void handle_call_after_removal(std::string_view from, std::string_view request);
+  void handle_call_after_removal(std::string_view from, const wire::AddressedRequest& asked);
   void handle_cast(std::string_view request);
-  void handle_leader_call(std::string_view from, std::string_view request);
+  void handle_leader_call(std::string_view from, std::string_view request,
+                          const wire::ClientRequest& decoded);
   /// What is served here and now, whatever the state; false when it is none of these.
-  bool serve(std::string_view from, std::string_view request, bool as_leader);
+  bool serve(std::string_view from, const wire::ClientRequest& request);
   bool handle_system_message(std::string_view message);
   /// The name of the state that clients see.
   std::string_view shown_state() const;
-  void submit_command(std::string_view from, std::string_view request, bool leader_call);
+  void submit_command(std::string_view from, std::string_view request,
+                      const wire::request::Command& asked, bool leader_call);
   /// The disk does not keep up: no more commands may wait for it. A leader refuses them then with
   /// `wal_down`, as when the log can't be written at all.
   bool overloaded() const;
-  void submit_transfer(std::string_view from, std::string_view request);
   void flush_commands();
   static constexpr std::size_t kBatchMax = 4096;  ///< commands of one append
   void serve_aux(std::string_view from, std::string_view command);
@@ -306,7 +308,7 @@ class Member : public node::Process,
 
   // --- queries (queries.cc) ---
   void serve_state_query(std::string_view from, std::string_view spec);
-  void serve_local_query(std::string_view from, std::string_view query, std::string_view options);
+  void serve_local_query(std::string_view from, const wire::request::LocalQuery& asked);
   void serve_read(raft::CallToken token);
   void answer_local_query(std::string_view from, std::string_view query);
   /// Evaluates a query here if it is one of those we know; `result` gets the value.
@@ -322,7 +324,7 @@ class Member : public node::Process,
   void write_query_leader(etf::Writer& writer) const;
   void write_log_overview(etf::Writer& writer) const;
   void write_cluster_overview(etf::Writer& writer) const;
-  void serve_read_entries(std::string_view from, std::string_view indexes);
+  void serve_read_entries(std::string_view from, const wire::request::ReadEntries& asked);
   /// `room` is held until the answer is queued.
   void answer_entries(const std::string& from, std::vector<raftlog::Index> wanted,
                       std::shared_ptr<ByteCharge> room);

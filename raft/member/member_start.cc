@@ -10,7 +10,7 @@
 #include "cnode/base/check.h"
 #include "cnode/etf/text.h"
 #include "cnode/node/gen.h"
-#include "raft/member/tagged.h"
+#include "raft/wire/client_requests.h"
 #include "raft/wire/entry.h"
 #include "raft/wire/ids.h"
 
@@ -112,7 +112,8 @@ void MemberStart::on_message(std::string_view message) {
   if (!gen) return;
   const bool kept =
       gen->kind == node::GenMessage::Kind::call ||
-      (gen->kind == node::GenMessage::Kind::cast && Tagged(gen->request).is("command", 3));
+      (gen->kind == node::GenMessage::Kind::cast &&
+       std::holds_alternative<wire::request::Command>(wire::decode_client_request(gen->request)));
   if (!kept) return;
   if (held_charge_.try_grow(message.size() + kHeldBytes)) {
     held_.emplace_back(message);

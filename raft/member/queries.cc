@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cnode/etf/order.h"
 #include "cnode/node/gen.h"
 #include "raft/member/member.h"
-#include "raft/member/tagged.h"
+#include "raft/wire/client_requests.h"
 #include "raft/wire/entry.h"
 #include "raft/wire/ids.h"
 
@@ -103,28 +102,11 @@ void Member::evaluate_at_caller(std::string_view from, std::string_view query,
 // --- local queries
 // ------------------------------------------------------------------------------------------------------
 
-void Member::serve_local_query(std::string_view from, std::string_view query,
-                               std::string_view options) {
-  raft::IndexTerm condition;
-  etf::Cursor cursor(options);
-  if (!options.empty() && cursor.kind() == etf::TermKind::map) {
-    const std::uint32_t count = cursor.map().value_or(0);
-    for (std::uint32_t i = 0; i < count && cursor.ok(); ++i) {
-      const bool is_condition = cursor.kind() == etf::TermKind::atom && cursor.is_atom("condition");
-      if (!is_condition) {
-        cursor.skip();
-        cursor.skip();
-        continue;
-      }
-      if (!cursor.tuple(2) || !cursor.is_atom("applied") || !cursor.tuple(2)) break;
-      condition.index = raft::Index{cursor.u64().value_or(0)};
-      condition.term = raft::Term{cursor.u64().value_or(0)};
-    }
-  }
-  if (condition.index == raft::Index{}) return answer_local_query(from, query);
-  const std::size_t bytes = from.size() + query.size() + PendingCalls::kCallBytes;
+void Member::serve_local_query(std::string_view from, const wire::request::LocalQuery& asked) {
+  if (asked.condition.index == raft::Index{}) return answer_local_query(from, asked.query);
+  const std::size_t bytes = from.size() + asked.query.size() + PendingCalls::kCallBytes;
   if (!may_wait(bytes)) return refuse_for_memory(from);
-  conditional_queries_.push_back({std::string(from), std::string(query), condition});
+  conditional_queries_.push_back({std::string(from), std::string(asked.query), asked.condition});
   conditional_charge_.grow(bytes);
   check_conditional_queries();
 }
@@ -181,15 +163,15 @@ void Member::carry_out(raft::effect::ReadReady& effect) { serve_read(effect.toke
 void Member::serve_read(raft::CallToken token) {
   const PendingCalls::Call* call = pending_.find(token);
   if (call == nullptr) return;
-  Tagged tagged(call->request);
+  const wire::ClientRequest asked = wire::decode_client_request(call->request);
   etf::Writer reply;
-  if (tagged.is("consistent_aux", 2)) {
+  if (const auto* aux = std::get_if<wire::request::ConsistentAux>(&asked)) {
     reply.tuple(2).atom("wrap_reply");
-    if (run_aux(tagged.next(), reply)) answer(call->from, reply.view());
+    if (run_aux(aux->command, reply)) answer(call->from, reply.view());
     return pending_.remove(token);
   }
   const std::string from = call->from;
-  const std::string query(tagged.next());
+  const std::string query(std::get<wire::request::ConsistentQuery>(asked).query);
   pending_.remove(token);
   reply.tuple(3).atom("ok");
   if (evaluate_known(query, reply)) {
@@ -295,16 +277,11 @@ void Member::write_members_info(etf::Writer& writer) const {
 }
 
 // All that is found is in the answer's map; nothing is left to be read from files by the caller.
-void Member::serve_read_entries(std::string_view from, std::string_view indexes) {
-  std::string storage;
-  const auto elements = node::list_elements(indexes, storage);
-  if (!elements) return unsupported(from, indexes);
+void Member::serve_read_entries(std::string_view from, const wire::request::ReadEntries& asked) {
+  if (!asked.indexes) return unsupported(from, asked.list);
   std::vector<raftlog::Index> wanted;
   std::uint64_t bytes = 0;
-  for (const std::string_view element : *elements) {
-    etf::Cursor cursor(element);
-    const std::uint64_t index =
-        cursor.kind() == etf::TermKind::integer ? cursor.u64().value_or(0) : 0;
+  for (const std::uint64_t index : *asked.indexes) {
     if (index == 0 || !log_.has(index)) continue;
     wanted.push_back(index);
     bytes += log_.payload_bytes(index);

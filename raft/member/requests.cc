@@ -7,45 +7,15 @@
 #include "cnode/etf/text.h"
 #include "cnode/node/gen.h"
 #include "raft/member/member.h"
-#include "raft/member/tagged.h"
+#include "raft/wire/client_requests.h"
 #include "raft/wire/entry.h"
 #include "raft/wire/ids.h"
+#include "raft/wire/tagged.h"
 
 // Clients' requests (docs/protocol/wire.md 4).
 
 namespace rakv::member {
 namespace {
-
-/// `{command, Priority, {Type, Data, Mode}}` taken apart.
-struct CommandRequest {
-  bool low_priority = false;
-  std::string_view type;
-  std::string_view data;
-  std::string_view mode;
-};
-
-std::optional<CommandRequest> parse_command_request(std::string_view request) {
-  Tagged tagged(request);
-  if (!tagged.is("command", 3)) return std::nullopt;
-  CommandRequest command;
-  etf::Cursor& cursor = tagged.elements;
-  if (cursor.is_atom("low")) {
-    command.low_priority = true;
-  } else if (!cursor.is_atom("normal")) {
-    return std::nullopt;
-  }
-  if (cursor.kind() != etf::TermKind::tuple) return std::nullopt;
-  const std::optional<std::uint32_t> arity = cursor.tuple();
-  if (!arity || *arity < 2 || *arity > 3 || cursor.kind() != etf::TermKind::atom)
-    return std::nullopt;
-  command.type = *cursor.atom();
-  // {'$ra_cluster', delete, Mode}, {'$usr', Data, Mode}, {'$ra_join', Server, Mode}, ...
-  if (*arity != 3) return std::nullopt;
-  command.data = cursor.skip().value_or(std::string_view{});
-  command.mode = cursor.skip().value_or(std::string_view{});
-  if (command.mode.empty()) return std::nullopt;
-  return command;
-}
 
 std::string_view reason_atom(raft::effect::RejectReason reason) {
   switch (reason) {
@@ -75,20 +45,19 @@ std::string_view reason_atom(raft::effect::RejectReason reason) {
   return "unsupported_call";
 }
 
-/// Who joins, in either form of `$ra_join`'s data.
-bool parse_join(std::string_view data, raft::event::ClientCommand& command) {
-  etf::Cursor cursor(data);
-  if (cursor.kind() == etf::TermKind::tuple) {
-    const std::optional<raft::ServerId> server = wire::read_server_id(cursor);
-    if (!server) return false;
-    command.server = *server;
-    return true;
+raft::event::CommandKind kind_of(wire::request::Command::Kind asked) {
+  switch (asked) {
+    case wire::request::Command::Kind::join:
+      return raft::event::CommandKind::join;
+    case wire::request::Command::Kind::leave:
+      return raft::event::CommandKind::leave;
+    case wire::request::Command::Kind::delete_cluster:
+      return raft::event::CommandKind::delete_cluster;
+    case wire::request::Command::Kind::user:
+    case wire::request::Command::Kind::unsupported:
+      break;
   }
-  const std::optional<wire::JoinData> join = wire::read_join_data(cursor);
-  if (!join) return false;
-  command.server = join->id;
-  command.voter_status = join->voter_status;
-  return true;
+  return raft::event::CommandKind::user;
 }
 
 }  // namespace
@@ -116,43 +85,43 @@ void Member::answer(std::string_view from, std::string_view term) {
 
 void Member::answer_error(std::string_view from, std::string_view reason_atom) {
   reply_.clear();
-  reply_.tuple(2).atom("error").atom(reason_atom);
+  wire::write_error(reply_, reason_atom);
   answer(from, reply_.view());
 }
 
 void Member::answer_redirect(std::string_view from, const raft::ServerId& leader) {
   reply_.clear();
-  reply_.tuple(2).atom("redirect");
-  wire::write_server_id(reply_, leader);
+  wire::write_redirect(reply_, leader);
   answer(from, reply_.view());
 }
 
 void Member::unsupported(std::string_view from, std::string_view request) {
   reply_.clear();
-  reply_.tuple(2).atom("error").tuple(2).atom("unsupported_call").raw(request);
+  wire::write_unsupported_call(reply_, request);
   answer(from, reply_.view());
 }
 
 void Member::handle_call(std::string_view from, std::string_view request) {
-  if (farewell_) return handle_call_after_removal(from, request);
-  Tagged tagged(request);
-  if (tagged.is("leader_call", 2)) return handle_leader_call(from, tagged.next());
-  if (tagged.is("local_call", 2)) return handle_call(from, tagged.next());
-  if (tagged.is("command", 3)) return submit_command(from, request, false);
-  if (handle_peer_call(from, request)) return;
+  const wire::AddressedRequest asked = wire::unwrap_call(request);
+  if (farewell_) return handle_call_after_removal(from, asked);
+  const wire::ClientRequest decoded = wire::decode_client_request(asked.term);
+  if (asked.for_leader) return handle_leader_call(from, asked.term, decoded);
+  if (const auto* command = std::get_if<wire::request::Command>(&decoded))
+    return submit_command(from, asked.term, *command, false);
+  const bool unknown = std::holds_alternative<wire::request::Unknown>(decoded);
+  if (unknown && handle_peer_call(from, asked.term)) return;
   flush_commands();
-  if (tagged.is("trigger_election", 0)) {
+  if (std::holds_alternative<wire::request::TriggerElection>(decoded)) {
     if (!voters_.takes_part()) return answer_stays_out(from);
-    if (blocked() && !may_wait(request.size())) return refuse_for_memory(from);
-    return step(raft::event::TriggerElection{pending_.add(from, request)});
+    if (blocked() && !may_wait(asked.term.size())) return refuse_for_memory(from);
+    return step(raft::event::TriggerElection{pending_.add(from, asked.term)});
   }
-  if (tagged.is("force_member_change", 0)) {
+  if (std::holds_alternative<wire::request::ForceMemberChange>(decoded)) {
     voters_.forget();
-    if (blocked() && !may_wait(request.size())) return refuse_for_memory(from);
-    return step(raft::event::ForceMemberChange{pending_.add(from, request)});
+    if (blocked() && !may_wait(asked.term.size())) return refuse_for_memory(from);
+    return step(raft::event::ForceMemberChange{pending_.add(from, asked.term)});
   }
-  if (serve(from, request, core_.role() == raft::Role::leader)) return;
-  unsupported(from, request);
+  if (!serve(from, decoded)) unsupported(from, asked.term);
 }
 
 void Member::answer_stays_out(std::string_view from) {
@@ -164,42 +133,48 @@ void Member::answer_stays_out(std::string_view from) {
 }
 
 void Member::handle_cast(std::string_view request) {
-  Tagged tagged(request);
-  if (tagged.is("command", 3)) return submit_command({}, request, false);
-  if (tagged.is("leader_cast", 2)) {
-    const std::string_view inner = tagged.next();
-    if (core_.role() == raft::Role::leader && Tagged(inner).is("command", 3))
-      submit_command({}, inner, false);
+  const wire::AddressedRequest asked = wire::unwrap_cast(request);
+  const wire::ClientRequest decoded = wire::decode_client_request(asked.term);
+  const auto* command = std::get_if<wire::request::Command>(&decoded);
+  if (asked.for_leader) {
+    if (core_.role() == raft::Role::leader && command != nullptr)
+      submit_command({}, asked.term, *command, false);
     return;
   }
-  if (tagged.is("aux_command", 2)) {
+  if (command != nullptr) return submit_command({}, asked.term, *command, false);
+  if (std::holds_alternative<wire::request::AuxCommand>(decoded)) {
     counters_->add(Counter::aux_commands);
-    return;  // ra_kv has no aux command that acts without a caller
+    return;  // no machine has an aux command that acts without a caller
   }
-  if (tagged.is("ra_log_event", 2)) {  // ra:trigger_compaction/1
-    if (Tagged(tagged.next()).is("major_compaction", 0)) log_.trigger_major_compaction();
-    return;
-  }
-  if (handle_peer_cast(request)) return;
-  spdlog::debug("{}: unknown cast {}", log_id_, etf::print_text(request));
+  if (std::holds_alternative<wire::request::CompactLog>(decoded))
+    return log_.trigger_major_compaction();
+  if (handle_peer_cast(asked.term)) return;
+  spdlog::debug("{}: unknown cast {}", log_id_, etf::print_text(asked.term));
 }
 
-void Member::handle_leader_call(std::string_view from, std::string_view request) {
+void Member::handle_leader_call(std::string_view from, std::string_view request,
+                                const wire::ClientRequest& decoded) {
   if (voters_.standing() == VoterIdentities::Standing::stays_out) return answer_stays_out(from);
-  Tagged tagged(request);
   const std::size_t bytes = from.size() + request.size();
   const bool waits = requests_wait();
   if (waits && !may_wait(bytes)) return refuse_for_memory(from);
-  if (tagged.is("command", 3)) return submit_command(from, request, true);
+  if (const auto* command = std::get_if<wire::request::Command>(&decoded))
+    return submit_command(from, request, *command, true);
+  if (std::holds_alternative<wire::request::MalformedCommand>(decoded))
+    return unsupported(from, request);
   flush_commands();
-  if (tagged.is("consistent_query", 2) || tagged.is("consistent_aux", 2)) {
+  if (std::holds_alternative<wire::request::ConsistentQuery>(decoded) ||
+      std::holds_alternative<wire::request::ConsistentAux>(decoded)) {
     counters_->add(Counter::consistent_queries);
     // Even a leader has to ask whether it still is one.
     if (!waits && !may_query(bytes)) return refuse_for_memory(from);
     return step(raft::event::ReadRequest{waits ? pending_.add(from, request)
                                                : pending_.add_query(from, request)});
   }
-  if (tagged.is("transfer_leadership", 2)) return submit_transfer(from, request);
+  if (const auto* transfer = std::get_if<wire::request::TransferLeadership>(&decoded)) {
+    if (!transfer->target) return unsupported(from, request);
+    return step(raft::event::TransferLeadership{pending_.add(from, request), *transfer->target});
+  }
   step(raft::event::LeaderRequest{pending_.add(from, request)});
 }
 
@@ -208,17 +183,18 @@ void Member::carry_out(raft::effect::ServeLeaderRequest& effect) {
   if (call == nullptr) return;
   const PendingCalls::Call kept = *call;
   pending_.remove(effect.token);
-  if (Tagged(kept.request).is("command", 3)) {
-    submit_command(kept.from, kept.request,
-                   true);  // was held because it can't be accepted: now refused
-  } else if (!serve(kept.from, kept.request, true)) {
+  const wire::ClientRequest decoded = wire::decode_client_request(kept.request);
+  if (const auto* command = std::get_if<wire::request::Command>(&decoded)) {
+    // It was held because it can't be accepted: now it is refused.
+    submit_command(kept.from, kept.request, *command, true);
+  } else if (!serve(kept.from, decoded)) {
     unsupported(kept.from, kept.request);
   }
 }
 
-bool Member::serve(std::string_view from, std::string_view request, bool) {
-  Tagged tagged(request);
-  if (tagged.is("ping", 0)) {
+bool Member::serve(std::string_view from, const wire::ClientRequest& request) {
+  namespace asked = wire::request;
+  if (std::holds_alternative<asked::Ping>(request)) {
     reply_.clear();
     // As ra, whose terminating states answer as what they were.
     std::string_view state = shown_state();
@@ -226,17 +202,15 @@ bool Member::serve(std::string_view from, std::string_view request, bool) {
     if (state == to_string(raft::Role::terminating_follower)) state = "follower";
     reply_.tuple(2).atom("pong").atom(state);
     answer(from, reply_.view());
-  } else if (tagged.is("state_query", 2)) {
-    serve_state_query(from, tagged.next());
-  } else if (tagged.is("local_query", 2)) {
-    serve_local_query(from, tagged.next(), {});
-  } else if (tagged.is("local_query", 3)) {
-    const std::string_view query = tagged.next();
-    serve_local_query(from, query, tagged.next());
-  } else if (tagged.is("aux_command", 2)) {
-    serve_aux(from, tagged.next());
-  } else if (tagged.is("read_entries", 2) && core_.role() != raft::Role::receive_snapshot) {
-    serve_read_entries(from, tagged.next());
+  } else if (const auto* state = std::get_if<asked::StateQuery>(&request)) {
+    serve_state_query(from, state->what);
+  } else if (const auto* local = std::get_if<asked::LocalQuery>(&request)) {
+    serve_local_query(from, *local);
+  } else if (const auto* aux = std::get_if<asked::AuxCommand>(&request)) {
+    serve_aux(from, aux->command);
+  } else if (const auto* entries = std::get_if<asked::ReadEntries>(&request);
+             entries != nullptr && core_.role() != raft::Role::receive_snapshot) {
+    serve_read_entries(from, *entries);
   } else {
     return false;
   }
@@ -246,40 +220,38 @@ bool Member::serve(std::string_view from, std::string_view request, bool) {
 // --- commands
 // ---------------------------------------------------------------------------------------------------------
 
-void Member::submit_command(std::string_view from, std::string_view request, bool leader_call) {
-  const std::optional<CommandRequest> parsed = parse_command_request(request);
-  if (!parsed) return unsupported(from, request);
+void Member::submit_command(std::string_view from, std::string_view request,
+                            const wire::request::Command& asked, bool leader_call) {
+  using Asked = wire::request::Command::Kind;
   const bool leading = core_.role() == raft::Role::leader;
   if (leading) counters_->add(Counter::commands);
 
   raft::event::ClientCommand command;
   command.leader_call = leader_call;
-  if (parsed->low_priority && parsed->type == "$usr") command.priority = raft::event::Priority::low;
+  if (asked.kind == Asked::user) command.priority = asked.priority;
 
   // What can't be accepted is refused by the leader only: a follower sends the caller on.
   std::string refusal;
-  if (const std::optional<std::string> bad_mode = wire::invalid_reply_mode(parsed->mode)) {
+  if (const std::optional<std::string> bad_mode = wire::invalid_reply_mode(asked.mode)) {
     counters_->add(Counter::invalid_reply_mode_commands);
     refusal = *bad_mode;
-  } else if (parsed->type == "$usr") {
-    if (const Result<void> accepted = machine_->check_command(parsed->data); !accepted) {
+  } else if (asked.kind == Asked::user) {
+    if (const Result<void> accepted = machine_->check_command(asked.data); !accepted) {
       refusal = etf::Writer()
                     .tuple(2)
                     .atom("unsupported_command")
                     .binary(accepted.error().message)
                     .take();
     }
-  } else if (parsed->type == "$ra_join" || parsed->type == "$ra_leave") {
-    command.kind = parsed->type == "$ra_join" ? raft::event::CommandKind::join
-                                              : raft::event::CommandKind::leave;
-    if (!parse_join(parsed->data, command)) return unsupported(from, request);
-  } else if (parsed->type == "$ra_cluster" && etf::Cursor(parsed->data).is_atom("delete")) {
-    command.kind = raft::event::CommandKind::delete_cluster;
-  } else {
+  } else if (asked.kind == Asked::unsupported) {
     return unsupported(from, request);
+  } else {
+    command.kind = kind_of(asked.kind);
+    command.server = asked.server;
+    command.voter_status = asked.voter_status;
   }
   if (!refusal.empty()) {
-    if (!leading && from.empty()) return reject_notification(parsed->mode, core_.leader());
+    if (!leading && from.empty()) return reject_notification(asked.mode, core_.leader());
     if (leading || !leader_call) {
       if (from.empty()) return;
       reply_.clear();
@@ -290,13 +262,13 @@ void Member::submit_command(std::string_view from, std::string_view request, boo
   }
 
   if (leading && overloaded()) {
-    if (from.empty()) return reject_notification(parsed->mode, std::nullopt);
+    if (from.empty()) return reject_notification(asked.mode, std::nullopt);
     return answer_error(from, "wal_down");
   }
   // What came as a cast, or with low priority, waits, too: behind a store, or behind others.
   const bool queues = blocked() || command.priority == raft::event::Priority::low;
   if (queues && !may_wait(request.size())) {
-    if (from.empty()) return reject_notification(parsed->mode, std::nullopt);
+    if (from.empty()) return reject_notification(asked.mode, std::nullopt);
     return refuse_for_memory(from);
   }
 
@@ -304,17 +276,17 @@ void Member::submit_command(std::string_view from, std::string_view request, boo
   const bool keep_request = command.kind != raft::event::CommandKind::user;
   if (!from.empty() || keep_request || queues) {
     const bool answer_when_appended =
-        wire::parse_reply_mode(parsed->mode).kind == wire::ReplyMode::Kind::after_log_append;
+        wire::parse_reply_mode(asked.mode).kind == wire::ReplyMode::Kind::after_log_append;
     command.token = pending_.add(from, keep_request ? request : std::string_view{},
                                  answer_when_appended, request.size());
   }
   const std::int64_t now = services_.system_time_ms();
   if (command.kind == raft::event::CommandKind::user) {
     // A large message becomes the entry where it lies; `from` and `request` are gone then.
-    command.payload = wire::encode_user_within(services_.node.take_message(parsed->data), now, from,
-                                               parsed->data, parsed->mode);
+    command.payload = wire::encode_user_within(services_.node.take_message(asked.data), now, from,
+                                               asked.data, asked.mode);
   } else if (command.kind == raft::event::CommandKind::delete_cluster) {
-    command.payload = wire::encode_cluster_delete(now, from, parsed->mode);
+    command.payload = wire::encode_cluster_delete(now, from, asked.mode);
   }
   batch_.push_back(std::move(command));
   if (command.kind != raft::event::CommandKind::user || batch_.size() >= kBatchMax)
@@ -371,23 +343,16 @@ void Member::carry_out(raft::effect::NotLeader& effect) {
   if (call != nullptr && !call->from.empty()) {
     const std::string from = call->from;
     reply_.clear();
-    reply_.tuple(2)
-        .atom("error")
-        .tuple(2)
-        .atom("unsupported_call")
-        .tuple(3)
-        .atom("command")
-        .atom(command.priority == raft::event::Priority::low ? "low" : "normal");
-    reply_.tuple(3).atom("$usr").raw(entry.data).raw(entry.mode);
+    reply_.tuple(2).atom("error").tuple(2).atom("unsupported_call");
+    wire::write_user_command(reply_, command.priority, entry.data, entry.mode);
     answer(from, reply_.view());
   } else if (mode.kind == wire::ReplyMode::Kind::noreply && effect.leader &&
              *effect.leader != id_) {
-    const bool low = command.priority == raft::event::Priority::low;
     services_.node.cast(pid_, effect.leader->node(), effect.leader->name(),
                         [&](distribution::OutMessage& out) {
                           etf::Writer writer(out.text);
-                          writer.tuple(3).atom("command").atom(low ? "low" : "normal");
-                          writer.tuple(3).atom("$usr").raw(entry.data).atom("noreply");
+                          wire::write_user_command(writer, command.priority, entry.data,
+                                                   etf::Writer().atom("noreply").view());
                         });
   } else if (mode.kind == wire::ReplyMode::Kind::notify) {
     reject_notification(entry.mode, effect.leader);
@@ -447,18 +412,11 @@ void Member::carry_out(raft::effect::ScheduleFlush&) {
   });
 }
 
-void Member::submit_transfer(std::string_view from, std::string_view request) {
-  Tagged tagged(request);
-  const std::optional<raft::ServerId> target = wire::read_server_id(tagged.elements);
-  if (!target) return unsupported(from, request);
-  step(raft::event::TransferLeadership{pending_.add(from, request), *target});
-}
-
 // --- aux commands
 // -----------------------------------------------------------------------------------------------------
 
 bool Member::run_aux(std::string_view command, etf::Writer& reply) {
-  Tagged tagged(command);
+  wire::Tagged tagged(command);
   const bool wrapped = tagged.is("$wrap_reply", 2);
   if (wrapped) reply.tuple(2).atom("wrap_reply");
   const AuxResult result = machine_->handle_aux(wrapped ? tagged.next() : command, *this, reply);

@@ -5,8 +5,8 @@
 #include <fstream>
 #include <thread>
 
-#include "raft/member/tagged.h"
 #include "raft/system/server_system.h"
+#include "raft/wire/client_requests.h"
 #include "raft/wire/ids.h"
 
 // Remote functions for those who look at a node or stop it.
@@ -57,7 +57,8 @@ void ServerSystem::ask_members(std::shared_ptr<node::RpcCall> call, const raft::
       server.node(), server.name(),
       [](distribution::OutMessage& out) {
         etf::Writer writer(out.text);
-        writer.tuple(2).atom("leader_call").tuple(2).atom("state_query").atom("members");
+        wire::write_leader_call(writer);
+        wire::write_state_query(writer, "members");
       },
       timeout,
       [this, call, server, timeout, redirects, alive = alive_](const node::CallResult& result) {
@@ -77,11 +78,7 @@ void ServerSystem::ask_members(std::shared_ptr<node::RpcCall> call, const raft::
           }
           return call->answer(reply.view());
         }
-        Tagged redirect(result.term);
-        const bool elsewhere = redirect.is("redirect", 2);
-        const auto leader = elsewhere && redirect.elements.kind() == etf::TermKind::tuple
-                                ? wire::read_server_id(redirect.elements)
-                                : std::nullopt;
+        const std::optional<raft::ServerId> leader = wire::read_redirect(result.term);
         if (leader && redirects > 0) return ask_members(call, *leader, timeout, redirects - 1);
         call->answer(result.term);
       });

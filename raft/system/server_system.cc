@@ -9,7 +9,7 @@
 #include "cnode/base/check.h"
 #include "cnode/node/gen.h"
 #include "raft/member/server_config_term.h"
-#include "raft/member/tagged.h"
+#include "raft/wire/tagged.h"
 
 namespace rakv::member {
 namespace {
@@ -33,15 +33,13 @@ class ServerSystem::Supervisor : public node::Process {
     const std::optional<node::GenMessage> gen = node::parse_gen_message(message);
     if (!gen) return;
     if (gen->kind == node::GenMessage::Kind::call) return answer(gen->from, gen->request);
-    Tagged system_message(gen->request);
-    if (!system_message.is("system", 3)) return;
-    const std::string_view from = system_message.next();
-    refuse(from, "unsupported_system_message", system_message.next());
+    const std::optional<node::SystemMessage> system = node::parse_system_message(gen->request);
+    if (system) refuse(system->from, "unsupported_system_message", system->request);
   }
 
   /// The requests of supervisor.erl that can have an answer.
   void answer(std::string_view from, std::string_view request) {
-    Tagged asked(request);
+    wire::Tagged asked(request);
     etf::Writer reply;
     if (asked.is("terminate_child", 2) && asked.elements.kind() == etf::TermKind::pid) {
       const std::optional<etf::PidView> child = asked.elements.pid_view();

@@ -143,5 +143,25 @@ TEST(ParseGenMessageTest, NothingThatIsCutOffOrTooLong) {
   EXPECT_FALSE(parse_gen_message(Writer().integer(1).integer(2).take()).has_value());
 }
 
+TEST(ParseSystemMessageTest, TakesOneApart) {
+  const std::string caller = from(reference_bytes());
+  const std::string state = Writer().tuple(3).atom("system").raw(caller).atom("get_state").take();
+  const std::optional<SystemMessage> parsed = parse_system_message(state);
+  ASSERT_TRUE(parsed.has_value());
+  EXPECT_EQ(parsed->from, caller);
+  EXPECT_EQ(parsed->request, Writer().atom("get_state").take());
+  EXPECT_FALSE(parsed->end_for.has_value());
+  const std::string end =
+      Writer().tuple(3).atom("system").raw(caller).tuple(2).atom("terminate").atom("normal").take();
+  EXPECT_EQ(parse_system_message(end)->end_for, Writer().atom("normal").view());
+}
+
+TEST(ParseSystemMessageTest, OtherMessagesAreNone) {
+  for (const std::string& message :
+       {Writer().atom("system").take(), Writer().tuple(2).atom("system").integer(1).take(),
+        Writer().tuple(3).atom("other").integer(1).integer(2).take(), Writer().tuple(0).take()})
+    EXPECT_FALSE(parse_system_message(message).has_value());
+}
+
 }  // namespace
 }  // namespace rakv::node

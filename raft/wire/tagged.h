@@ -6,15 +6,15 @@
 
 #include "cnode/etf/cursor.h"
 
-namespace rakv::member {
+namespace rakv::wire {
 
-/// A request that is an atom, or a tuple with an atom in front.
+/// A term that is an atom, or a tuple with an atom in front.
 struct Tagged {
   std::string_view tag;
   std::uint32_t arity = 0;  ///< 0: a bare atom
   etf::Cursor elements;     ///< behind the tag
 
-  explicit Tagged(std::string_view request) : elements(request) {
+  explicit Tagged(std::string_view term) : elements(term) {
     if (elements.kind() == etf::TermKind::tuple) {
       arity = elements.tuple().value_or(0);
       if (arity == 0) return;
@@ -29,4 +29,4 @@ struct Tagged {
   std::string_view next() { return elements.skip().value_or(std::string_view{}); }
 };
 
-}  // namespace rakv::member
+}  // namespace rakv::wire
