@@ -116,28 +116,28 @@ Result<Command> parse_command(std::string_view data) {
   return *command;
 }
 
-ApplyResult Machine::apply(std::uint64_t index, const Command& command) {
+CommandOutcome KvMachine::apply(std::uint64_t index, const Command& command) {
   const CanonicalKey key(command.key);
   if (command.kind == Command::Kind::put) {
     put(key.view(), index, command.hash);
-    return ApplyResult::ok;
+    return CommandOutcome::ok;
   }
-  return remove(key.view()) ? ApplyResult::ok : ApplyResult::not_found;
+  return remove(key.view()) ? CommandOutcome::ok : CommandOutcome::not_found;
 }
 
-std::uint64_t Machine::find(std::string_view encoded_key) const {
+std::uint64_t KvMachine::find(std::string_view encoded_key) const {
   const KeyTable::Slot* slot = keys_.find(CanonicalKey(encoded_key).view());
   return slot == nullptr ? 0 : slot->index;
 }
 
-std::vector<std::uint64_t> Machine::live_indexes() const {
+std::vector<std::uint64_t> KvMachine::live_indexes() const {
   std::vector<std::uint64_t> indexes;
   indexes.reserve(keys_.size());
   keys_.for_each_index([&](std::uint64_t index) { indexes.push_back(index); });
   return indexes;
 }
 
-Result<std::string> Machine::command_at(std::uint64_t index, std::string_view value) const {
+Result<std::string> KvMachine::command_at(std::uint64_t index, std::string_view value) const {
   const KeyTable::Slot* found = nullptr;
   keys_.for_each([&](const KeyTable::Slot& slot) {
     if (slot.index == index) found = &slot;
@@ -161,12 +161,12 @@ Result<std::string> Machine::command_at(std::uint64_t index, std::string_view va
   return writer.take();
 }
 
-void Machine::write_state(etf::Writer& writer) const {
+void KvMachine::write_state(etf::Writer& writer) const {
   writer.tuple(2).atom("ra_kv").map(keys_.size());
   keys_.for_each([&](const KeyTable::Slot& slot) { write_slot(writer, slot); });
 }
 
-void Machine::write_slot(etf::Writer& writer, const KeyTable::Slot& slot) const {
+void KvMachine::write_slot(etf::Writer& writer, const KeyTable::Slot& slot) const {
   writer.raw(slot.key()).list(1).u64(slot.index);
   if (slot.value_hash == kOddHash) {
     writer.raw(odd_hashes_.find(slot.key())->second);
@@ -175,14 +175,14 @@ void Machine::write_slot(etf::Writer& writer, const KeyTable::Slot& slot) const 
   }
 }
 
-std::unique_ptr<StateCapture> Machine::capture() {
+std::unique_ptr<KvStateCapture> KvMachine::capture() {
   RAKV_CHECK(capture_ == nullptr);
-  return std::make_unique<StateCapture>(*this);
+  return std::make_unique<KvStateCapture>(*this);
 }
 
-Result<void> Machine::read_state(std::string_view state) {
+Result<void> KvMachine::read_state(std::string_view state) {
   constexpr std::string_view kExpected = "a state of ra_kv: {ra_kv, #{Key => [Index|Hash]}}";
-  Machine fresh;
+  KvMachine fresh;
   etf::Cursor cursor(state, kAnyDepth);
   if (!cursor.tuple(2) || !cursor.is_atom("ra_kv")) return cursor.error(kExpected);
   const std::optional<std::uint32_t> count = cursor.map();
@@ -207,13 +207,13 @@ Result<void> Machine::read_state(std::string_view state) {
   return {};
 }
 
-void Machine::write_overview(etf::Writer& writer) const {
+void KvMachine::write_overview(etf::Writer& writer) const {
   writer.map(2).atom("num_keys").u64(keys_.size()).atom("live_indexes").list(keys_.size());
   keys_.for_each_index([&](std::uint64_t index) { writer.u64(index); });
   writer.nil();
 }
 
-void Machine::put(std::string_view key, std::uint64_t index, std::string_view hash) {
+void KvMachine::put(std::string_view key, std::uint64_t index, std::string_view hash) {
   if (capture_ != nullptr) capture_->before_change(key);
   const KeyTable::Slot& slot = keys_.find_or_insert(key);
   slot.index = index;
@@ -225,7 +225,7 @@ void Machine::put(std::string_view key, std::uint64_t index, std::string_view ha
   slot.value_hash = odd ? kOddHash : *number;
 }
 
-bool Machine::remove(std::string_view key) {
+bool KvMachine::remove(std::string_view key) {
   if (capture_ != nullptr) capture_->before_change(key);
   if (!odd_hashes_.empty()) {
     if (const auto odd = odd_hashes_.find(key); odd != odd_hashes_.end()) odd_hashes_.erase(odd);

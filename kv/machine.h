@@ -36,7 +36,7 @@ struct Command {
 Result<Command> parse_command(std::string_view data);
 
 /// What applying a command says to the client.
-enum class ApplyResult {
+enum class CommandOutcome {
   ok,         ///< `{ok, Meta}`
   not_found,  ///< `{error, not_found}`: a delete of a key that is not there
 };
@@ -45,10 +45,10 @@ enum class ApplyResult {
 /// kept in canonical form (cnode/etf/canonical.h). Pure: no I/O, no clock; one instance belongs to
 /// one member. Neither find() nor a put on a key that is there allocates when the key is plainly
 /// canonical (a binary, a small integer, an atom).
-class Machine {
+class KvMachine {
  public:
   /// Carries out a command committed at `index`.
-  ApplyResult apply(std::uint64_t index, const Command& command);
+  CommandOutcome apply(std::uint64_t index, const Command& command);
 
   /// The index of the entry that holds the key's latest value, 0 when the key is not there (0 is
   /// never a put). A key that is not a valid term is not there either.
@@ -70,7 +70,7 @@ class Machine {
 
   /// Begins a copy of the state as it is now. One at a time; it ends before the machine does, and
   /// before read_state().
-  std::unique_ptr<StateCapture> capture();
+  std::unique_ptr<KvStateCapture> capture();
 
   /// Replaces the state by an encoded one (without version byte). On an error the state is left as
   /// it was: malformed when it is not a state of ra_kv, or has a key twice.
@@ -80,14 +80,14 @@ class Machine {
   void write_overview(etf::Writer& writer) const;
 
  private:
-  friend class StateCapture;
+  friend class KvStateCapture;
   void put(std::string_view key, std::uint64_t index, std::string_view hash);
   bool remove(std::string_view key);
 
   void write_slot(etf::Writer& writer, const KeyTable::Slot& slot) const;
 
   KeyTable keys_;
-  StateCapture* capture_ = nullptr;  ///< under way
+  KvStateCapture* capture_ = nullptr;  ///< under way
   /// Hashes that are not integers of 32 bits, encoded, by key: erlang:phash2/1 never makes one, but
   /// a raw ra command may.
   std::map<std::string, std::string, std::less<>> odd_hashes_;

@@ -25,10 +25,10 @@ void ReplicatedMachine::apply(const member::CommandMeta& meta, std::string_view 
   const Result<Command> command = parse_command(data);
   // What could not be appended here may have come from a BEAM leader, whose replicas crash on it:
   // it has no effect.
-  const ApplyResult result =
-      command ? machine_.apply(meta.index, *command) : ApplyResult::not_found;
+  const CommandOutcome result =
+      command ? machine_.apply(meta.index, *command) : CommandOutcome::not_found;
   if (reply == nullptr) return;
-  if (result == ApplyResult::ok) {
+  if (result == CommandOutcome::ok) {
     reply->tuple(2).atom("ok");
     meta.write(*reply);
   } else {
@@ -56,15 +56,20 @@ member::AuxResult ReplicatedMachine::handle_aux(std::string_view command,
   return {.replies = true, .takes_snapshot = false};
 }
 
-Result<std::unique_ptr<member::Machine>> MachineFactory::make(std::string_view machine) const {
+Result<std::unique_ptr<member::StateMachine>> KvMachineFactory::make(
+    std::string_view machine) const {
   etf::Cursor cursor(machine);
   if (cursor.kind() == etf::TermKind::tuple && cursor.tuple() == 3u && cursor.is_atom("module") &&
       cursor.is_atom("ra_kv")) {
-    return std::unique_ptr<member::Machine>(std::make_unique<ReplicatedMachine>());
+    return std::unique_ptr<member::StateMachine>(std::make_unique<ReplicatedMachine>());
   }
   return make_error(
       ErrorCode::unsupported,
       "this node runs the machine {module, ra_kv, _} only, not " + etf::print_text(machine));
+}
+
+std::string KvMachineFactory::configuration() const {
+  return etf::Writer().tuple(3).atom("module").atom("ra_kv").map(0).take();
 }
 
 }  // namespace rakv::kv

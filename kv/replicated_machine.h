@@ -6,15 +6,15 @@
 #include <vector>
 
 #include "kv/machine.h"
-#include "raft/member/machine.h"
+#include "raft/member/state_machine.h"
 
 namespace rakv::kv {
 
 /// The ra_kv machine as a member replicates it.
-class ReplicatedMachine : public member::Machine {
+class ReplicatedMachine : public member::StateMachine {
  public:
   std::string_view module() const override { return "ra_kv"; }
-  std::unique_ptr<member::Machine> fresh() const override {
+  std::unique_ptr<member::StateMachine> fresh() const override {
     return std::make_unique<ReplicatedMachine>();
   }
   Result<void> check_command(std::string_view data) const override;
@@ -31,16 +31,17 @@ class ReplicatedMachine : public member::Machine {
     return machine_.command_at(index, value);
   }
 
-  const kv::Machine& state() const { return machine_; }
+  const kv::KvMachine& state() const { return machine_; }
 
  private:
-  kv::Machine machine_;
+  kv::KvMachine machine_;
 };
 
 /// Takes `{module, ra_kv, _}` and nothing else.
-class MachineFactory : public member::MachineFactory {
+class KvMachineFactory : public member::StateMachineFactory {
  public:
-  Result<std::unique_ptr<member::Machine>> make(std::string_view machine) const override;
+  Result<std::unique_ptr<member::StateMachine>> make(std::string_view machine) const override;
+  std::string configuration() const override;
 };
 
 }  // namespace rakv::kv

@@ -12,16 +12,16 @@ constexpr std::size_t kPieceKeys = 4096;
 
 }  // namespace
 
-StateCapture::StateCapture(Machine& machine) : machine_(machine) {
+KvStateCapture::KvStateCapture(KvMachine& machine) : machine_(machine) {
   piece_.version().tuple(2).atom("ra_kv").map(machine.keys_.size());
   state_.append(piece_.view());
   live_indexes_.reserve(machine.keys_.size());
   machine_.capture_ = this;
 }
 
-StateCapture::~StateCapture() { machine_.capture_ = nullptr; }
+KvStateCapture::~KvStateCapture() { machine_.capture_ = nullptr; }
 
-bool StateCapture::copy_more() {
+bool KvStateCapture::copy_more() {
   std::size_t keys = 0;
   for (; next_ < KeyTable::kShards && keys < kPieceKeys; ++next_) {
     if (copied_.test(next_)) continue;
@@ -31,7 +31,7 @@ bool StateCapture::copy_more() {
   return next_ < KeyTable::kShards;
 }
 
-void StateCapture::copy_shard(std::size_t shard) {
+void KvStateCapture::copy_shard(std::size_t shard) {
   if (copied_.test(shard)) return;
   copied_.set(shard);
   piece_.clear();
@@ -42,7 +42,7 @@ void StateCapture::copy_shard(std::size_t shard) {
   state_.append(piece_.view());
 }
 
-SharedBytes StateCapture::take_state() {
+SharedBytes KvStateCapture::take_state() {
   RAKV_CHECK(copied_.all());
   return state_.release();
 }

@@ -8,21 +8,21 @@
 
 #include "cnode/distribution/frames.h"
 #include "kv/key_table.h"
-#include "raft/member/machine.h"
+#include "raft/member/state_machine.h"
 
 namespace rakv::kv {
 
-class Machine;
+class KvMachine;
 
-/// A Machine's state at one moment, copied shard by shard: a snapshot of millions of keys holds
+/// A KvMachine's state at one moment, copied shard by shard: a snapshot of millions of keys holds
 /// nobody up. A shard that is about to change before its turn is copied first.
-class StateCapture final : public member::StateCapture {
+class KvStateCapture final : public member::StateCapture {
  public:
-  /// To be made by Machine::capture(), which must outlive it.
-  explicit StateCapture(Machine& machine);
-  ~StateCapture() override;
-  StateCapture(const StateCapture&) = delete;
-  StateCapture& operator=(const StateCapture&) = delete;
+  /// To be made by KvMachine::capture(), which must outlive it.
+  explicit KvStateCapture(KvMachine& machine);
+  ~KvStateCapture() override;
+  KvStateCapture(const KvStateCapture&) = delete;
+  KvStateCapture& operator=(const KvStateCapture&) = delete;
 
   bool copy_more() override;
   SharedBytes take_state() override;
@@ -34,7 +34,7 @@ class StateCapture final : public member::StateCapture {
  private:
   void copy_shard(std::size_t shard);
 
-  Machine& machine_;
+  KvMachine& machine_;
   std::bitset<KeyTable::kShards> copied_;
   std::size_t next_ = 0;  ///< shard; all before it are copied
   distribution::GrowingBuffer state_;

@@ -310,7 +310,7 @@ class Program {
   WorkerThread worker_;
   WorkerThread background_;  ///< segment flushes: a vote must not wait behind them
   std::unique_ptr<node::Node> node_;
-  MachineFactory machines_;
+  KvMachineFactory machines_;
   std::unique_ptr<member::ServerSystem> servers_;
   std::unique_ptr<RemoteClient> remote_client_;
   std::unique_ptr<TestHooks> test_hooks_;

@@ -14,7 +14,7 @@ Result<void> can_take_over(const raftlog::ServerConfig& config, const std::strin
                                                   "; start rakv under that name, or let a member "
                                                   "of the new name join the cluster instead");
   }
-  const auto machine = MachineFactory().make(std::string_view(config.machine).substr(1));
+  const auto machine = KvMachineFactory().make(std::string_view(config.machine).substr(1));
   if (!machine) return machine.error();
   etf::Cursor arguments(config.log_init_args);
   arguments.version();
@@ -33,7 +33,7 @@ Result<void> can_take_over(const raftlog::ServerConfig& config, const std::strin
 }
 
 Result<raftlog::IndexSet> live_indexes_of_state(std::string_view state) {
-  Machine machine;
+  KvMachine machine;
   if (!state.starts_with('\x83')) {
     return make_error(ErrorCode::malformed, "the machine's state is not a term");
   }

@@ -18,7 +18,7 @@ namespace rakv::member {
   X(aer_replies_fail, "append_entries refused by this member")                          \
   X(aer_replies_success, "append_entries accepted by this member")                      \
   X(aux_commands, "aux commands handled")                                               \
-  X(checkpoint_bytes_written, "bytes of checkpoints (never: ra_kv makes none)")         \
+  X(checkpoint_bytes_written, "bytes of checkpoints (never: none are made)")            \
   X(checkpoint_index, "index of the newest checkpoint")                                 \
   X(checkpoints, "checkpoint effects")                                                  \
   X(checkpoints_promoted, "checkpoints promoted to snapshots")                          \
@@ -55,7 +55,7 @@ namespace rakv::member {
   X(reserved_1, "unused")                                                               \
   X(reserved_2, "unused")                                                               \
   X(rpcs_sent, "Raft messages to peers")                                                \
-  X(send_msg_effects_sent, "messages sent for the machine (never: ra_kv sends none)")   \
+  X(send_msg_effects_sent, "messages sent for the machine (never: machines send none)") \
   X(snapshot_bytes_written, "bytes of snapshots written")                               \
   X(snapshot_index, "index of the newest snapshot, -1 without one")                     \
   X(snapshot_installed, "snapshots received and installed")                             \

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "raft/log/member_log.h"
-#include "raft/member/machine.h"
 #include "raft/member/peer_context.h"
+#include "raft/member/state_machine.h"
 
 namespace rakv::member {
 
@@ -30,7 +30,7 @@ namespace rakv::member {
 class EntryRepair {
  public:
   /// `machine` gives the member's machine of the moment.
-  EntryRepair(PeerContext& context, std::function<const Machine&()> machine)
+  EntryRepair(PeerContext& context, std::function<const StateMachine&()> machine)
       : context_(context), machine_(std::move(machine)) {}
   ~EntryRepair() { *alive_ = false; }
   EntryRepair(const EntryRepair&) = delete;
@@ -66,7 +66,7 @@ class EntryRepair {
   void finish(const std::optional<std::string>& error);
 
   PeerContext& context_;
-  std::function<const Machine&()> machine_;
+  std::function<const StateMachine&()> machine_;
   std::deque<Job> queue_;  // the front one is under way if busy_
   bool busy_ = false;
   std::map<raftlog::Index, std::chrono::steady_clock::time_point> not_before_;  // after a failure

@@ -28,7 +28,7 @@ void Member::carry_out(raft::effect::Stop& effect) {
 
 /// Whoever asked for the removal knows that it is done.
 void Member::end_farewell_when_seen() {
-  if (!farewell_ || awaited_index_ < farewell_->removed_at) return;
+  if (!farewell_ || queries_.awaited_index() < farewell_->removed_at) return;
   farewell_timer_.cancel();
   end(raft::effect::StopReason::removed);
 }
@@ -44,7 +44,7 @@ void Member::end(raft::effect::StopReason reason) {
 /// end, as if they had come then.
 void Member::handle_call_after_removal(std::string_view from, const wire::AddressedRequest& asked) {
   if (asked.for_leader) {
-    if (farewell_->successor) answer_redirect(from, *farewell_->successor);
+    if (farewell_->successor) calls_.answer_redirect(from, *farewell_->successor);
     return;
   }
   const wire::ClientRequest decoded = wire::decode_client_request(asked.term);

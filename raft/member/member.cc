@@ -10,6 +10,7 @@
 #include "cnode/base/check.h"
 #include "cnode/etf/text.h"
 #include "raft/core/election_timer.h"
+#include "raft/member/overview.h"
 #include "raft/wire/entry.h"
 #include "raft/wire/ids.h"
 
@@ -38,44 +39,43 @@ std::string exit_reason(std::string_view reason_atom) {
   return reason.take();
 }
 
-std::uint64_t snapshot_file_bytes(const raftlog::SnapshotMeta& meta, std::size_t state_bytes) {
-  constexpr std::size_t kHeaderBytes = 13;
-  return kHeaderBytes + raftlog::encode_snapshot_meta(meta).size() + state_bytes;
-}
-
 Member::Member(MemberServices& services, raftlog::MemberLog& log,
                std::shared_ptr<Counters> counters, MemberOptions options, RecoveredMember recovered)
     : services_(services),
       log_(log),
-      machine_(std::move(recovered.machine)),
       counters_(std::move(counters)),
       options_(std::move(options)),
       id_(recovered.core.id),
       log_id_(options_.friendly_name.empty() ? print_server_id(id_) : options_.friendly_name),
       core_(std::move(recovered.core)),
       pid_(recovered.pid),
-      pending_(services.node.charge(&MemoryAccounts::waiting),
-               services.node.charge(&MemoryAccounts::queries)),
-      conditional_charge_(services.node.charge(&MemoryAccounts::waiting)),
-      applied_(core_.last_applied()),
       begun_role_(core_.role()),
-      peer_context_{
-          services.node,
-          log,
-          core_,
-          *counters_,
-          pid_,
-          log_id_,
-          [this](raft::Event event) { step(std::move(event)); },
-          [this](std::vector<raftlog::Index> indexes, raftlog::MemberLog::ReadCallback callback) {
-            entry_repair_.read(std::move(indexes), std::move(callback));
-          }},
-      entry_repair_(peer_context_, [this]() -> const Machine& { return *machine_; }),
+      peer_context_(peer_context()),
+      calls_(
+          [this](std::string_view from, std::string_view term) {
+            services_.node.reply(pid_, from,
+                                 [&](distribution::OutMessage& out) { out.text.append(term); });
+          },
+          services.node.memory(), call_charges()),
+      event_formatter_(
+          options_.event_formatter.empty()
+              ? nullptr
+              : std::make_unique<EventFormatter>(peer_context_, options_.event_formatter, id_)),
+      notifications_(notification_seams()),
+      applier_(applier_seams(), std::move(recovered.machine), core_.last_applied()),
+      own_snapshots_(own_snapshot_seams(), options_.min_snapshot_interval,
+                     recovered.snapshot_bytes),
+      commands_(command_seams()),
+      queries_(query_seams()),
+      entry_repair_(peer_context_, [this]() -> const StateMachine& { return applier_.machine(); }),
       held_reads_(services.io),
+      entry_reads_(entry_read_seams()),
+      peers_(peer_seams()),
+      peer_watch_(peer_watch_seams(), services.node.name()),
       voters_(services.io, peer_context_, [this] { standing_changed(); }),
       deletion_(peer_context_, voters_, [this] { end(raft::effect::StopReason::deleted); }),
       snapshot_receiver_(
-          log, [this] { return machine_->fresh(); },
+          log, [this] { return applier_.machine().fresh(); },
           services.node.charge(&MemoryAccounts::snapshots)),
       election_timer_(services.io),
       condition_timer_(services.io),
@@ -83,20 +83,13 @@ Member::Member(MemberServices& services, raftlog::MemberLog& log,
       tick_timer_(services.io),
       persist_timer_(services.io),
       farewell_timer_(services.io),
-      random_(std::random_device{}()),
-      snapshot_size_bytes_(recovered.snapshot_bytes) {
-  if (!options_.event_formatter.empty()) {
-    event_formatter_ =
-        std::make_unique<EventFormatter>(peer_context_, options_.event_formatter, id_);
-  }
-}
+      random_(std::random_device{}()) {}
 
 Member::~Member() {
   *alive_ = false;
   // One that was stopped has left the log, and its successor may be there already.
   if (!stopped_) log_.set_observer(nullptr);
   services_.node.unsubscribe(*this);
-  for (const std::string& node : kept_nodes_) services_.node.release_connection(node);
 }
 
 void Member::warn_of_amnesia() const {
@@ -117,10 +110,10 @@ void Member::warn_of_amnesia() const {
 void Member::go_live() {
   if (log_.amnesia()) warn_of_amnesia();
   spdlog::info("{}: recovered, term {}, last applied {}, last index {}", log_id_,
-               core_.current_term().value(), applied_.value(), log_.last().index);
+               core_.current_term().value(), last_applied().value(), log_.last().index);
   services_.node.hand_over(pid_, *this);
-  memory_table_reference_ = services_.node.make_reference();
-  counter_reference_ = services_.node.make_reference();
+  shown_.memory_table = services_.node.make_reference();
+  shown_.counter = services_.node.make_reference();
   log_.set_observer(this);
   services_.node.subscribe(*this);
   if (log_.empty()) {
@@ -146,8 +139,9 @@ void Member::go_live() {
 void Member::stop(std::string_view reason_atom) {
   if (stopped_) return;
   stopped_ = true;
-  own_snapshot_.reset();
-  refresh_counters();  // they outlive the member
+  applier_.stop();
+  own_snapshots_.stop();
+  refresh_counters(*this);  // they outlive the member
   note_last_applied();
   services_.node.terminate(pid_, exit_reason(reason_atom));
   election_timer_.cancel();
@@ -157,27 +151,12 @@ void Member::stop(std::string_view reason_atom) {
   persist_timer_.cancel();
   farewell_timer_.cancel();
   snapshot_retry_timers_.clear();
-  snapshot_senders_.clear();
-  append_entries_senders_.clear();
+  peers_.stop();
   log_.set_observer(nullptr);
   services_.node.unsubscribe(*this);
 }
 
 void Member::trigger_election() { step(raft::event::TriggerElection{}); }
-
-void Member::read_entry(std::uint64_t index, std::chrono::milliseconds time,
-                        raftlog::MemberLog::ReadCallback callback) {
-  counters_->add(Counter::read_ops);
-  if (raft::Index{index} <= applied_ || index > log_.last().index)
-    return entry_repair_.read({index}, std::move(callback));
-  held_reads_.hold(raft::Index{index}, time,
-                   [this, index, callback = std::move(callback)](bool reached) mutable {
-                     if (reached) return entry_repair_.read({index}, std::move(callback));
-                     callback(make_error(ErrorCode::timeout, log_id_ + ": has not applied entry " +
-                                                                 std::to_string(index) +
-                                                                 " yet; get the key again"));
-                   });
-}
 
 // --- events and effects
 // -----------------------------------------------------------------------------------------------
@@ -200,6 +179,33 @@ bool Member::waits_already(const raft::Event& event) {
   return std::holds_alternative<raft::event::Tick>(event);
 }
 
+namespace {
+
+template <class Part, class Effect>
+concept CarriesOut = requires(Part& part, Effect& effect) {
+  part.carry_out(effect);
+};
+
+}  // namespace
+
+/// Each effect is carried out by the one part whose business it is, or here.
+template <class Effect>
+void Member::hand_out(Effect& effect) {
+  const auto offer = [&](auto&... parts) {
+    constexpr int takers = (CarriesOut<decltype(parts), Effect> + ...);
+    static_assert(takers <= 1, "an effect belongs to one part");
+    if constexpr (takers == 0) {
+      carry_out(effect);
+    } else {
+      const auto give = [&](auto& part) {
+        if constexpr (CarriesOut<decltype(part), Effect>) part.carry_out(effect);
+      };
+      (give(parts), ...);
+    }
+  };
+  offer(calls_, commands_, queries_, applier_, peers_);
+}
+
 void Member::run_effects() {
   if (running_) return;
   running_ = true;
@@ -208,7 +214,7 @@ void Member::run_effects() {
       // The list may not grow meanwhile: no event is handled before all effects of the one before
       // are done.
       raft::Effect& effect = effects_[next_effect_++];
-      std::visit([this](auto& kind) { carry_out(kind); }, effect);
+      std::visit([this](auto& kind) { hand_out(kind); }, effect);
       continue;
     }
     effects_.clear();
@@ -270,22 +276,18 @@ void Member::carry_out(raft::effect::AppendToLog& effect) {
   for (raft::Entry& entry : effect.entries) {
     if (entry.origin != raft::EntryOrigin::given) {
       if (entry.origin == raft::EntryOrigin::leader) counters_->add(Counter::commands);
-      entry.payload = wire::encode_core_entry(
-          entry, now, pending_.find(entry.token) ? pending_.find(entry.token)->from : "",
-          pending_.find(entry.token) ? pending_.find(entry.token)->request : "", core_.peers());
+      const PendingCalls::Call* call = calls_.pending().find(entry.token);
+      entry.payload = wire::encode_core_entry(entry, now, call != nullptr ? call->from : "",
+                                              call != nullptr ? call->request : "", core_.peers());
     }
     entries.push_back({entry.index.value(), entry.term.value(), std::move(entry.payload)});
   }
-  last_wal_write_ms_ = now;
+  shown_.last_wal_write_ms = now;
   log_.append(std::move(entries));
 }
 
 void Member::carry_out(raft::effect::TruncateLog& effect) {
   log_.truncate_after(effect.last.value());
-}
-
-void Member::carry_out(raft::effect::Apply& effect) {
-  apply_range(effect.first, effect.last, effect.leader);
 }
 
 void Member::arm(boost::asio::steady_timer& timer, std::uint64_t delay_ms, raft::Event event) {
@@ -333,19 +335,37 @@ void Member::carry_out(raft::effect::CancelReceiveSnapshotTimer&) {
   receive_snapshot_timer_.cancel();
 }
 
+void Member::carry_out(raft::effect::SetSnapshotRetryTimer& effect) {
+  auto& timer = snapshot_retry_timers_[effect.peer];
+  if (!timer) timer = std::make_unique<boost::asio::steady_timer>(services_.io);
+  arm(*timer, effect.timeout_ms, raft::event::SnapshotRetry{effect.peer});
+}
+void Member::carry_out(raft::effect::CancelSnapshotRetryTimer& effect) {
+  snapshot_retry_timers_.erase(effect.peer);
+}
+
+void Member::carry_out(raft::effect::ScheduleFlush&) {
+  boost::asio::post(services_.io, [this, alive = alive_] {
+    if (!*alive) return;
+    counters_->add(Counter::command_flushes);
+    step(raft::event::FlushLowPriority{});
+  });
+}
+
 void Member::tick() {
   tick_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
     if (error || !*alive || stopped_) return;
     note_last_applied();
     const std::uint64_t commit = core_.commit_index().value();
-    last_commit_rate_ = static_cast<double>(commit - std::min(commit, commit_rate_last_)) * 1000.0 /
-                        static_cast<double>(options_.tick_timeout_ms);
-    commit_rate_ = commit_rate_ * 0.9 + last_commit_rate_ * 0.1;
-    commit_rate_last_ = commit;
+    const std::uint64_t committed = commit - std::min(commit, commit_at_last_tick_);
+    shown_.last_commit_rate =
+        static_cast<double>(committed) * 1000.0 / static_cast<double>(options_.tick_timeout_ms);
+    shown_.commit_rate = shown_.commit_rate * 0.9 + shown_.last_commit_rate * 0.1;
+    commit_at_last_tick_ = commit;
     voters_.tick();
     deletion_.tick();
-    retry_notifications();
-    take_snapshot_when_durable();
+    notifications_.retry();
+    own_snapshots_.take_when_durable();
     tick_timer_.expires_at(tick_timer_.expiry() +
                            std::chrono::milliseconds(options_.tick_timeout_ms));
     tick();
@@ -357,32 +377,32 @@ void Member::tick() {
 /// not the core's: what the core wants applied may still have to overwrite entries of the log,
 /// behind a term that is being stored.
 void Member::note_last_applied() {
-  services_.log_system.note_last_applied(log_.uid(),
-                                         std::min(applied_.value(), log_.last_written().index));
+  services_.log_system.note_last_applied(
+      log_.uid(), std::min(last_applied().value(), log_.last_written().index));
+}
+
+void Member::check_waiting_queries() {
+  queries_.check_waiting();
+  end_farewell_when_seen();
 }
 
 void Member::carry_out(raft::effect::MonitorLeader& effect) {
-  monitored_leader_ = effect.leader;
-  leader_monitor_ = services_.node.monitor(pid_, effect.leader.node(), effect.leader.name());
+  peer_watch_.monitor_leader(effect.leader);
   const bool up = services_.node.status(effect.leader.node()) == node::NodeStatus::up;
   events_.push_back({raft::event::FailureDetector{effect.leader.node(), up}, {}});
 }
 
-void Member::carry_out(raft::effect::DemonitorLeader&) {
-  if (leader_monitor_) services_.node.demonitor(*leader_monitor_);
-  leader_monitor_.reset();
-  monitored_leader_.reset();
-}
+void Member::carry_out(raft::effect::DemonitorLeader&) { peer_watch_.demonitor_leader(); }
 
 // In ra's words, so that one grep finds both kinds of members.
 void Member::carry_out(raft::effect::RoleChanged& effect) {
   begun_role_ = effect.to;
   spdlog::info("{}: {} -> {} in term: {} machine version: {}, last applied {}", log_id_,
                to_string(effect.from), to_string(effect.to), core_.current_term().value(),
-               core_.machine_version(), applied_.value());
+               core_.machine_version(), last_applied().value());
   if (effect.to == raft::Role::pre_vote) counters_->add(Counter::pre_vote_elections);
   if (effect.to == raft::Role::candidate) counters_->add(Counter::elections);
-  if (effect.to == raft::Role::leader) undelivered_.clear();
+  if (effect.to == raft::Role::leader) notifications_.forget_undelivered();
 }
 
 void Member::carry_out(raft::effect::LeaderChanged& effect) {
@@ -396,17 +416,7 @@ void Member::carry_out(raft::effect::LeaderChanged& effect) {
 }
 
 void Member::carry_out(raft::effect::ClusterChanged&) {
-  std::set<std::string> wanted;
-  for (const auto& [member, config] : core_.cluster()) {
-    if (member.node() != services_.node.name()) wanted.insert(member.node());
-  }
-  for (const std::string& node : wanted) {
-    if (!kept_nodes_.contains(node)) services_.node.keep_connected(node);
-  }
-  for (const std::string& node : kept_nodes_) {
-    if (!wanted.contains(node)) services_.node.release_connection(node);
-  }
-  kept_nodes_ = std::move(wanted);
+  peer_watch_.set_cluster(core_.cluster());
   services_.on_leader_or_cluster_change(*this);
   voters_.look_again();
   voters_.tick();
@@ -430,12 +440,8 @@ void Member::carry_out(raft::effect::BadMessage& effect) {
 // -----------------------------------------------------------------------------------
 
 void Member::on_down(const etf::Reference& monitor, std::string_view reason) {
-  if (!leader_monitor_ || *leader_monitor_ != monitor || !monitored_leader_) return;
-  leader_monitor_.reset();
-  etf::Cursor cursor(reason);
-  const bool lost = cursor.is_atom("noconnection");
-  step(raft::event::LeaderDown{*monitored_leader_, lost ? raft::event::DownReason::noconnection
-                                                        : raft::event::DownReason::other});
+  if (std::optional<raft::event::LeaderDown> down = peer_watch_.on_down(monitor, reason))
+    step(std::move(*down));
 }
 
 // erlang:exit(Pid, Reason): a crash of the server. Its supervisor, services_, starts it again from
@@ -451,8 +457,20 @@ void Member::written(raftlog::MemberLog& log, raftlog::Term, raftlog::IndexRange
   const raftlog::Position durable = log.last_written();
   step(raft::event::Written{raft::Term{durable.term}, raft::Index{durable.index}});
   snapshot_receiver_.on_written();
-  send_held_snapshot_replies();
-  take_snapshot_when_durable();
+  peers_.on_written();
+  own_snapshots_.take_when_durable();
+}
+
+void Member::on_node_up(const std::string& node) {
+  voters_.node_up(node);
+  if (!blocked() || concerns_members(node)) step(raft::event::NodeUp{node});
+  peers_.pump(node);
+}
+
+void Member::on_node_down(const std::string& node) {
+  forget_callers_of(node);
+  if (!blocked() || concerns_members(node)) step(raft::event::NodeDown{node});
+  peers_.pump(node);
 }
 
 void Member::on_node_status(const std::string& node, node::NodeStatus status) {

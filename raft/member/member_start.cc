@@ -9,6 +9,7 @@
 
 #include "cnode/base/check.h"
 #include "cnode/etf/text.h"
+#include "cnode/etf/version.h"
 #include "cnode/node/gen.h"
 #include "raft/wire/client_requests.h"
 #include "raft/wire/entry.h"
@@ -32,7 +33,7 @@ raft::ServerId to_core(const raftlog::ServerId& id) { return {id.name, id.node};
 struct MemberStart::Replay {
   raft::CoreState core;
   std::vector<raft::LogShape::Run> runs;
-  std::unique_ptr<Machine> machine;
+  std::unique_ptr<StateMachine> machine;
   raftlog::Index next = 1;
   std::uint64_t snapshot_bytes = 0;
   std::optional<raftlog::IndexSet> live_indexes;  ///< if the log does not know them
@@ -43,7 +44,7 @@ struct MemberStart::Replay {
 
 Result<void> MemberStart::Replay::read_state(const raftlog::Snapshot& snapshot) {
   const std::string_view state = snapshot.state.view();
-  if (const Result<void> read = machine->read_state(state.substr(1)); !read) {
+  if (const Result<void> read = machine->read_state(etf::without_version(state)); !read) {
     return make_error(ErrorCode::corrupt,
                       "the snapshot's machine state can't be read: " + read.error().message);
   }
@@ -67,7 +68,7 @@ void MemberStart::Replay::take(const raftlog::Entry& entry) {
 }
 
 MemberStart::MemberStart(MemberServices& services, raftlog::MemberLog& log,
-                         std::unique_ptr<Machine> machine, std::shared_ptr<Counters> counters,
+                         std::unique_ptr<StateMachine> machine, std::shared_ptr<Counters> counters,
                          MemberOptions options, Done done)
     : services_(services),
       log_(log),
@@ -153,14 +154,14 @@ Result<void> MemberStart::make_replay() {
   core.uid = config.uid;
   core.options = options_.core;
   for (const auto& [key, value] : config.others) {
-    etf::Cursor cursor(std::string_view(value).substr(1));
+    etf::Cursor cursor(etf::without_version(value));
     if (key == "membership" && cursor.is_atom("promotable"))
       core.membership = raft::Membership::promotable;
     if (key == "membership" && cursor.is_atom("non_voter"))
       core.membership = raft::Membership::non_voter;
   }
   if (log_.snapshot()) {
-    etf::Cursor cursor(std::string_view(log_.snapshot()->meta.cluster).substr(1));
+    etf::Cursor cursor(etf::without_version(log_.snapshot()->meta.cluster));
     std::optional<raft::Cluster> cluster = wire::read_cluster(cursor);
     if (!cluster) return make_error(ErrorCode::corrupt, "the snapshot's cluster map can't be read");
     core.cluster = std::move(*cluster);

@@ -12,8 +12,8 @@
 #include "cnode/node/node.h"
 #include "raft/core/core.h"
 #include "raft/log/member_log.h"
-#include "raft/member/machine.h"
 #include "raft/member/member.h"
+#include "raft/member/state_machine.h"
 
 namespace rakv::member {
 
@@ -36,8 +36,9 @@ class MemberStart : private node::Process {
   /// The member, which goes live with run(). Or why it can't be started: corrupt or io when the log
   /// can't be read.
   using Done = std::function<void(Result<std::unique_ptr<Member>>)>;
-  MemberStart(MemberServices& services, raftlog::MemberLog& log, std::unique_ptr<Machine> machine,
-              std::shared_ptr<Counters> counters, MemberOptions options, Done done);
+  MemberStart(MemberServices& services, raftlog::MemberLog& log,
+              std::unique_ptr<StateMachine> machine, std::shared_ptr<Counters> counters,
+              MemberOptions options, Done done);
   ~MemberStart() override;
   MemberStart(const MemberStart&) = delete;
   MemberStart& operator=(const MemberStart&) = delete;
@@ -81,7 +82,7 @@ class MemberStart : private node::Process {
 
   MemberServices& services_;
   raftlog::MemberLog& log_;
-  std::unique_ptr<Machine> empty_machine_;
+  std::unique_ptr<StateMachine> empty_machine_;
   std::shared_ptr<Counters> counters_;
   MemberOptions options_;
   Done done_;

@@ -8,6 +8,7 @@
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/scan.h"
 #include "cnode/etf/text.h"
+#include "cnode/etf/version.h"
 #include "cnode/etf/writer.h"
 #include "cnode/node/rpc.h"
 #include "raft/member/event_formatter.h"
@@ -25,8 +26,6 @@ constexpr std::array<std::string_view, 9> kRestartKeys = {"cluster_name",
                                                           "max_pipeline_count",
                                                           "ra_event_formatter",
                                                           "min_recovery_checkpoint_interval"};
-
-std::string with_version(std::string_view term) { return std::string(1, '\x83').append(term); }
 
 Error bad_key(std::string_view key) {
   return make_error(ErrorCode::malformed,
@@ -144,15 +143,15 @@ Result<raftlog::ServerConfig> read_server_config_term(std::string_view term) {
     } else if (name == "initial_members") {
       if (!read_members(*value, config.initial_members)) return bad_key(name);
     } else if (name == "cluster_name") {
-      config.cluster_name = with_version(*value);
+      config.cluster_name = etf::with_version(*value);
     } else if (name == "machine") {
-      config.machine = with_version(*value);
+      config.machine = etf::with_version(*value);
     } else if (name == "log_init_args") {
       if (value_cursor.kind() != etf::TermKind::map) return bad_key(name);
-      config.log_init_args = with_version(*value);
+      config.log_init_args = etf::with_version(*value);
     } else if (name != "system_config") {  // never stored
       if (!is_good_value(name, *value)) return bad_value(name, *value);
-      set_other(config, name, with_version(*value));
+      set_other(config, name, etf::with_version(*value));
     }
   }
   if (config.id.name.empty()) return bad_key("id");
@@ -181,9 +180,9 @@ Result<bool> merge_restart_config(raftlog::ServerConfig& config, std::string_vie
     if (std::find(kRestartKeys.begin(), kRestartKeys.end(), key) == kRestartKeys.end()) continue;
     if (!is_good_value(key, value)) return bad_value(key, value);
     if (key == "cluster_name") {
-      config.cluster_name = with_version(value);
+      config.cluster_name = etf::with_version(value);
     } else {
-      set_other(config, key, with_version(value));
+      set_other(config, key, etf::with_version(value));
     }
   }
   return config.cluster_name != cluster_name || config.others != others;
@@ -191,7 +190,7 @@ Result<bool> merge_restart_config(raftlog::ServerConfig& config, std::string_vie
 
 std::string_view config_value(const raftlog::ServerConfig& config, std::string_view key) {
   for (const auto& [name, value] : config.others) {
-    if (name == key && !value.empty()) return std::string_view(value).substr(1);
+    if (name == key && !value.empty()) return etf::without_version(value);
   }
   return {};
 }

@@ -3,10 +3,12 @@
 
 #include <utility>
 
+#include "cnode/etf/version.h"
+
 namespace rakv::member {
 
 SnapshotReceiver::SnapshotReceiver(raftlog::MemberLog& log,
-                                   std::function<std::unique_ptr<Machine>()> machine,
+                                   std::function<std::unique_ptr<StateMachine>()> machine,
                                    ByteCharge charge)
     : log_(log), make_machine_(std::move(machine)), charge_(std::move(charge)) {}
 
@@ -41,8 +43,8 @@ void SnapshotReceiver::on_written() {
   if (done_ && log_.pending_writes() == 0) install();
 }
 
-Result<std::unique_ptr<Machine>> SnapshotReceiver::verify(const raft::SnapshotMeta& meta,
-                                                          raftlog::Snapshot& snapshot) {
+Result<std::unique_ptr<StateMachine>> SnapshotReceiver::verify(const raft::SnapshotMeta& meta,
+                                                               raftlog::Snapshot& snapshot) {
   Result<raftlog::Snapshot> decoded = raftlog::decode_snapshot_file("the received snapshot", file_);
   if (!decoded) return decoded.error();
   snapshot = std::move(*decoded);
@@ -51,8 +53,9 @@ Result<std::unique_ptr<Machine>> SnapshotReceiver::verify(const raft::SnapshotMe
                       "the received snapshot is of index " + std::to_string(snapshot.meta.index) +
                           ", index " + std::to_string(meta.index.value()) + " was announced");
   }
-  std::unique_ptr<Machine> machine = make_machine_();
-  if (const Result<void> read = machine->read_state(snapshot.state.view().substr(1)); !read)
+  std::unique_ptr<StateMachine> machine = make_machine_();
+  if (const Result<void> read = machine->read_state(etf::without_version(snapshot.state.view()));
+      !read)
     return read.error();
   snapshot.live_indexes = raftlog::IndexSet::of(machine->live_indexes());
   for (const raftlog::IndexRange& range : snapshot.live_indexes.ranges()) {
@@ -69,11 +72,11 @@ Result<std::unique_ptr<Machine>> SnapshotReceiver::verify(const raft::SnapshotMe
 void SnapshotReceiver::install() {
   Installed done = std::exchange(done_, nullptr);
   raftlog::Snapshot snapshot;
-  Result<std::unique_ptr<Machine>> machine = verify(wanted_, snapshot);
+  Result<std::unique_ptr<StateMachine>> machine = verify(wanted_, snapshot);
   std::string().swap(file_);
   charge_.resize(0);
   // A shared_ptr only because std::function wants to be copyable.
-  auto kept = std::make_shared<Result<std::unique_ptr<Machine>>>(std::move(machine));
+  auto kept = std::make_shared<Result<std::unique_ptr<StateMachine>>>(std::move(machine));
   if (!*kept) return done(std::move(*kept));
   log_.install_snapshot(
       std::move(snapshot.meta), std::move(snapshot.state), std::move(snapshot.live_indexes),

@@ -9,7 +9,7 @@
 #include "cnode/base/byte_account.h"
 #include "raft/core/types.h"
 #include "raft/log/member_log.h"
-#include "raft/member/machine.h"
+#include "raft/member/state_machine.h"
 
 namespace rakv::member {
 
@@ -20,7 +20,7 @@ class SnapshotReceiver {
  public:
   /// `machine` makes an empty machine to read the state into.
   /// `charge` is for the file, and empty.
-  SnapshotReceiver(raftlog::MemberLog& log, std::function<std::unique_ptr<Machine>()> machine,
+  SnapshotReceiver(raftlog::MemberLog& log, std::function<std::unique_ptr<StateMachine>()> machine,
                    ByteCharge charge = {});
   ~SnapshotReceiver();
   SnapshotReceiver(const SnapshotReceiver&) = delete;
@@ -32,7 +32,7 @@ class SnapshotReceiver {
   void accept_chunk(std::string_view bytes);
 
   /// What came of complete(): the machine at the snapshot's place, or why everything is as before.
-  using Installed = std::function<void(Result<std::unique_ptr<Machine>>)>;
+  using Installed = std::function<void(Result<std::unique_ptr<StateMachine>>)>;
   /// Checks the file and that every live entry is there, and makes it the log's snapshot once the
   /// entries are durable. `done` comes later.
   void complete(const raft::SnapshotMeta& meta, Installed done);
@@ -40,12 +40,12 @@ class SnapshotReceiver {
   void on_written();
 
  private:
-  Result<std::unique_ptr<Machine>> verify(const raft::SnapshotMeta& meta,
-                                          raftlog::Snapshot& snapshot);
+  Result<std::unique_ptr<StateMachine>> verify(const raft::SnapshotMeta& meta,
+                                               raftlog::Snapshot& snapshot);
   void install();
 
   raftlog::MemberLog& log_;
-  std::function<std::unique_ptr<Machine>()> make_machine_;
+  std::function<std::unique_ptr<StateMachine>()> make_machine_;
   std::string file_;
   ByteCharge charge_;
   raft::SnapshotMeta wanted_;

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <thread>
 
+#include "cnode/etf/version.h"
 #include "raft/system/server_system.h"
 #include "raft/wire/client_requests.h"
 #include "raft/wire/ids.h"
@@ -188,7 +189,7 @@ void ServerSystem::add_directory_functions() {
   add("cluster_name_of", [this](etf::Writer& reply, std::string_view key) {
     const raftlog::MemberLog* log = registered(key);
     if (log != nullptr) {
-      reply.raw(std::string_view(log->config().cluster_name).substr(1));
+      reply.raw(etf::without_version(log->config().cluster_name));
     } else {
       reply.atom("undefined");
     }

@@ -4,6 +4,8 @@
 #include <boost/asio/post.hpp>
 
 #include "cnode/etf/text.h"
+#include "cnode/etf/version.h"
+#include "raft/member/overview.h"
 #include "raft/member/server_config_term.h"
 #include "raft/system/server_system.h"
 #include "raft/wire/ids.h"
@@ -103,8 +105,8 @@ void ServerSystem::start_server_rpc(node::RpcCall call) {
   if (map_integer(call.argument(2), "initial_machine_version").value_or(0) > 0) {
     return answer_error(call, "invalid_initial_machine_version");
   }
-  if (Result<std::unique_ptr<Machine>> machine =
-          machines_.make(std::string_view(config->machine).substr(1));
+  if (Result<std::unique_ptr<StateMachine>> machine =
+          machines_.make(etf::without_version(config->machine));
       !machine) {
     return call.answer(child_failure(name, reason_term(machine.error())));
   }
@@ -206,7 +208,7 @@ void ServerSystem::key_metrics_rpc(node::RpcCall call) {
   if (!id) return call.raise_badarg();
   etf::Writer reply;
   if (const Member* running = find(id->name())) {
-    running->write_key_metrics(reply);
+    write_key_metrics(*running, reply);
     return call.answer(reply.view());
   }
   const auto known = counters_.find(id->name());
@@ -229,7 +231,7 @@ void ServerSystem::counters_rpc(node::RpcCall call) {
       id && id->node() == node_.name() ? counters_.find(id->name()) : counters_.end();
   if (known == counters_.end() || !fields)
     return call.answer(etf::Writer().atom("undefined").view());
-  if (const Member* running = find(id->name())) running->refresh_counters();
+  if (const Member* running = find(id->name())) refresh_counters(*running);
   std::vector<std::size_t> wanted;
   for (const std::string_view field : *fields) {
     if (const auto position = Counters::find(atom_name(field))) wanted.push_back(*position);
@@ -256,7 +258,7 @@ void write_all_counters(etf::Writer& writer, const Counters& counters) {
 void ServerSystem::write_counters_overview(etf::Writer& writer) {
   writer.map(counters_.size());
   for (const auto& [name, counters] : counters_) {
-    if (const Member* running = find(name)) running->refresh_counters();
+    if (const Member* running = find(name)) refresh_counters(*running);
     writer.tuple(2).atom(name).atom(node_.name());
     write_all_counters(writer, *counters);
   }
@@ -276,7 +278,7 @@ void ServerSystem::counters_overview_of_rpc(node::RpcCall call) {
   if (known == counters_.end()) {
     reply.atom("undefined");
   } else {
-    if (const Member* running = find(id->name())) running->refresh_counters();
+    if (const Member* running = find(id->name())) refresh_counters(*running);
     write_all_counters(reply, *known->second);
   }
   call.answer(reply.view());

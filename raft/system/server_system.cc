@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "cnode/base/check.h"
+#include "cnode/etf/version.h"
 #include "cnode/node/gen.h"
 #include "raft/member/server_config_term.h"
 #include "raft/wire/tagged.h"
@@ -18,8 +19,6 @@ constexpr std::chrono::seconds kMetadataInterval{5};
 constexpr std::chrono::seconds kDiskCheckInterval{1};
 /// Before a server that could not be started for want of something is started again.
 constexpr std::chrono::seconds kStartPause{1};
-
-std::string_view without_version(std::string_view encoded) { return encoded.substr(1); }
 
 }  // namespace
 
@@ -89,7 +88,7 @@ class ServerSystem::Supervisor : public node::Process {
 };
 
 ServerSystem::ServerSystem(boost::asio::io_context& io, node::Node& node,
-                           raftlog::LogSystem& log_system, const MachineFactory& machines)
+                           raftlog::LogSystem& log_system, const StateMachineFactory& machines)
     : io_(io),
       node_(node),
       log_system_(log_system),
@@ -186,16 +185,16 @@ Result<MemberOptions> ServerSystem::member_options(const raftlog::ServerConfig& 
   options.core.max_append_entries_rpc_batch_size =
       integer("max_append_entries_rpc_batch_size", options.core.max_append_entries_rpc_batch_size);
   options.min_snapshot_interval =
-      map_integer(without_version(config.log_init_args), "min_snapshot_interval")
+      map_integer(etf::without_version(config.log_init_args), "min_snapshot_interval")
           .value_or(options.min_snapshot_interval);
-  options.major_compaction_after =
-      minors_before_major(without_version(config.log_init_args), options.major_compaction_after);
+  options.major_compaction_after = minors_before_major(etf::without_version(config.log_init_args),
+                                                       options.major_compaction_after);
   options.min_recovery_checkpoint_interval = integer("min_recovery_checkpoint_interval", 0);
   options.friendly_name = friendly_name(config);
   options.friendly_name_term = config_value(config, "friendly_name");
   const std::string_view formatter = config_value(config, "ra_event_formatter");
   if (EventFormatter::is_formatter(formatter)) options.event_formatter = formatter;
-  options.cluster_name = without_version(config.cluster_name);
+  options.cluster_name = etf::without_version(config.cluster_name);
   const std::string_view metrics_key = config_value(config, "metrics_key");
   options.metrics_key =
       metrics_key.empty() ? etf::Writer().atom(config.id.name).take() : std::string(metrics_key);
@@ -221,7 +220,8 @@ Result<std::unique_ptr<MemberStart>> ServerSystem::begin_start(raftlog::MemberLo
     return make_error(ErrorCode::unsupported,
                       "it belongs to node " + config.id.node + ", this is " + node_.name());
   }
-  Result<std::unique_ptr<Machine>> machine = machines_.make(without_version(config.machine));
+  Result<std::unique_ptr<StateMachine>> machine =
+      machines_.make(etf::without_version(config.machine));
   if (!machine) return machine.error();
   Result<MemberOptions> options = member_options(config);
   if (!options) return options.error();
@@ -290,7 +290,7 @@ void ServerSystem::stop_member(const std::string& name, std::string_view reason)
       io_, [this, ended = std::shared_ptr<Member>(std::move(found->second)), alive = alive_] {
         Executor* background = *alive ? log_system_.options().background : nullptr;
         if (background == nullptr) return;
-        background->post([machine = std::shared_ptr<Machine>(ended->take_machine())] {});
+        background->post([machine = std::shared_ptr<StateMachine>(ended->take_machine())] {});
       });
   members_.erase(found);
 }
@@ -388,7 +388,7 @@ void ServerSystem::bootstrap(const std::string& cluster, std::function<void(Resu
   config.uid = raftlog::new_uid(cluster);
   config.cluster_name = etf::Writer().version().atom(cluster).take();
   config.initial_members = {config.id};
-  config.machine = etf::Writer().version().tuple(3).atom("module").atom("ra_kv").map(0).take();
+  config.machine = etf::with_version(machines_.configuration());
   config.log_init_args = etf::Writer()
                              .version()
                              .map(3)

@@ -14,9 +14,9 @@
 
 #include "cnode/node/node.h"
 #include "raft/log/system.h"
-#include "raft/member/machine.h"
 #include "raft/member/member.h"
 #include "raft/member/member_start.h"
+#include "raft/member/state_machine.h"
 
 // The ra system `default` of this node: which servers exist, starting and stopping them, and the
 // remote procedures by which BEAM nodes do that and look at them (docs/protocol/wire.md 5).
@@ -34,7 +34,7 @@ class ServerSystem : private raftlog::LogSystemObserver {
   /// The node must be started, the log system open. Registers the system's names and remote
   /// functions.
   ServerSystem(boost::asio::io_context& io, node::Node& node, raftlog::LogSystem& log_system,
-               const MachineFactory& machines);
+               const StateMachineFactory& machines);
   ~ServerSystem() override;
 
   /// Starts every registered server that does not run. One that can't be started is reported in the
@@ -130,7 +130,7 @@ class ServerSystem : private raftlog::LogSystemObserver {
   boost::asio::io_context& io_;
   node::Node& node_;
   raftlog::LogSystem& log_system_;
-  const MachineFactory& machines_;
+  const StateMachineFactory& machines_;
   MemberServices services_;
   std::map<std::string, std::unique_ptr<Member>, std::less<>>
       members_;                                            ///< by server name, running

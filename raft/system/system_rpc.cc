@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cnode/etf/version.h"
 #include "raft/system/server_system.h"
 #include "raft/wire/ids.h"
 
@@ -91,7 +92,7 @@ void ServerSystem::write_directory_row(etf::Writer& writer, const std::string& n
   writer.atom("state").atom(running != nullptr ? to_string(running->role()) : "undefined");
   writer.atom("membership")
       .atom(running != nullptr ? to_string(running->core().membership()) : "undefined");
-  writer.atom("cluster_name").raw(std::string_view(log.config().cluster_name).substr(1));
+  writer.atom("cluster_name").raw(etf::without_version(log.config().cluster_name));
   writer.atom("snapshot_state").tuple(3);
   if (!log.snapshot()) {
     writer.integer(-1).integer(0).nil();
@@ -100,7 +101,7 @@ void ServerSystem::write_directory_row(etf::Writer& writer, const std::string& n
   const raftlog::IndexSet& live = log.snapshot()->live_indexes;
   writer.u64(log.snapshot()->meta.index);
   writer.u64(live.empty() ? log.snapshot()->meta.index + 1 : live.ranges().front().first);
-  writer.raw(std::string_view(live.encode()).substr(1));
+  writer.raw(etf::without_version(live.encode()));
 }
 
 void ServerSystem::write_directory_overview(etf::Writer& writer) {

@@ -25,20 +25,20 @@ std::string term(std::string_view text) {
 }
 
 /// Parses and applies a command given as text.
-ApplyResult apply(Machine& machine, std::uint64_t index, std::string_view text) {
+CommandOutcome apply(KvMachine& machine, std::uint64_t index, std::string_view text) {
   const std::string encoded = term(text);
   const Result<Command> command = parse_command(encoded);
   EXPECT_TRUE(command.has_value()) << text;
-  return command ? machine.apply(index, *command) : ApplyResult::not_found;
+  return command ? machine.apply(index, *command) : CommandOutcome::not_found;
 }
 
-std::string state_of(const Machine& machine) {
+std::string state_of(const KvMachine& machine) {
   etf::Writer writer;
   machine.write_state(writer);
   return writer.take();
 }
 
-std::string state_text(const Machine& machine) { return etf::print_text(state_of(machine)); }
+std::string state_text(const KvMachine& machine) { return etf::print_text(state_of(machine)); }
 
 TEST(ParseCommand, Put) {
   const std::string encoded = term("{put, <<\"k\">>, {some, [value]}, #{size => 3, hash => 77}}");
@@ -88,32 +88,32 @@ TEST(ParseCommand, EveryTruncationIsRefused) {
   }
 }
 
-TEST(Machine, IsEmptyAtFirst) {
-  Machine machine;
+TEST(KvMachine, IsEmptyAtFirst) {
+  KvMachine machine;
   EXPECT_EQ(machine.key_count(), 0u);
   EXPECT_EQ(machine.find(term("k")), 0u);
   EXPECT_TRUE(machine.live_indexes().empty());
   EXPECT_EQ(state_text(machine), "{ra_kv,#{}}");
 }
 
-TEST(Machine, PutReplacesAndDeleteRemoves) {
-  Machine machine;
-  EXPECT_EQ(apply(machine, 3, "{put, <<\"a\">>, 1, #{hash => 10}}"), ApplyResult::ok);
-  EXPECT_EQ(apply(machine, 4, "{put, <<\"b\">>, 2, #{hash => 20}}"), ApplyResult::ok);
-  EXPECT_EQ(apply(machine, 5, "{put, <<\"a\">>, 3, #{hash => 30}}"), ApplyResult::ok);
+TEST(KvMachine, PutReplacesAndDeleteRemoves) {
+  KvMachine machine;
+  EXPECT_EQ(apply(machine, 3, "{put, <<\"a\">>, 1, #{hash => 10}}"), CommandOutcome::ok);
+  EXPECT_EQ(apply(machine, 4, "{put, <<\"b\">>, 2, #{hash => 20}}"), CommandOutcome::ok);
+  EXPECT_EQ(apply(machine, 5, "{put, <<\"a\">>, 3, #{hash => 30}}"), CommandOutcome::ok);
   EXPECT_EQ(machine.find(term("<<\"a\">>")), 5u);
   EXPECT_EQ(machine.find(term("<<\"b\">>")), 4u);
   EXPECT_EQ(machine.key_count(), 2u);
-  EXPECT_EQ(apply(machine, 6, "{delete, <<\"b\">>}"), ApplyResult::ok);
+  EXPECT_EQ(apply(machine, 6, "{delete, <<\"b\">>}"), CommandOutcome::ok);
   EXPECT_EQ(machine.find(term("<<\"b\">>")), 0u);
-  EXPECT_EQ(apply(machine, 7, "{delete, <<\"b\">>}"), ApplyResult::not_found);
+  EXPECT_EQ(apply(machine, 7, "{delete, <<\"b\">>}"), CommandOutcome::not_found);
   EXPECT_EQ(machine.live_indexes(), std::vector<std::uint64_t>{5});
   EXPECT_EQ(state_text(machine), "{ra_kv,#{<<\"a\">> => [5|30]}}");
 }
 
 // Maps of the BEAM compare keys by =:=, and so does this.
-TEST(Machine, KeysAreComparedExactly) {
-  Machine machine;
+TEST(KvMachine, KeysAreComparedExactly) {
+  KvMachine machine;
   const std::vector<std::string> keys = {"1",           "1.0",
                                          "0.0",         "-0.0",
                                          "k",           "<<\"k\">>",
@@ -128,7 +128,7 @@ TEST(Machine, KeysAreComparedExactly) {
   std::uint64_t index = 0;
   for (const std::string& key : keys) {
     ++index;
-    ASSERT_EQ(apply(machine, index, "{put, " + key + ", v, #{hash => 1}}"), ApplyResult::ok);
+    ASSERT_EQ(apply(machine, index, "{put, " + key + ", v, #{hash => 1}}"), CommandOutcome::ok);
     EXPECT_EQ(machine.key_count(), index) << key;
     EXPECT_EQ(machine.find(term(key)), index) << key;
   }
@@ -136,7 +136,7 @@ TEST(Machine, KeysAreComparedExactly) {
 
 // One value, several encodings: 107 and 108 for lists, non-minimal integers, old atom tags, map
 // order.
-TEST(Machine, OneKeyInManyEncodings) {
+TEST(KvMachine, OneKeyInManyEncodings) {
   const std::vector<std::vector<std::string>> groups = {
       {term("[1, 2]"), std::string("\x6c\0\0\0\2\x61\1\x61\2\x6a", 10)},
       {term("7"), std::string("\x62\0\0\0\7", 5), std::string("\x6e\1\0\7", 4)},
@@ -147,20 +147,21 @@ TEST(Machine, OneKeyInManyEncodings) {
   };
   for (const auto& group : groups) {
     for (const std::string& stored : group) {
-      Machine machine;
+      KvMachine machine;
       machine.apply(9, {Command::Kind::put, stored, "j", term("5")});
       for (const std::string& asked : group) {
         EXPECT_EQ(machine.find(asked), 9u) << test::to_hex(stored) << " " << test::to_hex(asked);
         machine.apply(9, {Command::Kind::put, asked, "j", term("5")});
         EXPECT_EQ(machine.key_count(), 1u);
       }
-      EXPECT_EQ(machine.apply(10, {Command::Kind::remove, group.front(), {}, {}}), ApplyResult::ok);
+      EXPECT_EQ(machine.apply(10, {Command::Kind::remove, group.front(), {}, {}}),
+                CommandOutcome::ok);
     }
   }
 }
 
-TEST(Machine, WhatIsNotATermIsNotThere) {
-  Machine machine;
+TEST(KvMachine, WhatIsNotATermIsNotThere) {
+  KvMachine machine;
   apply(machine, 1, "{put, <<\"a\">>, 1, #{hash => 10}}");
   for (const std::string& bad : {std::string(), std::string("\xff"), std::string("\x6d\0\0\0\5", 5),
                                  term("<<\"a\">>") + "x", std::string("\x68")}) {
@@ -168,11 +169,11 @@ TEST(Machine, WhatIsNotATermIsNotThere) {
   }
 }
 
-TEST(Machine, HashesThatPhash2NeverMakes) {
+TEST(KvMachine, HashesThatPhash2NeverMakes) {
   const std::vector<std::string> hashes = {
       "4294967294", "4294967295", "4294967296", "-1",   "1.5", "none",      "[]",       "[1, 2]",
       "[300, a]",   "[1|2]",      "[[]]",       "<<>>", "{1}", "#{a => 1}", "\"text\"", "0"};
-  Machine machine;
+  KvMachine machine;
   std::uint64_t index = 0;
   for (const std::string& hash : hashes) {
     ++index;
@@ -190,7 +191,7 @@ TEST(Machine, HashesThatPhash2NeverMakes) {
 
   const std::vector<std::string> from_beam = test::encode_in_beam({"{ra_kv, " + map + "}"});
   ASSERT_EQ(from_beam.size(), 1u);
-  Machine other;
+  KvMachine other;
   const Result<void> read = other.read_state(from_beam[0]);
   ASSERT_TRUE(read.has_value()) << read.error().message;
   test::expect_same_in_beam({{state_of(other), "{ra_kv, " + map + "}"}});
@@ -202,13 +203,13 @@ TEST(Machine, HashesThatPhash2NeverMakes) {
   EXPECT_NE(state_text(machine).find("2 => [101|7]"), std::string::npos) << state_text(machine);
   apply(machine, 200, "{put, 2, v, #{hash => odd}}");
   EXPECT_NE(state_text(machine).find("2 => [200|odd]"), std::string::npos) << state_text(machine);
-  EXPECT_EQ(apply(machine, 201, "{delete, 2}"), ApplyResult::ok);
-  EXPECT_EQ(apply(machine, 202, "{put, 2, v, #{hash => 8}}"), ApplyResult::ok);
+  EXPECT_EQ(apply(machine, 201, "{delete, 2}"), CommandOutcome::ok);
+  EXPECT_EQ(apply(machine, 202, "{put, 2, v, #{hash => 8}}"), CommandOutcome::ok);
   EXPECT_NE(state_text(machine).find("2 => [202|8]"), std::string::npos) << state_text(machine);
 }
 
-TEST(Machine, MakesTheCommandOfALiveIndexFromItsValue) {
-  Machine machine;
+TEST(KvMachine, MakesTheCommandOfALiveIndexFromItsValue) {
+  KvMachine machine;
   const std::string value = term("{some, [value], #{1 => 2.5}}");
   const std::string hash = std::to_string(*etf::phash2(value));
   const std::string put =
@@ -231,13 +232,13 @@ TEST(Machine, MakesTheCommandOfALiveIndexFromItsValue) {
   EXPECT_EQ(machine.command_at(6, value).error().code, ErrorCode::not_found);
 }
 
-TEST(Machine, StateAsTheBeamHasIt) {
+TEST(KvMachine, StateAsTheBeamHasIt) {
   const std::string source =
       "{ra_kv, maps:from_list([{integer_to_binary(I), [I|erlang:phash2(I)]} || I <- "
       "lists:seq(1, 300)] ++ [{{complex, #{k => [I]}}, [I|7]} || I <- lists:seq(1, 50)])}";
   const std::vector<std::string> encoded = test::encode_in_beam({source});
   ASSERT_EQ(encoded.size(), 1u);
-  Machine machine;
+  KvMachine machine;
   const Result<void> read = machine.read_state(encoded[0]);
   ASSERT_TRUE(read.has_value()) << read.error().message;
   EXPECT_EQ(machine.key_count(), 350u);
@@ -246,8 +247,8 @@ TEST(Machine, StateAsTheBeamHasIt) {
   test::expect_same_in_beam({{state_of(machine), source}});
 }
 
-TEST(Machine, OverviewAsTheBeamHasIt) {
-  Machine machine;
+TEST(KvMachine, OverviewAsTheBeamHasIt) {
+  KvMachine machine;
   etf::Writer empty;
   machine.write_overview(empty);
   apply(machine, 300, "{put, k, v, #{hash => 7}}");
@@ -257,8 +258,8 @@ TEST(Machine, OverviewAsTheBeamHasIt) {
                              {one.take(), "#{num_keys => 1, live_indexes => [300]}"}});
 }
 
-TEST(Machine, BadStatesAreRefusedAndChangeNothing) {
-  Machine machine;
+TEST(KvMachine, BadStatesAreRefusedAndChangeNothing) {
+  KvMachine machine;
   apply(machine, 3, "{put, a, 1, #{hash => 10}}");
   const std::string before = state_of(machine);
   const std::string twice = std::string("\x68\2\x77\5ra_kv\x74\0\0\0\2", 14) + term("7") +
@@ -299,9 +300,9 @@ std::uint64_t seed() {
 }
 
 // Long random runs against the plainest of maps, across growth and shrinking of the table.
-TEST(Machine, BehavesLikeAMap) {
+TEST(KvMachine, BehavesLikeAMap) {
   std::mt19937_64 random(seed());
-  Machine machine;
+  KvMachine machine;
   std::map<std::string, std::uint64_t> model;
   const std::string hash = term("99");
   for (std::uint64_t index = 1; index <= 200'000; ++index) {
@@ -309,8 +310,8 @@ TEST(Machine, BehavesLikeAMap) {
     key.binary("key" + std::to_string(random() % 30'000));
     const std::string encoded = key.take();
     if (random() % 3 == 0) {
-      const ApplyResult result = machine.apply(index, {Command::Kind::remove, encoded, {}, {}});
-      ASSERT_EQ(result == ApplyResult::ok, model.erase(encoded) == 1);
+      const CommandOutcome result = machine.apply(index, {Command::Kind::remove, encoded, {}, {}});
+      ASSERT_EQ(result == CommandOutcome::ok, model.erase(encoded) == 1);
     } else {
       machine.apply(index, {Command::Kind::put, encoded, "j", hash});
       model[encoded] = index;
@@ -326,7 +327,7 @@ TEST(Machine, BehavesLikeAMap) {
   std::sort(expected.begin(), expected.end());
   EXPECT_EQ(live, expected);
 
-  Machine copy;
+  KvMachine copy;
   ASSERT_TRUE(copy.read_state(state_of(machine)).has_value());
   ASSERT_EQ(copy.key_count(), model.size());
   for (const auto& [key, index] : model) ASSERT_EQ(copy.find(key), index);

@@ -19,12 +19,12 @@ std::string key(std::uint64_t number) {
   return etf::Writer().binary("key" + std::to_string(number)).take();
 }
 
-void put(Machine& machine, std::uint64_t index, const std::string& at,
+void put(KvMachine& machine, std::uint64_t index, const std::string& at,
          std::string_view hash = "a\x07") {
   machine.apply(index, {Command::Kind::put, at, "j", hash});
 }
 
-void remove(Machine& machine, std::uint64_t index, const std::string& at) {
+void remove(KvMachine& machine, std::uint64_t index, const std::string& at) {
   machine.apply(index, {Command::Kind::remove, at, {}, {}});
 }
 
@@ -42,14 +42,14 @@ std::vector<std::string> pairs(std::string_view state) {
   return all;
 }
 
-std::vector<std::string> state_of(const Machine& machine) {
+std::vector<std::string> state_of(const KvMachine& machine) {
   etf::Writer writer;
   machine.write_state(writer);
   return pairs(writer.view());
 }
 
-TEST(StateCapture, HasTheStateOfItsBeginning) {
-  Machine machine;
+TEST(KvStateCapture, HasTheStateOfItsBeginning) {
+  KvMachine machine;
   constexpr std::uint64_t kKeys = 30'000;  // more than one piece
   for (std::uint64_t number = 1; number <= kKeys; ++number) put(machine, number, key(number));
   put(machine, kKeys + 1, key(5), etf::Writer().atom("odd").view());
@@ -78,8 +78,8 @@ TEST(StateCapture, HasTheStateOfItsBeginning) {
   EXPECT_EQ(captured, live);
 }
 
-TEST(StateCapture, OfAnEmptyMachineAndOneAfterTheOther) {
-  Machine machine;
+TEST(KvStateCapture, OfAnEmptyMachineAndOneAfterTheOther) {
+  KvMachine machine;
   for (int round = 0; round < 2; ++round) {
     const auto capture = machine.capture();
     EXPECT_FALSE(capture->copy_more());

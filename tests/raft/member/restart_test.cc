@@ -3,6 +3,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "raft/member/overview.h"
 #include "shell.h"
 
 // A member that is started again inside its process: what was in memory only, and stores that hang
@@ -159,7 +160,7 @@ TEST(HangingVote, LocalQueriesAnswerFromWhatTheMachineHasApplied) {
   };
   EXPECT_TRUE(state_query("last_applied").starts_with("{ok,1,")) << state_query("last_applied");
   EXPECT_NE(state_query("overview").find("last_applied => 1"), std::string::npos);
-  shell.member()->refresh_counters();
+  refresh_counters(*shell.member());
   EXPECT_EQ(shell.member()->counters().get(Counter::last_applied), 1);
   // Term 1 is what the log has at 1, and the condition is met; 2 has to wait.
   EXPECT_NE(shell.local_query(raft::IndexTerm{raft::Index{1}, raft::Term{1}}), "");

@@ -100,10 +100,13 @@ raft::Entry user(std::uint64_t index, std::uint64_t term, std::string_view text)
 
 // --- the shell
 
-class Shell::Factory final : public MachineFactory {
+class Shell::Factory final : public StateMachineFactory {
  public:
-  Result<std::unique_ptr<Machine>> make(std::string_view) const override {
-    return std::unique_ptr<Machine>(std::make_unique<HistoryMachine>());
+  Result<std::unique_ptr<StateMachine>> make(std::string_view) const override {
+    return std::unique_ptr<StateMachine>(std::make_unique<HistoryMachine>());
+  }
+  std::string configuration() const override {
+    return etf::Writer().tuple(3).atom("module").atom("history").map(0).take();
   }
 };
 

@@ -48,10 +48,12 @@
 namespace rakv::member::testing {
 
 /// Applied commands in order, as "index:text"; those whose text begins with "live" are live.
-class HistoryMachine final : public Machine {
+class HistoryMachine final : public StateMachine {
  public:
   std::string_view module() const override { return "history"; }
-  std::unique_ptr<Machine> fresh() const override { return std::make_unique<HistoryMachine>(); }
+  std::unique_ptr<StateMachine> fresh() const override {
+    return std::make_unique<HistoryMachine>();
+  }
   Result<void> check_command(std::string_view) const override { return {}; }
   void apply(const CommandMeta& meta, std::string_view data, etf::Writer* reply) override;
   /// `snapshot`: takes one.

@@ -12,8 +12,8 @@
 #include "cnode/base/shared_bytes.h"
 #include "cnode/etf/writer.h"
 
-// The seam between a Raft member and the machine it replicates (ra_machine.erl's behaviour, as far
-// as ra_kv uses it). All terms are encoded, without version byte.
+// The seam between a Raft member and the machine it replicates (ra_machine.erl's behaviour, without
+// its effects). All terms are encoded, without version byte.
 
 namespace rakv::member {
 
@@ -57,15 +57,15 @@ class StateCapture {
   virtual std::vector<std::uint64_t> take_live_indexes() = 0;
 };
 
-class Machine {
+class StateMachine {
  public:
-  virtual ~Machine() = default;
+  virtual ~StateMachine() = default;
 
-  /// The Erlang module this machine stands for: "ra_kv".
+  /// The Erlang module this machine stands for.
   virtual std::string_view module() const = 0;
 
   /// An empty machine of the same configuration.
-  virtual std::unique_ptr<Machine> fresh() const = 0;
+  virtual std::unique_ptr<StateMachine> fresh() const = 0;
 
   /// Whether every replica can apply this command. The error's message tells the client why not.
   virtual Result<void> check_command(std::string_view data) const = 0;
@@ -93,11 +93,13 @@ class Machine {
 };
 
 /// Makes the machine that a server's configuration names, or says why it can't.
-class MachineFactory {
+class StateMachineFactory {
  public:
-  virtual ~MachineFactory() = default;
+  virtual ~StateMachineFactory() = default;
   /// `machine` is `{module, Module, Arguments}` or another form of ra's machine configuration.
-  virtual Result<std::unique_ptr<Machine>> make(std::string_view machine) const = 0;
+  virtual Result<std::unique_ptr<StateMachine>> make(std::string_view machine) const = 0;
+  /// The configuration of a new cluster's machine, encoded: `{module, Module, Arguments}`.
+  virtual std::string configuration() const = 0;
 };
 
 }  // namespace rakv::member
