@@ -164,6 +164,20 @@ find_bad_links() {
   done
 }
 
+# In the tables of docs/architecture.md each row "| 1 | ... | `FILE` | `FUNCTION` | ..." names a function that is in the file.
+# shellcheck disable=SC2016 # backticks of Markdown
+check_walk() {
+  local file function name bad=0
+  while IFS='|' read -r file function; do
+    name=${function%)}
+    [[ $name == *\(* ]] || name+='('
+    [ -f "$file" ] && grep -qF -- "$name" "$file" && continue
+    echo "lint: docs/architecture.md: there is no $function in $file" >&2
+    bad=1
+  done < <(sed -nE 's/^\| [0-9]+ \|[^|]*\| `([^`]*)` \| `([^`]*)` \|.*/\1|\2/p' docs/architecture.md)
+  return "$bad"
+}
+
 check_citations() {
   local found=() documents=() texts=() file
   mapfile -t texts < <(files "${folders[@]}" | tr '\n' '\0' | xargs -0 -r grep -Ils -d skip '')
@@ -248,6 +262,7 @@ check "licence lines" scripts/license_lines.sh
 check version check_version
 check "commands of transcripts" check_transcripts
 check pictures scripts/pictures.sh --check
+check "walks through the code" check_walk
 check citations check_citations
 if [ -z "$quick" ] && [ ${#sources[@]} -gt 0 ]; then check clang-tidy check_tidy; fi
 if [ ${#failed[@]} -gt 0 ]; then
