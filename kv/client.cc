@@ -2,8 +2,8 @@
 #include "kv/client.h"
 
 #include <algorithm>
-#include <boost/asio/steady_timer.hpp>
 
+#include "cnode/base/clock.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/hash.h"
 #include "cnode/etf/text.h"
@@ -12,8 +12,6 @@
 
 namespace rakv::kv {
 namespace {
-
-using Clock = Client::Clock;
 
 /// An entry that its leader names this often and can't read is not coming.
 constexpr int kMaxReadsOfAnEntry = 5;
@@ -31,9 +29,9 @@ Error unknown_outcome(const std::string& why) {
                     why + "; the outcome is unknown: read the key before you try again");
 }
 
-std::chrono::milliseconds time_until(Clock::time_point deadline) {
+std::chrono::milliseconds time_until(Clock::time_point deadline, Clock::time_point now) {
   return std::max(std::chrono::milliseconds(1),
-                  std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()));
+                  std::chrono::duration_cast<std::chrono::milliseconds>(deadline - now));
 }
 
 /// Reads a tuple whose first element is the atom `tag`.
@@ -122,7 +120,7 @@ struct Client::Operation {
   bool changes = false;  ///< carried out twice or unnoticed would matter
   Handler<Reply> handler;
   Clock::time_point deadline;
-  boost::asio::steady_timer timer;  ///< of the connection that is being made
+  Timer timer;  ///< of the connection that is being made
   std::size_t next_server = 0;
   int redirects = 0;
   int attempt = 0;       ///< number of the connection that is awaited; others come too late
@@ -130,7 +128,8 @@ struct Client::Operation {
 
   /// This server's share of the time, when others may have to be asked after it.
   std::chrono::milliseconds share(std::size_t servers) const {
-    return time_until(deadline) / static_cast<long>(servers - std::min(servers, next_server) + 1);
+    return time_until(deadline, timer.now()) /
+           static_cast<long>(servers - std::min(servers, next_server) + 1);
   }
 };
 
@@ -143,7 +142,7 @@ struct Client::Read {
 };
 
 Client::Client(boost::asio::io_context& io, node::Node& node, ClientOptions options)
-    : io_(io), node_(node), options_(std::move(options)) {}
+    : io_(io), clock_(Clock::of(io)), node_(node), options_(std::move(options)) {}
 
 void Client::request(std::string request, bool changes, Clock::time_point deadline,
                      Handler<Reply> handler) {
@@ -163,14 +162,14 @@ void Client::request(std::string request, bool changes, Clock::time_point deadli
 void Client::try_next(const std::shared_ptr<Operation>& operation, const Error& why) {
   if (!operation->failures.empty()) operation->failures += "; ";
   operation->failures += why.message;
-  const bool over = Clock::now() >= operation->deadline;
+  const bool over = now() >= operation->deadline;
   if (!over && operation->next_server < options_.servers.size())
     return ask(operation, options_.servers[operation->next_server++]);
   // A member that knows a leader, and no such leader: the others are about to elect one.
   if (over || operation->redirects == 0)
     return operation->handler(make_error(why.code, operation->failures));
   after_pause(operation->deadline, [this, operation, why] {
-    if (Clock::now() >= operation->deadline)
+    if (now() >= operation->deadline)
       return operation->handler(make_error(why.code, operation->failures));
     operation->failures.clear();
     operation->redirects = 0;
@@ -208,7 +207,7 @@ void Client::ask(const std::shared_ptr<Operation>& operation, const raft::Server
 
 void Client::send(const std::shared_ptr<Operation>& operation, const raft::ServerId& server) {
   const std::chrono::milliseconds time = operation->changes
-                                             ? time_until(operation->deadline)
+                                             ? time_until(operation->deadline, now())
                                              : operation->share(options_.servers.size());
   node_.call(
       server.node(), server.name(),
@@ -267,8 +266,7 @@ void Client::follow(const std::shared_ptr<Operation>& operation, const raft::Ser
 }
 
 void Client::after_pause(Clock::time_point deadline, std::function<void()> then) {
-  auto timer = std::make_shared<boost::asio::steady_timer>(
-      io_, std::min(options_.pause, time_until(deadline)));
+  auto timer = std::make_shared<Timer>(io_, std::min(options_.pause, time_until(deadline, now())));
   timer->async_wait([timer, then = std::move(then)](boost::system::error_code error) {
     if (!error) then();
   });
@@ -342,7 +340,7 @@ void Client::find_entry(const std::shared_ptr<Read>& read) {
 
 void Client::read_entry(const std::shared_ptr<Read>& read, const raft::ServerId& server,
                         std::uint64_t index, std::string_view members) {
-  const std::chrono::milliseconds left = time_until(read->deadline);
+  const std::chrono::milliseconds left = time_until(read->deadline, now());
   etf::Writer arguments;
   arguments.list(4);
   wire::write_server_id(arguments, server);
@@ -371,10 +369,9 @@ void Client::read_entry(const std::shared_ptr<Read>& read, const raft::ServerId&
 void Client::read_failed(const std::shared_ptr<Read>& read, std::uint64_t index, const Error& why) {
   read->failures = index == read->index ? read->failures + 1 : 1;
   read->index = index;
-  if (read->failures >= kMaxReadsOfAnEntry || Clock::now() >= read->deadline)
-    return read->handler(why);
+  if (read->failures >= kMaxReadsOfAnEntry || now() >= read->deadline) return read->handler(why);
   after_pause(read->deadline, [this, read, why] {
-    if (Clock::now() >= read->deadline) return read->handler(why);
+    if (now() >= read->deadline) return read->handler(why);
     find_entry(read);
   });
 }
@@ -406,7 +403,7 @@ void Client::key_metrics(const raft::ServerId& member, Clock::time_point deadlin
   wire::write_server_id(arguments, member);
   arguments.nil();
   node_.apply(
-      member.node(), "ra", "key_metrics", arguments.view(), time_until(deadline),
+      member.node(), "ra", "key_metrics", arguments.view(), time_until(deadline, now()),
       [member, handler = std::move(handler)](const node::ApplyResult& result) {
         if (result.status == node::ApplyResult::Status::returned) {
           if (std::optional<KeyMetrics> metrics = read_key_metrics(result.term))

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cnode/base/clock.h"
 #include "cnode/base/result.h"
 #include "cnode/node/node.h"
 #include "raft/core/types.h"
@@ -63,7 +64,6 @@ class Client {
  public:
   template <class T>
   using Handler = std::function<void(Result<T>)>;
-  using Clock = std::chrono::steady_clock;
 
   Client(boost::asio::io_context& io, node::Node& node, ClientOptions options);
 
@@ -106,9 +106,11 @@ class Client {
   void read_entry(const std::shared_ptr<Read>& read, const raft::ServerId& server,
                   std::uint64_t index, std::string_view members);
   void read_failed(const std::shared_ptr<Read>& read, std::uint64_t index, const Error& why);
+  Clock::time_point now() const { return clock_.now(); }
   void after_pause(Clock::time_point deadline, std::function<void()> then);
 
   boost::asio::io_context& io_;
+  Clock& clock_;
   node::Node& node_;
   ClientOptions options_;
 };

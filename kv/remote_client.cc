@@ -74,7 +74,7 @@ void RemoteClient::get(const raft::ServerId& server, std::string_view key,
     return reader(index, leader);
   };
   const auto client = std::make_shared<Client>(io_, system_.node(), std::move(options));
-  client->get(key, Client::Clock::now() + timeout,
+  client->get(key, Clock::of(io_).now() + timeout,
               [this, client, handler = std::move(handler)](Result<StoredValue> stored) {
                 handler(std::move(stored));
                 boost::asio::post(io_, [client] {});  // it is what calls this
@@ -85,11 +85,12 @@ void RemoteClient::answer_get(node::RpcCall call) {
   const std::optional<raft::ServerId> server = server_argument(call, 0);
   const std::optional<std::chrono::milliseconds> timeout = time_argument(call, 2);
   if (!server || !timeout) return call.raise_badarg();
-  const auto deadline = Client::Clock::now() + *timeout;
+  Clock& clock = Clock::of(io_);
+  const auto deadline = clock.now() + *timeout;
   auto waiting = std::make_shared<node::RpcCall>(std::move(call));
   get(*server, waiting->argument(1), *timeout,
-      [waiting, server = *server, deadline](const Result<StoredValue>& stored) {
-        answer_value(*waiting, stored, server, Client::Clock::now() < deadline);
+      [waiting, server = *server, deadline, &clock](const Result<StoredValue>& stored) {
+        answer_value(*waiting, stored, server, clock.now() < deadline);
       });
 }
 

@@ -2,14 +2,13 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "cnode/base/clock.h"
 #include "cnode/distribution/handshake.h"
 #include "cnode/distribution/transport.h"
 
@@ -60,7 +59,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   void end_if_flushed();
   void fail(Error error);
 
-  boost::asio::steady_timer deadline_;
+  Timer deadline_;
   Handshake handshake_;
   std::chrono::milliseconds step_timeout_;
   Events events_;

@@ -13,8 +13,8 @@ Challenges::Own::Own(std::shared_ptr<Challenges> book, std::uint32_t value)
 Challenges::Own::~Own() { book_->own_.erase(value_); }
 
 std::shared_ptr<const Challenges::Own> Challenges::draw() {
-  std::uint32_t value = random_challenge();
-  while (answered_.contains(value) || own_.contains(value)) value = random_challenge();
+  std::uint32_t value = random_challenge(randomness_);
+  while (answered_.contains(value) || own_.contains(value)) value = random_challenge(randomness_);
   own_.insert(value);
   return std::make_shared<const Own>(shared_from_this(), value);
 }

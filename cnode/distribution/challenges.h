@@ -7,6 +7,8 @@
 #include <memory>
 #include <unordered_set>
 
+#include "cnode/base/randomness.h"
+
 // The challenges of one node. A digest proves that its sender knows the cookie only if nobody could
 // have had it from us: whoever answers a dial of ours may pick the challenge that we answer.
 
@@ -15,6 +17,8 @@ namespace rakv::distribution {
 /// Draws challenges, and says which of others may be answered. Single-threaded.
 class Challenges : public std::enable_shared_from_this<Challenges> {
  public:
+  explicit Challenges(Randomness& randomness) : randomness_(randomness) {}
+
   /// As many answered challenges are remembered; the oldest goes first.
   static constexpr std::size_t kRememberedAnswers = 65536;
 
@@ -42,6 +46,7 @@ class Challenges : public std::enable_shared_from_this<Challenges> {
   std::size_t outstanding() const { return own_.size(); }
 
  private:
+  Randomness& randomness_;
   std::unordered_set<std::uint32_t> own_;
   std::unordered_set<std::uint32_t> answered_;
   std::deque<std::uint32_t> answered_in_order_;

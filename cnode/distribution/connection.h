@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -12,14 +11,15 @@
 #include <string_view>
 #include <vector>
 
+#include "cnode/base/clock.h"
 #include "cnode/base/result.h"
+#include "cnode/base/turn.h"
 #include "cnode/distribution/control.h"
 #include "cnode/distribution/frames.h"
 #include "cnode/distribution/handshake.h"
 #include "cnode/distribution/outbox.h"
 #include "cnode/distribution/peer_memory.h"
 #include "cnode/distribution/transport.h"
-#include "cnode/distribution/turn.h"
 
 // One live connection to a peer, after the handshake.
 
@@ -136,7 +136,7 @@ class Connection : public std::enable_shared_from_this<Connection>, private Peer
   PeerMemory::Part memory_;
   std::vector<std::string_view> unwritten_;  ///< of the batch under way
   Turn& turn_;
-  boost::asio::steady_timer tick_timer_;
+  Timer tick_timer_;
   std::uint64_t received_at_check_ = 0;
   std::uint64_t written_at_check_ = 0;
   int silent_checks_ = 0;

@@ -1,34 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cnode/distribution/endpoint.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
-#include <boost/asio/connect.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <set>
 #include <utility>
 
 #include "cnode/base/check.h"
+#include "cnode/base/clock.h"
 #include "cnode/distribution/attempt.h"
 #include "cnode/distribution/challenges.h"
+#include "cnode/distribution/network.h"
 
 namespace rakv::distribution {
 
 namespace {
 
 namespace asio = boost::asio;
-using asio::ip::tcp;
 using boost::system::error_code;
 
 /// Pause after a failed accept (no descriptors left).
 constexpr std::chrono::milliseconds kAcceptRetryPause{100};
 
 /// What a name given to a peer has before the @, as net_kernel makes it: 64 random bits in base 36.
-std::string random_alive_name() {
-  std::uint64_t number = std::uint64_t{random_challenge()} << 32 | random_challenge();
+std::string random_alive_name(Randomness& randomness) {
+  std::uint64_t number = randomness();
   std::string name;
   for (; number > 0 || name.empty(); number /= 36) {
     name += "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[number % 36];
@@ -56,10 +52,9 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     bool waited = false;   ///< it has waited once, and does not begin again
     std::vector<Done> waiting;
     std::shared_ptr<Attempt> handshake;  ///< once the socket is open
-    std::shared_ptr<tcp::socket> socket;
-    std::shared_ptr<tcp::resolver> resolver;
-    asio::steady_timer window;    ///< how long we wait for the peer's own attempt
-    asio::steady_timer deadline;  ///< while looking up and connecting
+    std::shared_ptr<Network::Connecting> connecting;
+    Timer window;    ///< how long we wait for the peer's own attempt
+    Timer deadline;  ///< while looking up and connecting
   };
 
   /// An incoming handshake; the name and number in the table are set once the peer has told its
@@ -74,62 +69,49 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
       : io(context),
         options(std::move(given)),
         events(std::move(handlers)),
-        acceptor(context),
+        network(Network::of(context)),
         accept_pause(context),
         table(options.node_name) {}
 
   // Listening
 
   Result<std::uint16_t> listen() {
-    error_code error;
-    const asio::ip::address address = asio::ip::make_address(options.listen_address, error);
-    if (error) {
-      return make_error(ErrorCode::invalid_argument,
-                        "cannot listen on " + options.listen_address + ": not an IP address");
-    }
-    const tcp::endpoint local(address, options.listen_port);
     if (options.cookie.empty()) {
       return make_error(ErrorCode::invalid_argument,
                         "cannot listen without a cookie: anybody could be let in");
     }
-    acceptor.open(local.protocol(), error);
-    if (!error) ::fcntl(acceptor.native_handle(), F_SETFD, FD_CLOEXEC);
-    if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-    if (!error) acceptor.bind(local, error);
-    if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
-    if (error) {
-      return make_error(
-          error == asio::error::address_in_use ? ErrorCode::already_exists : ErrorCode::io,
-          "cannot listen on " + options.listen_address + ":" + std::to_string(options.listen_port) +
-              ": " + error.message());
-    }
-    return acceptor.local_endpoint().port();
+    auto opened = network.listen(options.listen_address, options.listen_port);
+    if (!opened) return opened.error();
+    listener = std::move(*opened);
+    return listener->port();
   }
 
   void accept_next() {
     if (stopped) return;
-    acceptor.async_accept([self = shared_from_this()](error_code error, tcp::socket socket) {
-      if (self->stopped || error == asio::error::operation_aborted) return;
-      if (error) return self->accept_later(error.message());
-      if (self->connections.size() >= self->options.max_connections) {
-        error_code ignored;
-        socket.close(ignored);
-        return self->accept_later(
-            std::to_string(self->connections.size()) +
-            " peers are connected, and no descriptor may be taken for another one (ulimit -n)");
-      }
-      const std::shared_ptr<PeerMemory>& memory = self->options.connection.memory;
-      if (memory && !memory->has_room_for_connection()) {
-        error_code ignored;
-        socket.close(ignored);
-        return self->accept_later(std::to_string(self->connections.size()) +
-                                  " peers are connected, and there is no memory for another one; "
-                                  "give this node a larger --memory-budget");
+    listener->accept([self = shared_from_this()](Result<std::unique_ptr<Transport>> transport) {
+      if (self->stopped) return;
+      if (!transport) return self->accept_later(transport.error().message);
+      if (const std::string why = self->why_full(); !why.empty()) {
+        (*transport)->close();
+        return self->accept_later(why);
       }
       self->accept_fails = false;
-      self->accepted(std::move(socket));
+      self->accepted(std::move(*transport));
       self->accept_next();
     });
+  }
+
+  /// Why no further connection may be taken in; empty when one may.
+  std::string why_full() const {
+    const std::string connected = std::to_string(connections.size()) + " peers are connected, and ";
+    if (connections.size() >= options.max_connections)
+      return connected + "no descriptor may be taken for another one (ulimit -n)";
+    const std::shared_ptr<PeerMemory>& memory = options.connection.memory;
+    if (memory && !memory->has_room_for_connection()) {
+      return connected +
+             "there is no memory for another one; give this node a larger --memory-budget";
+    }
+    return {};
   }
 
   void accept_later(const std::string& why) {
@@ -164,9 +146,8 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     note(reason);
   }
 
-  void accepted(tcp::socket socket) {
+  void accepted(std::unique_ptr<Transport> transport) {
     if (inbound.size() >= options.max_half_open) drop_oldest_handshake();
-    ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
     const auto key = next_inbound_key++;
     // The attempt's number in the table, once the peer has told its name.
     const auto named = std::make_shared<std::pair<std::string, AttemptId>>();
@@ -175,11 +156,10 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
       return inbound_named(asks, *named);
     };
     handlers.on_finished = [this, key, named](Handshake::Finished finished,
-                                              std::unique_ptr<Transport> transport) {
+                                              std::unique_ptr<Transport> stream) {
       inbound.erase(key);
-      handshake_finished(named->second, std::move(finished), std::move(transport));
+      handshake_finished(named->second, std::move(finished), std::move(stream));
     };
-    auto transport = make_tcp_transport(std::move(socket));
     handlers.on_failed = [this, key, named,
                           from = transport->remote_address()](const Error& error) {
       inbound.erase(key);
@@ -198,9 +178,9 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     std::string name = asks.peer.name;
     std::optional<Attempt::GivenName> given;
     if (asks.wants_name) {
-      do name = random_alive_name() + "@" + asks.peer.name;
+      do name = random_alive_name(randomness) + "@" + asks.peer.name;
       while (table.knows(name));
-      given = Attempt::GivenName{name, random_creation()};
+      given = Attempt::GivenName{name, random_creation(randomness)};
     }
     const ConnectionTable::InboundAnswer decision = table.inbound_named(name);
     named = {name, decision.attempt};
@@ -279,43 +259,26 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
       if (error || self->running(peer, attempt) == nullptr) return;
       self->dial_failed(peer, attempt, make_error(ErrorCode::timeout, "its host does not answer"));
     });
-    dialling->resolver = std::make_shared<tcp::resolver>(io);
-    dialling->resolver->async_resolve(
-        host, std::to_string(port),
-        [self = shared_from_this(), peer, attempt, resolver = dialling->resolver](
-            error_code error, const tcp::resolver::results_type& addresses) {
-          if (self->running(peer, attempt) == nullptr) return;
-          if (error) {
-            return self->dial_failed(
-                peer, attempt,
-                make_error(ErrorCode::unavailable, "cannot resolve its host: " + error.message()));
+    dialling->connecting = network.connect(
+        host, port,
+        [self = shared_from_this(), peer, attempt](Result<std::unique_ptr<Transport>> transport) {
+          Dialling* running = self->running(peer, attempt);
+          if (running == nullptr) return;
+          if (transport) {
+            running->deadline.cancel();
+            return self->shake_hands(peer, attempt, std::move(*transport));
           }
-          self->connect(peer, attempt, addresses);
+          const Error& error = transport.error();
+          self->dial_failed(peer, attempt,
+                            make_error(ErrorCode::unavailable,
+                                       error.code == ErrorCode::not_found
+                                           ? "cannot resolve its host: " + error.message
+                                           : "it does not listen (" + error.message + ")"));
         });
   }
 
-  void connect(const std::string& peer, AttemptId attempt,
-               const tcp::resolver::results_type& addresses) {
-    const auto socket = std::make_shared<tcp::socket>(io);
-    running(peer, attempt)->socket = socket;
-    asio::async_connect(
-        *socket, addresses,
-        [self = shared_from_this(), peer, attempt, socket](error_code error, const tcp::endpoint&) {
-          Dialling* dialling = self->running(peer, attempt);
-          if (dialling == nullptr) return;
-          dialling->deadline.cancel();
-          dialling->socket.reset();
-          if (error) {
-            return self->dial_failed(
-                peer, attempt,
-                make_error(ErrorCode::unavailable, "it does not listen (" + error.message() + ")"));
-          }
-          self->shake_hands(peer, attempt, std::move(*socket));
-        });
-  }
-
-  void shake_hands(const std::string& peer, AttemptId attempt, tcp::socket socket) {
-    ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
+  void shake_hands(const std::string& peer, AttemptId attempt,
+                   std::unique_ptr<Transport> transport) {
     Attempt::Events handlers;
     handlers.on_alive = [this, peer] { return table.old_connection_is_dead(peer); };
     handlers.on_nok = [this, peer, attempt] {
@@ -323,8 +286,8 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
       wait_for_inbound(peer);
     };
     handlers.on_finished = [this, attempt](Handshake::Finished finished,
-                                           std::unique_ptr<Transport> transport) {
-      handshake_finished(attempt, std::move(finished), std::move(transport));
+                                           std::unique_ptr<Transport> stream) {
+      handshake_finished(attempt, std::move(finished), std::move(stream));
     };
     handlers.on_failed = [this, peer, attempt](const Error& error) {
       dial_failed(peer, attempt, error);
@@ -333,7 +296,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
         std::make_shared<Attempt>(io, Handshake::initiator(setup(cookie_for(peer)), peer),
                                   options.step_timeout, std::move(handlers));
     running(peer, attempt)->handshake = handshake;
-    handshake->start(make_tcp_transport(std::move(socket)));
+    handshake->start(std::move(transport));
   }
 
   void dial_failed(const std::string& peer, AttemptId attempt, const Error& error) {
@@ -382,9 +345,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
 
   static void give_up_attempt(Dialling& dialling) {
     dialling.deadline.cancel();
-    error_code ignored;
-    if (dialling.socket) dialling.socket->close(ignored);
-    if (dialling.resolver) dialling.resolver->cancel();
+    if (dialling.connecting) dialling.connecting->cancel();
     if (const auto handshake = std::exchange(dialling.handshake, nullptr)) handshake->abort();
   }
 
@@ -440,7 +401,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   }
 
   void hold(const std::string& peer, std::chrono::milliseconds time) {
-    asio::steady_timer& timer = holds.try_emplace(peer, io).first->second;
+    Timer& timer = holds.try_emplace(peer, io).first->second;
     timer.expires_after(time);
     timer.async_wait([self = shared_from_this(), peer](error_code error) {
       if (!error && !self->stopped) self->release(peer);
@@ -460,8 +421,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
 
   void stop() {
     if (std::exchange(stopped, true)) return;
-    error_code ignored;
-    acceptor.close(ignored);
+    if (listener) listener->close();
     accept_pause.cancel();
     holds.clear();
     for (const auto& [key, handshake] : std::exchange(inbound, {})) handshake.attempt->abort();
@@ -503,15 +463,17 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   asio::io_context& io;
   EndpointOptions options;
   Events events;
-  tcp::acceptor acceptor;
-  asio::steady_timer accept_pause;
+  Network& network;
+  std::unique_ptr<Network::Listener> listener;
+  Timer accept_pause;
   ConnectionTable table;
-  std::shared_ptr<Challenges> challenges = std::make_shared<Challenges>();
+  Randomness& randomness = Randomness::of(io);
+  std::shared_ptr<Challenges> challenges = std::make_shared<Challenges>(randomness);
   std::map<std::string, Dialling> diallings;
   std::map<std::uint64_t, Inbound> inbound;  ///< oldest first
   std::uint64_t next_inbound_key = 1;
   std::map<std::string, std::shared_ptr<Connection>, std::less<>> connections;
-  std::map<std::string, asio::steady_timer> holds;
+  std::map<std::string, Timer> holds;
   bool accept_fails = false;
   bool stopped = false;
 };

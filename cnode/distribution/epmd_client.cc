@@ -1,27 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <sys/wait.h>
 
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/connect.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/write.hpp>
 #include <utility>
 
+#include "cnode/base/clock.h"
 #include "cnode/distribution/epmd.h"
 #include "cnode/distribution/epmd_daemon.h"
+#include "cnode/distribution/network.h"
 
 namespace rakv::distribution::epmd {
 
 namespace {
 
 namespace asio = boost::asio;
-using asio::ip::tcp;
 using boost::system::error_code;
 
 constexpr std::chrono::milliseconds kDaemonRetryInterval{50};
 constexpr int kDaemonRetries = 40;
+/// A node registers with the epmd of its own host.
+constexpr char kLoopback[] = "127.0.0.1";
 
 /// One request to the epmd of a host and its answer, under one deadline. Keeps itself alive until
 /// it has reported.
@@ -33,8 +31,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
 
   Exchange(asio::io_context& io, const Options& options, std::string host, std::string request,
            Feed feed, std::function<void(Error)> fail)
-      : resolver_(io),
-        socket_(io),
+      : network_(Network::of(io)),
         deadline_(io),
         options_(options),
         host_(std::move(host)),
@@ -47,52 +44,45 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     deadline_.async_wait([self = shared_from_this()](error_code error) {
       if (!error) self->time_out();
     });
-    resolver_.async_resolve(
-        host_, std::to_string(options_.port),
-        [self = shared_from_this()](error_code error, const tcp::resolver::results_type& found) {
-          self->resolved(error, found);
-        });
+    connecting_ =
+        network_.connect(host_, options_.port,
+                         [self = shared_from_this()](Result<std::unique_ptr<Transport>> transport) {
+                           self->connected(std::move(transport));
+                         });
   }
 
  private:
-  void resolved(error_code error, const tcp::resolver::results_type& found) {
-    if (error) return fail(ErrorCode::unavailable, "cannot resolve it: " + error.message());
+  void connected(Result<std::unique_ptr<Transport>> transport) {
     if (over_) return;
-    asio::async_connect(
-        socket_, found,
-        [self = shared_from_this()](error_code connect_error, const tcp::endpoint& to) {
-          self->connected(connect_error, to);
-        });
-  }
-
-  void connected(error_code error, const tcp::endpoint& to) {
-    if (error) {
-      return fail(ErrorCode::unavailable, "nothing listens there (" + error.message() +
+    if (!transport && transport.error().code == ErrorCode::not_found)
+      return fail(ErrorCode::unavailable, "cannot resolve it: " + transport.error().message);
+    if (!transport) {
+      return fail(ErrorCode::unavailable, "nothing listens there (" + transport.error().message +
                                               "): is an Erlang or rakv node running on that host?");
     }
-    address_ = to.address().to_string();
-    asio::async_write(socket_, asio::buffer(request_),
-                      [self = shared_from_this()](error_code write_error, std::size_t) {
-                        if (write_error)
-                          return self->fail(ErrorCode::unavailable, write_error.message());
-                        self->read();
-                      });
+    transport_ = std::move(*transport);
+    const std::string remote = transport_->remote_address();
+    address_ = remote.substr(0, remote.rfind(':'));
+    transport_->write_all({request_}, [self = shared_from_this()](Result<std::size_t> written) {
+      if (!written) return self->fail(ErrorCode::unavailable, written.error().message);
+      self->read();
+    });
   }
 
   void read() {
-    socket_.async_read_some(asio::buffer(piece_),
-                            [self = shared_from_this()](error_code error, std::size_t count) {
-                              self->received(error, count);
-                            });
+    transport_->read_some(piece_, [self = shared_from_this()](Result<std::size_t> count) {
+      self->received(std::move(count));
+    });
   }
 
-  void received(error_code error, std::size_t count) {
+  void received(const Result<std::size_t>& count) {
     if (over_) return;
-    if (error && error != asio::error::eof) return fail(ErrorCode::unavailable, error.message());
-    answer_.append(piece_, count);
+    const bool at_end = !count && count.error().code == ErrorCode::unavailable;
+    if (!count && !at_end) return fail(ErrorCode::unavailable, count.error().message);
+    if (count) answer_.append(piece_, *count);
     if (answer_.size() > kMaxReplyBytes) return fail(ErrorCode::malformed, "its answer never ends");
-    if (feed_(answer_, error == asio::error::eof, address_)) return finish();
-    if (error) return fail(ErrorCode::unavailable, "it closed without an answer");
+    if (feed_(answer_, at_end, address_)) return finish();
+    if (at_end) return fail(ErrorCode::unavailable, "it closed without an answer");
     read();
   }
 
@@ -109,15 +99,15 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
 
   void finish() {
     over_ = true;
-    error_code ignored;
-    socket_.close(ignored);
+    connecting_->cancel();
+    if (transport_) transport_->close();
     deadline_.cancel();
-    resolver_.cancel();
   }
 
-  tcp::resolver resolver_;
-  tcp::socket socket_;
-  asio::steady_timer deadline_;
+  Network& network_;
+  std::shared_ptr<Network::Connecting> connecting_;
+  std::unique_ptr<Transport> transport_;
+  Timer deadline_;
   Options options_;
   std::string host_;
   std::string request_;
@@ -172,45 +162,47 @@ void names(asio::io_context& io, const Options& options, std::string host,
 /// nothing.
 struct Registrar::State : std::enable_shared_from_this<Registrar::State> {
   State(asio::io_context& context, Options given)
-      : io(context), options(std::move(given)), socket(context), timer(context) {}
+      : io(context), network(Network::of(context)), options(std::move(given)), timer(context) {}
 
   void try_now() {
     const std::uint64_t number = ++current_try;
     answer.clear();
-    socket = tcp::socket(io);
+    transport.reset();
     timer.expires_after(options.deadline);
     timer.async_wait([self = shared_from_this(), number](error_code error) {
       if (!error) self->failed(number, ErrorCode::timeout, "it does not answer");
     });
-    const tcp::endpoint local(asio::ip::address_v4::loopback(), options.port);
-    socket.async_connect(local, [self = shared_from_this(), number](error_code error) {
-      if (number != self->current_try) return;
-      if (error) return self->failed(number, ErrorCode::unavailable, error.message());
-      self->send_request(number);
-    });
+    connecting = network.connect(
+        kLoopback, options.port,
+        [self = shared_from_this(), number](Result<std::unique_ptr<Transport>> open) {
+          if (number != self->current_try) return;
+          if (!open) return self->failed(number, ErrorCode::unavailable, open.error().message);
+          self->transport = std::move(*open);
+          self->send_request(number);
+        });
   }
 
   void send_request(std::uint64_t number) {
-    asio::async_write(socket, asio::buffer(request),
-                      [self = shared_from_this(), number](error_code error, std::size_t) {
-                        if (number != self->current_try) return;
-                        if (error)
-                          return self->failed(number, ErrorCode::unavailable, error.message());
-                        self->read(number);
-                      });
+    transport->write_all(
+        {request}, [self = shared_from_this(), number](const Result<std::size_t>& written) {
+          if (number != self->current_try) return;
+          if (!written)
+            return self->failed(number, ErrorCode::unavailable, written.error().message);
+          self->read(number);
+        });
   }
 
   void read(std::uint64_t number) {
-    socket.async_read_some(asio::buffer(piece), [self = shared_from_this(), number](
-                                                    error_code error, std::size_t count) {
-      if (number == self->current_try) self->received(number, error, count);
-    });
+    transport->read_some(piece,
+                         [self = shared_from_this(), number](const Result<std::size_t>& count) {
+                           if (number == self->current_try) self->received(number, count);
+                         });
   }
 
-  void received(std::uint64_t number, error_code error, std::size_t count) {
-    if (error && registered)
+  void received(std::uint64_t number, const Result<std::size_t>& count) {
+    if (!count && registered)
       return failed(number, ErrorCode::unavailable, "it closed the connection");
-    if (error) {
+    if (!count) {
       return failed(number, ErrorCode::malformed,
                     "epmd closed the connection in the middle of our registration: is something "
                     "else listening on port " +
@@ -218,7 +210,7 @@ struct Registrar::State : std::enable_shared_from_this<Registrar::State> {
     }
     // epmd has nothing to say to us; only the end of the stream matters.
     if (registered) return failed(number, ErrorCode::malformed, "it sent what nobody asked for");
-    answer.append(piece, count);
+    answer.append(piece, *count);
     const Result<std::optional<std::uint32_t>> creation =
         decode_register_reply(answer, registration.alive_name);
     if (!creation) return failed(number, creation.error().code, creation.error().message);
@@ -239,8 +231,7 @@ struct Registrar::State : std::enable_shared_from_this<Registrar::State> {
     if (number != current_try) return;
     ++current_try;
     const bool was_registered = std::exchange(registered, false);
-    error_code ignored;
-    socket.close(ignored);
+    hang_up();
     timer.cancel();
     if (succeeded_once) {
       if (was_registered || code == ErrorCode::already_exists) {
@@ -310,11 +301,15 @@ struct Registrar::State : std::enable_shared_from_this<Registrar::State> {
     if (event_handler) event_handler(line);
   }
 
+  void hang_up() {
+    if (connecting) connecting->cancel();
+    if (transport) transport->close();
+  }
+
   void stop() {
     ++current_try;
     registered = false;
-    error_code ignored;
-    socket.close(ignored);
+    hang_up();
     timer.cancel();
     done = nullptr;
     event_handler = nullptr;
@@ -322,9 +317,11 @@ struct Registrar::State : std::enable_shared_from_this<Registrar::State> {
   }
 
   asio::io_context& io;
+  Network& network;
   Options options;
-  tcp::socket socket;
-  asio::steady_timer timer;
+  std::shared_ptr<Network::Connecting> connecting;
+  std::unique_ptr<Transport> transport;
+  Timer timer;
   Registration registration;
   std::string request;
   std::string answer;

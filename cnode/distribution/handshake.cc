@@ -53,16 +53,13 @@ bool digests_equal(const Digest& a, const Digest& b) {
   return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
-std::uint32_t random_challenge() {
-  unsigned char bytes[4];
-  RAKV_CHECK_MSG(RAND_bytes(bytes, sizeof bytes) == 1, "the system has no random numbers");
-  return static_cast<std::uint32_t>(
-      load_number({reinterpret_cast<const char*>(bytes), sizeof bytes}, sizeof bytes));
+std::uint32_t random_challenge(Randomness& randomness) {
+  return static_cast<std::uint32_t>(randomness());
 }
 
-std::uint32_t random_creation() {
+std::uint32_t random_creation(Randomness& randomness) {
   std::uint32_t creation = 0;
-  while (creation < 4) creation = random_challenge();
+  while (creation < 4) creation = random_challenge(randomness);
   return creation;
 }
 

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "cnode/base/randomness.h"
 #include "cnode/base/result.h"
 #include "cnode/distribution/flags.h"
 
@@ -32,10 +33,10 @@ Digest digest(std::string_view cookie, std::uint32_t challenge);
 bool digests_equal(const Digest& a, const Digest& b);
 
 /// 32 bits that nobody can predict, from OpenSSL's generator. Aborts if the system has no entropy.
-std::uint32_t random_challenge();
+std::uint32_t random_challenge(Randomness& randomness);
 
 /// A creation for a node that runs without epmd: random, at least 4 (lower values are reserved).
-std::uint32_t random_creation();
+std::uint32_t random_creation(Randomness& randomness);
 
 /// Width of the length before every handshake message: 2 over TCP, 4 inside TLS.
 enum class LengthWidth : std::uint8_t { two = 2, four = 4 };

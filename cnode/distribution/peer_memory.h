@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -12,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cnode/base/clock.h"
 #include "cnode/base/memory_accounts.h"
 #include "cnode/base/result.h"
 
@@ -146,7 +146,7 @@ class PeerMemory : public std::enable_shared_from_this<PeerMemory> {
 
   boost::asio::io_context& io_;
   MemoryAccounts& accounts_;
-  boost::asio::steady_timer timer_;
+  Timer timer_;
   std::set<Part*> parts_;
   Part* oversized_ = nullptr;  ///< may overshoot the share of incoming bytes
   std::deque<Part*> readers_;  ///< those that wait to read on

@@ -92,7 +92,7 @@ void Node::Impl::Builtins::AtenSink::on_message(std::string_view message) {
   const std::optional<std::string_view> from =
       cursor.kind() == etf::TermKind::atom ? cursor.atom() : std::nullopt;
   // Only beats of connected nodes count, so that made-up names can't fill the table.
-  if (from && node_.connection(*from)) node_.detector_.beat(*from, Clock::now());
+  if (from && node_.connection(*from)) node_.detector_.beat(*from, Clock::of(node_.io_).now());
 }
 
 // A process that we spawn on a BEAM node has this as its group leader; a dead or silent one would

@@ -154,7 +154,7 @@ void Node::Impl::apply_locally(std::string_view caller, std::string_view module,
 }
 
 void Node::Impl::start_timer(std::uint64_t number, std::chrono::milliseconds timeout) {
-  auto timer = std::make_unique<boost::asio::steady_timer>(io_, timeout);
+  auto timer = std::make_unique<Timer>(io_, timeout);
   timer->async_wait([this, number, alive = alive_](boost::system::error_code error) {
     if (error || !*alive) return;
     auto found = calls_.find(number);

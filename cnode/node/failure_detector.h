@@ -8,13 +8,13 @@
 #include <string_view>
 #include <vector>
 
+#include "cnode/base/clock.h"
+
 // aten's failure detector (aten 0.6: aten_sink.erl, aten_detector.erl): every node sends a beat to
 // every node it is connected to each 100 ms; a node is down when nearly all intervals seen so far,
 // stretched by a factor, are shorter than the silence now. Pure: the owner supplies the time.
 
 namespace rakv::node {
-
-using Clock = std::chrono::steady_clock;
 
 /// How often beats go out, how often the detector looks, and what counts as down (aten's defaults).
 struct FailureDetectorOptions {

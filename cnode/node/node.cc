@@ -37,7 +37,7 @@ Node::Impl::Impl(boost::asio::io_context& io, NodeOptions options)
       detector_(options_.failure_detector),
       beat_timer_(io),
       poll_timer_(io),
-      random_(std::random_device{}()) {
+      random_(Randomness::of(io)()) {
   distribution::Endpoint::Events events;
   events.on_up = [this](std::shared_ptr<distribution::Connection> made) { on_up(std::move(made)); };
   events.on_note = options_.on_note;
@@ -195,15 +195,15 @@ void Node::Impl::stop(std::chrono::milliseconds patience, std::function<void()> 
   registrar_.stop();
 
   // What is queued goes out first: replies and DOWN messages are what peers wait for.
-  const auto deadline = Clock::now() + patience;
-  auto timer = std::make_shared<boost::asio::steady_timer>(io_);
+  auto timer = std::make_shared<Timer>(io_);
+  const auto deadline = timer->now() + patience;
   auto poll = std::make_shared<std::function<void()>>();
   *poll = [this, timer, deadline, poll, done = std::move(done), alive = alive_] {
     if (!*alive) return;
     std::size_t queued = 0;
     for (const std::string& peer : endpoint_->connected_peers())
       queued += connection(peer)->queued_bytes();
-    if (queued == 0 || Clock::now() >= deadline) {
+    if (queued == 0 || timer->now() >= deadline) {
       endpoint_->stop();
       boost::asio::post(io_, [poll, done] {
         *poll = nullptr;
@@ -230,6 +230,7 @@ void Node::stop(std::chrono::milliseconds patience, std::function<void()> done) 
   impl_->stop(patience, std::move(done));
 }
 
+Clock& Node::clock() const { return Clock::of(impl_->io_); }
 const std::string& Node::name() const { return impl_->options_.name; }
 std::uint32_t Node::creation() const { return impl_->creation_; }
 std::uint16_t Node::port() const { return impl_->port_; }

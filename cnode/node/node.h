@@ -121,6 +121,8 @@ class Node {
   void stop(std::chrono::milliseconds patience, std::function<void()> done);
 
   const std::string& name() const;
+  /// The clock of its io_context.
+  Clock& clock() const;
   std::uint32_t creation() const;
   std::uint16_t port() const;
 

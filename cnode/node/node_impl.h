@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <boost/asio/steady_timer.hpp>
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <map>
 #include <random>
 #include <set>
 #include <unordered_map>
 
+#include "cnode/base/clock.h"
+#include "cnode/base/randomness.h"
 #include "cnode/distribution/control.h"
 #include "cnode/distribution/epmd.h"
 #include "cnode/etf/writer.h"
@@ -186,7 +187,7 @@ class Node::Impl : private Process {
     std::string name;
     CallHandler on_reply;    ///< a call
     ApplyHandler on_result;  ///< an apply
-    std::unique_ptr<boost::asio::steady_timer> timer;
+    std::unique_ptr<Timer> timer;
     bool sent = false;
   };
   using PendingCalls = std::unordered_map<std::uint64_t, PendingCall>;
@@ -212,11 +213,11 @@ class Node::Impl : private Process {
   struct Kept {
     std::size_t users = 0;
     std::chrono::milliseconds pause;
-    std::unique_ptr<boost::asio::steady_timer> timer;
+    std::unique_ptr<Timer> timer;
   };
   std::map<std::string, Kept, std::less<>> kept_;
-  boost::asio::steady_timer beat_timer_;
-  boost::asio::steady_timer poll_timer_;
+  Timer beat_timer_;
+  Timer poll_timer_;
   std::mt19937_64 random_;
   bool stopping_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -116,8 +116,7 @@ void Node::Impl::redial(const std::string& node) {
   Kept& kept = found->second;
   // Jitter, or two nodes that lost each other dial at the same moments for ever.
   std::uniform_int_distribution<std::int64_t> jitter(kept.pause.count() / 2, kept.pause.count());
-  kept.timer =
-      std::make_unique<boost::asio::steady_timer>(io_, std::chrono::milliseconds(jitter(random_)));
+  kept.timer = std::make_unique<Timer>(io_, std::chrono::milliseconds(jitter(random_)));
   kept.pause = std::min(kept.pause * 2, options_.redial_max);
   kept.timer->async_wait([this, node, alive = alive_](boost::system::error_code error) {
     if (error || !*alive) return;
@@ -146,7 +145,7 @@ void Node::Impl::beat() {
 }
 
 void Node::Impl::poll_detector() {
-  for (const NodeStatusChange& change : detector_.poll(Clock::now())) {
+  for (const NodeStatusChange& change : detector_.poll(poll_timer_.now())) {
     notify([&](NodeObserver& observer) { observer.on_node_status(change.node, change.status); });
   }
   poll_timer_.expires_after(options_.failure_detector.poll_interval);

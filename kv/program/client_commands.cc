@@ -29,7 +29,8 @@
 namespace rakv::kv {
 namespace {
 
-using Clock = Client::Clock;
+/// A command runs in real time.
+using Clock = std::chrono::steady_clock;
 
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;

@@ -11,41 +11,28 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <system_error>
-#include <thread>
 
-#include "cnode/base/memory_accounts.h"
+#include "cnode/base/clock.h"
+#include "cnode/base/owner_executor.h"
 #include "cnode/base/printable.h"
-#include "cnode/distribution/turn.h"
-#include "cnode/node/node.h"
 #include "kv/program/cookie_option.h"
 #include "kv/program/directory_users.h"
 #include "kv/program/line_limiter.h"
 #include "kv/program/node_name.h"
+#include "kv/program/node_process.h"
 #include "kv/program/resource_limits.h"
-#include "kv/program/takeover_conditions.h"
-#include "kv/program/test_hooks.h"
-#include "kv/read_entry.h"
-#include "kv/remote_client.h"
-#include "kv/replicated_machine.h"
 #include "raft/log/disk/disk.h"
-#include "raft/log/system.h"
-#include "raft/system/server_system.h"
 
 namespace rakv::kv {
 namespace {
 
 constexpr std::chrono::milliseconds kStopPatience{2000};
-/// How long a name or port that is taken is asked for again.
-constexpr std::chrono::milliseconds kNamePatience{2000};
-constexpr std::chrono::milliseconds kNamePause{100};
 /// How long standard input is waited for to give the cookie.
 constexpr std::chrono::seconds kCookiePatience{60};
 /// How often a start that takes long says how far it has come.
@@ -67,50 +54,21 @@ void release_free_memory(std::uint64_t memory_budget_bytes) {
 /// How often it is looked whether what peers had been sent, or had to fetch, is gone again.
 constexpr std::chrono::seconds kMemoryInterval{1};
 
-/// The log's way back to the owner thread: each job is a turn of its own. What the owner itself
-/// posts in a turn is done at its end, unless that would overtake something posted before.
-class IoExecutor : public Executor {
- public:
-  explicit IoExecutor(boost::asio::io_context& io) : io_(io), turn_(distribution::Turn::of(io)) {}
-
-  void post(std::function<void()> job) override {
-    const bool by_owner = std::this_thread::get_id() == owner_;
-    if (by_owner && turn_.open() && under_way_ == 0) return turn_.at_end(std::move(job));
-    if (by_owner) ++under_way_;
-    boost::asio::post(io_, [this, by_owner, job = std::move(job)] {
-      const distribution::Turn::Scope turn(turn_);
-      if (by_owner) --under_way_;
-      job();
-    });
-  }
-
- private:
-  boost::asio::io_context& io_;
-  distribution::Turn& turn_;
-  const std::thread::id owner_ = std::this_thread::get_id();
-  std::size_t under_way_ = 0;  ///< of the owner's own jobs, in the io_context
-};
-
-/// The node with everything in it, from the first file to the last reply.
+/// The operating system's process round a node: limits, cookie, signals, memory, the way out.
 class Program {
  public:
   explicit Program(const StartOptions& options)
-      : options_(options),
-        owner_(io_),
-        name_pause_(io_),
-        memory_timer_(io_),
-        signals_(io_),
-        parent_(io_) {}
+      : options_(options), owner_(io_), memory_timer_(io_), signals_(io_), parent_(io_) {}
 
   int run() {
     if (const Result<void> opened = open(); !opened) return fail(opened.error());
-    start_node();
+    process_->start([this](const Result<void>& started) {
+      if (!started) return give_up(started.error());
+      announce();
+    });
     io_.run();
-    if (log_system_) {
-      if (const Result<void> stopped = log_system_->stop(); !stopped) {
-        spdlog::error("the log was not stopped in order: {}", stopped.error().message);
-      }
-    }
+    if (const Result<void> stopped = process_->close(); !stopped)
+      spdlog::error("the log was not stopped in order: {}", stopped.error().message);
     return exit_code_;
   }
 
@@ -121,7 +79,6 @@ class Program {
     if (!shares) return shares.error();
     descriptors_ = *shares;
     BudgetChoice budget = choose_budget(options_.memory_budget_bytes, available_memory());
-    memory_budget_bytes_ = budget.bytes;
     memory_.emplace(budget.bytes);
     if (!budget.notice.empty()) spdlog::warn("{}", budget.notice);
     // The thread that looks up hosts is started by the first question.
@@ -133,14 +90,13 @@ class Program {
     Result<std::string> name = options_.long_name.empty() ? short_node_name(options_.short_name)
                                                           : long_node_name(options_.long_name);
     if (!name) return name.error();
-    node_name_ = std::move(*name);
     Result<std::string> cookie =
         find_cookie({.text = options_.cookie, .file = options_.cookie_file, .may_create = true},
                     std::chrono::steady_clock::now() + kCookiePatience);
     if (!cookie) return cookie.error();
     std::error_code error;
     const std::filesystem::path directory =
-        std::filesystem::absolute(options_.data_dir, error) / node_name_;
+        std::filesystem::absolute(options_.data_dir, error) / *name;
     if (const auto user = process_using(directory.string())) {
       return make_error(ErrorCode::unavailable, "the data directory " + directory.string() +
                                                     " is in use by " + *user +
@@ -149,94 +105,66 @@ class Program {
     }
     if (auto shared_out = share_out_resources(); !shared_out) return shared_out;
     disk_ = raftlog::make_posix_disk();
-    raftlog::LogSystemOptions log_options;
-    log_options.memory_budget_bytes = memory_budget_bytes_;
-    log_options.max_open_segments = descriptors_.segments;
-    log_options.background = &background_;
-    log_options.release_memory = [budget = memory_budget_bytes_] { release_free_memory(budget); };
-    log_options.on_progress = [said = std::chrono::steady_clock::now()](const std::string& what,
-                                                                        std::uint64_t done,
-                                                                        std::uint64_t all) mutable {
+    NodeProcessOptions process;
+    process.directory = directory.string();
+    process.bootstrap = options_.bootstrap;
+    process.connect = options_.connect;
+    process.test_hooks = options_.test_hooks;
+    process.log = log_options();
+    process.node = node_options(*name, std::move(*cookie));
+    process_.emplace(
+        io_, *disk_, *memory_, owner_,
+        NodeExecutors{std::make_unique<WorkerThread>(), std::make_unique<WorkerThread>()},
+        std::move(process));
+    return process_->open();
+  }
+
+  raftlog::LogSystemOptions log_options() const {
+    raftlog::LogSystemOptions options;
+    options.max_open_segments = descriptors_.segments;
+    options.release_memory = [budget = memory_->budget] { release_free_memory(budget); };
+    options.on_progress = [said = std::chrono::steady_clock::now()](const std::string& what,
+                                                                    std::uint64_t done,
+                                                                    std::uint64_t all) mutable {
       const auto now = std::chrono::steady_clock::now();
       if (now - said < kProgressInterval) return;
       said = now;
       spdlog::info("{}: {} of {}", what, done, all);
     };
-    log_options.admit = [this](const raftlog::ServerConfig& config) {
-      return can_take_over(config, node_name_);
-    };
-    Result<std::unique_ptr<raftlog::LogSystem>> opened =
-        raftlog::LogSystem::open(directory.string(), *disk_, owner_, worker_, log_options);
-    if (!opened) return opened.error();
-    log_system_ = std::move(*opened);
-    for (const std::string& notice : log_system_->notices()) spdlog::warn("{}", notice);
-
-    node_options_.name = node_name_;
-    node_options_.cookie = std::move(*cookie);
-    node_options_.listen_address = options_.listen_address.empty()
-                                       ? default_listen_address(node_name_)
-                                       : options_.listen_address;
-    node_options_.listen_port = options_.listen_port;
-    node_options_.net_ticktime = std::chrono::seconds(options_.net_ticktime_s);
-    node_options_.max_half_open = descriptors_.handshakes;
-    node_options_.max_connections = descriptors_.connections;
-    node_options_.memory = &*memory_;
-    node_options_.on_note = [this](const std::string& line) { peer_lines_.line(line); };
-    return {};
+    return options;
   }
 
-  /// epmd may hold the name of a node that has just ended for a moment longer, and the kernel its
-  /// port: both are asked for again.
-  void start_node() {
-    node_ = std::make_unique<node::Node>(io_, node_options_);
-    node_->start([this](const Result<void>& started) {
-      if (started) return serve();
-      const bool taken = started.error().code == ErrorCode::already_exists;
-      if (!taken || std::chrono::steady_clock::now() > began_ + kNamePatience)
-        return give_up(started.error());
-      name_pause_.expires_after(kNamePause);
-      name_pause_.async_wait([this](boost::system::error_code error) {
-        if (!error) start_node();
-      });
-    });
-  }
-
-  void serve() {
-    servers_ = std::make_unique<member::ServerSystem>(io_, *node_, *log_system_, machines_);
-    add_read_entry(*servers_);
-    remote_client_ = std::make_unique<RemoteClient>(io_, *servers_);
-    remote_client_->add_functions();
-    if (options_.test_hooks) {
-      test_hooks_ = std::make_unique<TestHooks>(*servers_, *log_system_, *remote_client_);
-    }
-    servers_->start_registered([this] { bootstrap(); });
-  }
-
-  void bootstrap() {
-    if (options_.bootstrap.empty()) return announce();
-    servers_->bootstrap(options_.bootstrap, [this](const Result<void>& made) {
-      if (!made) return give_up(made.error());
-      announce();
-    });
+  node::NodeOptions node_options(const std::string& name, std::string cookie) {
+    node::NodeOptions options;
+    options.name = name;
+    options.cookie = std::move(cookie);
+    options.listen_address =
+        options_.listen_address.empty() ? default_listen_address(name) : options_.listen_address;
+    options.listen_port = options_.listen_port;
+    options.net_ticktime = std::chrono::seconds(options_.net_ticktime_s);
+    options.max_half_open = descriptors_.handshakes;
+    options.max_connections = descriptors_.connections;
+    options.on_note = [this](const std::string& line) { peer_lines_.line(line); };
+    return options;
   }
 
   void announce() {
     watch_for_the_end();
     watch_memory();
-    node_->accept_peers();
-    for (const std::string& peer : options_.connect) node_->keep_connected(peer);
-    spdlog::info("node {} serves on port {}, data in {}", node_->name(), node_->port(),
-                 log_system_->directory());
-    std::printf("ready %s %u\n", node_->name().c_str(), static_cast<unsigned>(node_->port()));
+    node::Node& node = process_->node();
+    spdlog::info("node {} serves on port {}, data in {}", node.name(), node.port(),
+                 process_->log_system().directory());
+    std::printf("ready %s %u\n", node.name().c_str(), static_cast<unsigned>(node.port()));
     std::fflush(stdout);
   }
 
   /// The allocator keeps what is freed; after a flood it gives it back.
   void watch_memory() {
-    most_used_ = std::max(most_used_, memory_->sum.take_recent_peak());
-    if (memory_->sum.used() + memory_budget_bytes_ / 64 < most_used_) {
-      most_used_ = memory_->sum.used();
-      background_.post([budget = memory_budget_bytes_] { release_free_memory(budget); });
+    ByteAccount& sum = memory_->sum;
+    most_used_ = std::max(most_used_, sum.take_recent_peak());
+    if (sum.used() + memory_->budget / 64 < most_used_) {
+      most_used_ = sum.used();
+      process_->background().post([budget = memory_->budget] { release_free_memory(budget); });
     }
     memory_timer_.expires_after(kMemoryInterval);
     memory_timer_.async_wait([this](boost::system::error_code error) {
@@ -272,9 +200,8 @@ class Program {
     memory_timer_.cancel();
     boost::system::error_code ignored;
     parent_.close(ignored);
-    if (servers_) servers_->stop();
-    node_->stop(kStopPatience, [this] {
-      spdlog::info("node {} has stopped", node_->name());
+    process_->stop(kStopPatience, [this] {
+      spdlog::info("node {} has stopped", process_->node().name());
       io_.stop();
     });
   }
@@ -291,31 +218,16 @@ class Program {
 
   const StartOptions& options_;
   DescriptorShares descriptors_;
-  std::uint64_t memory_budget_bytes_ = 0;
-  /// Of what peers make the node hold; before all that has a share in it.
   std::optional<MemoryAccounts> memory_;
-  std::uint64_t most_used_ = 0;  ///< of it, since memory was given back
-  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
-  std::string node_name_;
-  node::NodeOptions node_options_;
+  std::uint64_t most_used_ = 0;  ///< of the accounts, since memory was given back
   /// Whoever reaches the port can make the node say why it refuses him.
   LineLimiter peer_lines_{[](const std::string& line) { spdlog::info("{}", line); }};
   std::unique_ptr<raftlog::Disk> disk_;
   boost::asio::io_context io_{1};
   boost::asio::ip::tcp::resolver resolver_{io_};
-  IoExecutor owner_;
-  std::unique_ptr<raftlog::LogSystem> log_system_;
-  // They end before the log system, which holds the directory's lock, and before the disk that
-  // their jobs write to; what those post to the owner then is dropped with the io_context.
-  WorkerThread worker_;
-  WorkerThread background_;  ///< segment flushes: a vote must not wait behind them
-  std::unique_ptr<node::Node> node_;
-  KvMachineFactory machines_;
-  std::unique_ptr<member::ServerSystem> servers_;
-  std::unique_ptr<RemoteClient> remote_client_;
-  std::unique_ptr<TestHooks> test_hooks_;
-  boost::asio::steady_timer name_pause_;
-  boost::asio::steady_timer memory_timer_;
+  OwnerExecutor owner_;
+  std::optional<NodeProcess> process_;
+  Timer memory_timer_;
   boost::asio::signal_set signals_;
   boost::asio::posix::stream_descriptor parent_;
   std::array<char, 256> parent_bytes_{};

@@ -167,7 +167,7 @@ bool valid_uid(std::string_view uid) {
          });
 }
 
-std::string new_uid(std::string_view source) {
+std::string new_uid(std::string_view source, Randomness& randomness) {
   constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
   constexpr std::size_t kPrefix = 6;
   constexpr std::size_t kRandom = 12;
@@ -178,9 +178,8 @@ std::string new_uid(std::string_view source) {
       uid.push_back(static_cast<char>(std::toupper(c)));
     }
   }
-  std::random_device random;
   std::uniform_int_distribution<std::size_t> pick(0, kAlphabet.size() - 1);
-  for (std::size_t i = 0; i < kRandom; ++i) uid.push_back(kAlphabet[pick(random)]);
+  for (std::size_t i = 0; i < kRandom; ++i) uid.push_back(kAlphabet[pick(randomness)]);
   return uid;
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "cnode/base/randomness.h"
 #include "raft/log/disk/disk.h"
 #include "raft/log/types.h"
 
@@ -37,7 +38,7 @@ Result<void> write_server_config(Disk& disk, const std::string& directory,
 
 /// A new UId as ra:new_uid/1 makes it: up to 6 characters of `source` in upper case and 12 random
 /// ones.
-std::string new_uid(std::string_view source);
+std::string new_uid(std::string_view source, Randomness& randomness);
 /// Whether ra takes it: 1 to 255 characters of [A-Za-z0-9_=-], and not the reserved one.
 bool valid_uid(std::string_view uid);
 

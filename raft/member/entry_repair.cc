@@ -79,7 +79,7 @@ void EntryRepair::find_first(const Indexes& indexes, std::size_t position,
 // ---- one segment after the other
 
 void EntryRepair::repair(raftlog::Index index, std::function<void(bool)> done) {
-  const auto now = std::chrono::steady_clock::now();
+  const auto now = context_.node.clock().now();
   std::erase_if(not_before_, [now](const auto& pause) { return pause.second <= now; });
   if (queue_.size() >= kQueueMax || not_before_.contains(index)) return done(false);
   queue_.push_back({index, std::move(done), {}, {}, {}});
@@ -186,7 +186,7 @@ void EntryRepair::finish(const std::optional<std::string>& error) {
   queue_.pop_front();
   if (error) {
     spdlog::error("{}: entry {} can't be replaced: {}", context_.log_id, job.index, *error);
-    not_before_[job.index] = std::chrono::steady_clock::now() + kPause;
+    not_before_[job.index] = context_.node.clock().now() + kPause;
   }
   const std::shared_ptr<bool> alive = alive_;
   job.done(!error);

@@ -69,7 +69,7 @@ class EntryRepair {
   std::function<const StateMachine&()> machine_;
   std::deque<Job> queue_;  // the front one is under way if busy_
   bool busy_ = false;
-  std::map<raftlog::Index, std::chrono::steady_clock::time_point> not_before_;  // after a failure
+  std::map<raftlog::Index, Clock::time_point> not_before_;  // after a failure
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -9,7 +9,7 @@ namespace rakv::member {
 
 void HeldReads::hold(raft::Index index, Milliseconds time, std::function<void(bool)> done) {
   if (held_.size() >= kMax) return done(false);
-  const Clock::time_point deadline = Clock::now() + std::min(time, kLongest);
+  const Clock::time_point deadline = timer_.now() + std::min(time, kLongest);
   const bool first = held_.empty();
   held_.push_back({index, deadline, std::move(done)});
   if (first || index < lowest_) lowest_ = index;
@@ -59,7 +59,7 @@ void HeldReads::arm() {
 }
 
 void HeldReads::expire() {
-  const Clock::time_point now = Clock::now();
+  const Clock::time_point now = timer_.now();
   auto over = take_out(held_, [&](const Held& one) { return one.deadline <= now; });
   note_lowest();
   arm();

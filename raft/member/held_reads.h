@@ -2,12 +2,12 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <vector>
 
+#include "cnode/base/clock.h"
 #include "raft/core/types.h"
 
 namespace rakv::member {
@@ -37,7 +37,6 @@ class HeldReads {
   std::size_t size() const { return held_.size(); }
 
  private:
-  using Clock = std::chrono::steady_clock;
   struct Held {
     raft::Index index;
     Clock::time_point deadline;
@@ -50,7 +49,7 @@ class HeldReads {
 
   std::vector<Held> held_;
   raft::Index lowest_;
-  boost::asio::steady_timer timer_;
+  Timer timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -83,7 +83,7 @@ Member::Member(MemberServices& services, raftlog::MemberLog& log,
       tick_timer_(services.io),
       persist_timer_(services.io),
       farewell_timer_(services.io),
-      random_(std::random_device{}()) {}
+      random_(Randomness::of(services.io)()) {}
 
 Member::~Member() {
   *alive_ = false;
@@ -290,7 +290,7 @@ void Member::carry_out(raft::effect::TruncateLog& effect) {
   log_.truncate_after(effect.last.value());
 }
 
-void Member::arm(boost::asio::steady_timer& timer, std::uint64_t delay_ms, raft::Event event) {
+void Member::arm(Timer& timer, std::uint64_t delay_ms, raft::Event event) {
   timer.expires_after(std::chrono::milliseconds(delay_ms));
   timer.async_wait(
       [this, event = std::move(event), alive = alive_](boost::system::error_code error) mutable {
@@ -337,7 +337,7 @@ void Member::carry_out(raft::effect::CancelReceiveSnapshotTimer&) {
 
 void Member::carry_out(raft::effect::SetSnapshotRetryTimer& effect) {
   auto& timer = snapshot_retry_timers_[effect.peer];
-  if (!timer) timer = std::make_unique<boost::asio::steady_timer>(services_.io);
+  if (!timer) timer = std::make_unique<Timer>(services_.io);
   arm(*timer, effect.timeout_ms, raft::event::SnapshotRetry{effect.peer});
 }
 void Member::carry_out(raft::effect::CancelSnapshotRetryTimer& effect) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <deque>
 #include <functional>
 #include <map>
@@ -13,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cnode/base/clock.h"
 #include "cnode/node/node.h"
 #include "raft/core/core.h"
 #include "raft/core/invariants.h"
@@ -67,7 +67,7 @@ struct MemberServices {
   std::function<std::int64_t()> system_time_ms;
   /// When a server of this node last said that it refuses calls for want of memory: whoever calls
   /// can bring that about.
-  std::optional<std::chrono::steady_clock::time_point> refusal_said_at = std::nullopt;
+  std::optional<Clock::time_point> refusal_said_at = std::nullopt;
 };
 
 /// Per-server settings (ra's server config), with ra's defaults.
@@ -232,7 +232,7 @@ class Member : public node::Process,
   void carry_out(raft::effect::BadMessage& effect);
   void carry_out(raft::effect::Stop& effect);
   void persist(const raft::effect::PersistTermVote& effect);
-  void arm(boost::asio::steady_timer& timer, std::uint64_t delay_ms, raft::Event event);
+  void arm(Timer& timer, std::uint64_t delay_ms, raft::Event event);
   void warn_of_amnesia() const;
   void standing_changed();
   void tick();
@@ -320,13 +320,13 @@ class Member : public node::Process,
   // timers
   /// While the member does not take part.
   std::optional<raft::effect::SetElectionTimer> held_election_timer_;
-  std::map<raft::ServerId, std::unique_ptr<boost::asio::steady_timer>> snapshot_retry_timers_;
-  boost::asio::steady_timer election_timer_;
-  boost::asio::steady_timer condition_timer_;
-  boost::asio::steady_timer receive_snapshot_timer_;
-  boost::asio::steady_timer tick_timer_;
-  boost::asio::steady_timer persist_timer_;
-  boost::asio::steady_timer farewell_timer_;
+  std::map<raft::ServerId, std::unique_ptr<Timer>> snapshot_retry_timers_;
+  Timer election_timer_;
+  Timer condition_timer_;
+  Timer receive_snapshot_timer_;
+  Timer tick_timer_;
+  Timer persist_timer_;
+  Timer farewell_timer_;
   bool persist_fails_ = false;
   std::mt19937_64 random_;
   std::uint64_t commit_at_last_tick_ = 0;

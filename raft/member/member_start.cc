@@ -135,7 +135,7 @@ void MemberStart::on_exit_signal(const etf::PidView&, std::string_view reason) {
 }
 
 void MemberStart::report_progress() {
-  const auto now = std::chrono::steady_clock::now();
+  const auto now = services_.node.clock().now();
   if (now - reported_ < std::chrono::seconds(1)) return;
   reported_ = now;
   spdlog::info("{}: reading the log, index {} of {}", log_id_, replay_->next, log_.last().index);

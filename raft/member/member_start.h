@@ -91,7 +91,7 @@ class MemberStart : private node::Process {
   std::shared_ptr<Replay> replay_;  ///< the worker's while a job is under way, else this thread's
   std::deque<std::string> held_;
   ByteCharge held_charge_;
-  std::chrono::steady_clock::time_point reported_ = std::chrono::steady_clock::now();
+  Clock::time_point reported_ = services_.node.clock().now();
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

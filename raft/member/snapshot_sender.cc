@@ -204,7 +204,7 @@ void SnapshotSender::end(Outcome outcome, std::optional<raft::Event> news) {
 }
 
 void SnapshotSender::report_progress() {
-  const auto now = std::chrono::steady_clock::now();
+  const auto now = context_.node.clock().now();
   if (now - reported_ < kReportInterval) return;
   reported_ = now;
   spdlog::info("{}: snapshot transfer to {}: {} of {} live entries, {} of {} bytes",

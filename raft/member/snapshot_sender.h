@@ -54,7 +54,7 @@ class SnapshotSender {
   std::size_t next_byte_ = 0;
   std::uint64_t next_chunk_ = 1;
   std::uint64_t live_bytes_sent_ = 0;
-  std::chrono::steady_clock::time_point reported_ = std::chrono::steady_clock::now();
+  Clock::time_point reported_ = context_.node.clock().now();
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -193,7 +193,7 @@ void VoterIdentities::answered(const raft::ServerId& voter, const FoundServer& f
 
 void VoterIdentities::tick() {
   if (!takes_part() || !context_.core.leader()) return;
-  const auto now = std::chrono::steady_clock::now();
+  const auto now = timer_.now();
   const bool all = now >= next_look_;
   if (all) next_look_ = now + kLookInterval;
   for (const auto& [member, config] : context_.core.cluster()) {

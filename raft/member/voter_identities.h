@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <functional>
 #include <map>
@@ -10,6 +9,7 @@
 #include <set>
 #include <string>
 
+#include "cnode/base/clock.h"
 #include "raft/member/peer_context.h"
 
 namespace rakv::member {
@@ -74,12 +74,12 @@ class VoterIdentities {
 
   const PeerContext& context_;
   std::function<void()> on_change_;
-  boost::asio::steady_timer timer_;
+  Timer timer_;
   Standing standing_ = Standing::takes_part;
   std::map<raft::ServerId, std::string> remembered_;
   std::map<raft::ServerId, FoundServer> found_;  ///< since the start, while undecided
   std::set<raft::ServerId> asked_;               ///< the answer is to come
-  std::chrono::steady_clock::time_point next_look_;
+  Clock::time_point next_look_;
   bool said_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -36,8 +36,8 @@ bool Member::concerns_members(const std::string& node) const {
 }
 
 void Member::refuse_for_memory(std::string_view from) {
-  const auto now = std::chrono::steady_clock::now();
-  std::optional<std::chrono::steady_clock::time_point>& said = services_.refusal_said_at;
+  const Clock::time_point now = Clock::of(services_.io).now();
+  std::optional<Clock::time_point>& said = services_.refusal_said_at;
   if (!said || now - *said >= kReportInterval) {
     said = now;
     spdlog::warn(

@@ -104,9 +104,9 @@ ServerSystem::ServerSystem(boost::asio::io_context& io, node::Node& node,
                 [this](const std::string& name, const std::string& reason) {
                   restart_member(name, reason);
                 },
-                [] {
+                [&clock = Clock::of(io)] {
                   return std::chrono::duration_cast<std::chrono::milliseconds>(
-                             std::chrono::system_clock::now().time_since_epoch())
+                             clock.wall_now().time_since_epoch())
                       .count();
                 }},
       supervisor_(std::make_unique<Supervisor>(*this)),
@@ -314,7 +314,7 @@ void ServerSystem::start_again(const std::string& name, const std::string& uid,
     const std::string error = started.error().message;
     if (error != last_error) spdlog::error("server {} can't be started again: {}", name, error);
     if (started.error().code != ErrorCode::io) return;
-    boost::asio::steady_timer& pause = start_pauses_.try_emplace(name, io_).first->second;
+    Timer& pause = start_pauses_.try_emplace(name, io_).first->second;
     pause.expires_after(kStartPause);
     pause.async_wait([this, name, uid, error, alive = alive_](boost::system::error_code cancelled) {
       if (!cancelled && *alive) start_again(name, uid, error);
@@ -385,7 +385,7 @@ void ServerSystem::bootstrap(const std::string& cluster, std::function<void(Resu
   }
   raftlog::ServerConfig config;
   config.id = {cluster, node_.name()};
-  config.uid = raftlog::new_uid(cluster);
+  config.uid = raftlog::new_uid(cluster, Randomness::of(io_));
   config.cluster_name = etf::Writer().version().atom(cluster).take();
   config.initial_members = {config.id};
   config.machine = etf::with_version(machines_.configuration());

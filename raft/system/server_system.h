@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <functional>
 #include <map>
@@ -12,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "cnode/base/clock.h"
 #include "cnode/node/node.h"
 #include "raft/log/system.h"
 #include "raft/member/member.h"
@@ -148,9 +148,9 @@ class ServerSystem : private raftlog::LogSystemObserver {
   std::set<std::string, std::less<>> names_in_change_;
   std::unique_ptr<Supervisor> supervisor_;
   /// Until servers are started again that could not be.
-  std::map<std::string, boost::asio::steady_timer> start_pauses_;
-  boost::asio::steady_timer disk_timer_;
-  boost::asio::steady_timer metadata_timer_;
+  std::map<std::string, Timer> start_pauses_;
+  Timer disk_timer_;
+  Timer metadata_timer_;
   bool wal_is_down_ = false;
   bool space_is_low_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

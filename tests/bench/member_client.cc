@@ -23,7 +23,7 @@ MemberClient::MemberClient(const std::string& name, std::string cookie,
                            std::chrono::seconds patience)
     : patience_(patience),
       name_(name + "_" + std::to_string(::getpid()) + "@" + host_name()),
-      creation_(distribution::random_creation()) {
+      creation_(distribution::random_creation(Randomness::system())) {
   distribution::EndpointOptions options;
   options.node_name = name_;
   options.cookie = std::move(cookie);

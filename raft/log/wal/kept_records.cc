@@ -2,18 +2,15 @@
 #include "raft/log/wal/kept_records.h"
 
 #include <algorithm>
-#include <random>
 
+#include "cnode/base/randomness.h"
 #include "raft/log/checksum.h"
 #include "raft/log/wal/wal_format.h"
 
 namespace rakv::raftlog {
 namespace {
 
-std::uint64_t random_salt() {
-  std::random_device device;
-  return make_salt_of(std::uint64_t{device()} << 32 | device());
-}
+std::uint64_t random_salt() { return make_salt_of(Randomness::system()()); }
 
 }  // namespace
 

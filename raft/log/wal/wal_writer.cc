@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cnode/base/check.h"
+#include "cnode/base/randomness.h"
 #include "raft/log/checksum.h"
 #include "raft/log/wal/wal.h"
 #include "raft/log/wal/wal_format.h"
@@ -17,10 +18,7 @@ namespace {
 constexpr std::size_t kCopyBelow = 512;
 
 std::uint64_t make_salt(std::uint64_t seed, std::uint64_t file_number) {
-  if (seed == 0) {
-    std::random_device device;
-    return make_salt_of(std::uint64_t{device()} << 32 | device());
-  }
+  if (seed == 0) return make_salt_of(Randomness::system()());
   return make_salt_of(std::mt19937_64(seed ^ file_number)());
 }
 

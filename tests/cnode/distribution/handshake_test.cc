@@ -430,7 +430,7 @@ TEST(HandshakeTest, AChallengeThatMayNotBeAnsweredIsNot) {
 }
 
 TEST(ChallengesTest, OwnOnesAreNotAnsweredAndAnsweredOnesAreNotDrawn) {
-  const auto book = std::make_shared<Challenges>();
+  const auto book = std::make_shared<Challenges>(Randomness::system());
   std::shared_ptr<const Challenges::Own> own = book->draw();
   const std::uint32_t value = own->value();
   EXPECT_FALSE(book->answer(value));

@@ -165,12 +165,12 @@ TEST(ServerConfig, BadTextNamesTheKey) {
 }
 
 TEST(ServerConfig, UidsAreMadeAsRaMakesThem) {
-  const std::string uid = new_uid("my cluster name");
+  const std::string uid = new_uid("my cluster name", Randomness::system());
   EXPECT_EQ(uid.size(), 18U);
   EXPECT_EQ(uid.substr(0, 6), "MYCLUS");
   EXPECT_TRUE(valid_uid(uid));
-  EXPECT_EQ(new_uid("kv").size(), 14U);
-  EXPECT_NE(new_uid("kv"), new_uid("kv"));
+  EXPECT_EQ(new_uid("kv", Randomness::system()).size(), 14U);
+  EXPECT_NE(new_uid("kv", Randomness::system()), new_uid("kv", Randomness::system()));
   EXPECT_FALSE(valid_uid(""));
   EXPECT_FALSE(valid_uid(".."));
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cnode/distribution/turn.h"
+#include "cnode/base/turn.h"
 
 #include <boost/asio/post.hpp>
 #include <utility>
 
-namespace rakv::distribution {
+namespace rakv {
 
 namespace {
 
@@ -63,4 +63,4 @@ void Turn::run_queued() {
   }
 }
 
-}  // namespace rakv::distribution
+}  // namespace rakv

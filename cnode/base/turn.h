@@ -11,7 +11,7 @@
 // completion of the disk). Work that should happen once for all of it waits for the turn's end,
 // without a trip through the io_context's queue, each of which costs a system call.
 
-namespace rakv::distribution {
+namespace rakv {
 
 /// The turns of one io_context. Single-threaded: used on the io_context's thread only.
 class Turn : public boost::asio::execution_context::service {
@@ -59,4 +59,4 @@ class Turn : public boost::asio::execution_context::service {
   std::deque<std::function<void()>> output_;
 };
 
-}  // namespace rakv::distribution
+}  // namespace rakv

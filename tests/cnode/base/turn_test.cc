@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cnode/distribution/turn.h"
+#include "cnode/base/turn.h"
 
 #include <gtest/gtest.h>
 
 #include <boost/asio/post.hpp>
 #include <string>
 
-namespace rakv::distribution {
+namespace rakv {
 namespace {
 
 TEST(TurnTest, WorkThenOutputAtTheEnd) {
@@ -84,4 +84,4 @@ TEST(TurnTest, EndlessWorkLetsOthersRun) {
 }
 
 }  // namespace
-}  // namespace rakv::distribution
+}  // namespace rakv
