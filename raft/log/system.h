@@ -140,6 +140,8 @@ class LogSystem {
 
   /// Appended, not yet durable payload bytes over all members (for back-pressure).
   std::uint64_t queued_bytes() const { return queue_.queued_bytes(); }
+  /// Without a WAL thread: whether its next batch has anything to do.
+  bool wal_has_work() const { return queue_.has_work(); }
   /// Starts a new WAL file at the next batch; the old one goes to segments.
   /// Measures the room on the disk, on the worker, and tells the observer what changed. The owner
   /// calls it every second or so; it is also done whenever much has been appended.

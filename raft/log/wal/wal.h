@@ -106,6 +106,11 @@ class WalQueue {
   void fail();
   /// Payload bytes appended and not yet durable (for back-pressure).
   std::uint64_t queued_bytes() const { return queued_bytes_.load(std::memory_order_relaxed); }
+  /// Whether the next batch has anything to do.
+  bool has_work() const {
+    const std::lock_guard lock(mutex_);
+    return !waiting_.empty();
+  }
 
  private:
   friend class WalWriter;

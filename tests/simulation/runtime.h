@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "cnode/base/executor.h"
+#include "cnode/base/memory_accounts.h"
+#include "cnode/base/owner_executor.h"
+#include "cnode/base/randomness.h"
+#include "tests/simulation/simulated_clock.h"
+#include "tests/simulation/simulated_network.h"
+
+namespace rakv::simulation {
+
+/// A source of chance that a seed replays.
+class SeededRandomness final : public Randomness {
+ public:
+  explicit SeededRandomness(std::uint64_t seed) : random_(seed) {}
+  result_type operator()() override { return random_(); }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+/// What a process on a simulated host runs on: an event loop with clock, network and chance of its
+/// own. It ends as a process does that is killed.
+class Runtime : public std::enable_shared_from_this<Runtime> {
+ public:
+  struct Options {
+    std::string host;
+    std::uint64_t seed = 0;
+    double clock_rate = 1;
+    Nanoseconds clock_offset{0};
+  };
+  /// Called after each turn.
+  std::function<void()> after_turn;
+
+  static std::shared_ptr<Runtime> make(Schedule& schedule, SimulatedNetwork& network,
+                                       Options options);
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  /// All that can happen without time passing.
+  void turn();
+  /// The host's end; before what runs on it is destroyed.
+  void switch_off();
+  boost::asio::io_context& io() { return io_; }
+  Executor& owner() { return *owner_; }
+  MemoryAccounts& memory() { return memory_; }
+  Schedule& schedule() { return schedule_; }
+  /// An executor whose jobs each take about `time`, one after the other. Those that are left when
+  /// the runtime ends are dropped.
+  std::unique_ptr<Executor> make_executor(Nanoseconds time);
+  /// Around `time`, from the seed.
+  Nanoseconds about(Nanoseconds time);
+
+ private:
+  class SlowExecutor;
+  Runtime(Schedule& schedule, SimulatedNetwork& network, const Options& options);
+
+  Schedule& schedule_;
+  SimulatedNetwork& network_;
+  std::string host_;
+  SeededRandomness randomness_;
+  std::mt19937_64 random_;  ///< of the machine, not of the process
+  std::unique_ptr<SimulatedClock> clock_;
+  MemoryAccounts memory_;
+  boost::asio::io_context io_{1};
+  std::unique_ptr<OwnerExecutor> owner_;
+  bool in_turn_ = false;
+  bool off_ = false;
+};
+
+}  // namespace rakv::simulation

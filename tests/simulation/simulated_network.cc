@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/simulation/simulated_network.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cnode/base/check.h"
+#include "cnode/distribution/epmd.h"
+#include "tests/simulation/host.h"
+
+namespace rakv::simulation {
+namespace {
+
+/// A connection is tried again after so long while the link is cut, as TCP does.
+constexpr Nanoseconds kSynInterval = std::chrono::seconds(1);
+
+}  // namespace
+
+SimulatedNetwork::SimulatedNetwork(Schedule& schedule, Trace& trace, std::uint64_t seed,
+                                   NetworkOptions options)
+    : schedule_(schedule), trace_(trace), random_(seed), options_(options) {}
+
+SimulatedNetwork::~SimulatedNetwork() = default;
+
+distribution::Network& SimulatedNetwork::switch_on(const std::string& host,
+                                                   boost::asio::io_context& io,
+                                                   std::function<void()> turn) {
+  RAKV_CHECK(!hosts_.contains(host));
+  if (!epmds_.contains(host)) epmds_[host] = std::make_unique<Epmd>();
+  return *(hosts_[host] = std::make_unique<Host>(*this, host, io, std::move(turn)));
+}
+
+void SimulatedNetwork::switch_off(const std::string& host) { hosts_.erase(host); }
+
+void SimulatedNetwork::cut(const std::string& one, const std::string& other) {
+  note("cut " + one + " " + other);
+  cut_.insert(link(one, other));
+}
+
+void SimulatedNetwork::mend(const std::string& one, const std::string& other) {
+  if (cut_.erase(link(one, other)) == 0) return;
+  note("mend " + one + " " + other);
+  for (const auto& weak : std::vector(streams_)) {
+    const auto stream = weak.lock();
+    if (stream && link(stream->ends[0].host, stream->ends[1].host) == link(one, other))
+      stream->mend();
+  }
+}
+
+bool SimulatedNetwork::is_cut(const std::string& one, const std::string& other) const {
+  return cut_.contains(link(one, other));
+}
+
+Nanoseconds SimulatedNetwork::delay() {
+  std::uniform_int_distribution<std::int64_t> draw(options_.shortest.count(),
+                                                   options_.longest.count());
+  return Nanoseconds(draw(random_));
+}
+
+std::size_t SimulatedNetwork::piece_of(std::size_t bytes) {
+  if (random_() % 4 != 0) return std::min(bytes, options_.longest_piece);
+  return 1 + random_() % std::min(bytes, options_.longest_piece);
+}
+
+std::shared_ptr<Stream> SimulatedNetwork::open_stream(const std::string& from,
+                                                      const std::string& to) {
+  auto stream = std::make_shared<Stream>(*this, ++streams_made_);
+  stream->ends[0].host = from;
+  stream->ends[1].host = to;
+  std::erase_if(streams_, [](const auto& old) { return old.expired(); });
+  streams_.push_back(stream);
+  return stream;
+}
+
+void SimulatedNetwork::connect(Host& from, const std::string& to, std::uint16_t port,
+                               const std::shared_ptr<HostConnecting>& connecting) {
+  const auto again = [this, name = from.name(), to, port, weak = std::weak_ptr(connecting)] {
+    const auto attempt = weak.lock();
+    const auto host = hosts_.find(name);
+    if (!attempt || !attempt->waits() || host == hosts_.end()) return;
+    if (is_cut(name, to)) {
+      schedule_.after(kSynInterval, [this, name, to, port, weak] {
+        const auto waiting = weak.lock();
+        const auto there = hosts_.find(name);
+        if (waiting && there != hosts_.end()) connect(*there->second, to, port, waiting);
+      });
+      return;
+    }
+    const auto epmd = epmds_.find(to);
+    if (epmd == epmds_.end())
+      return attempt->end(make_error(ErrorCode::not_found, "Host not found"));
+    const auto stream = open_stream(name, to);
+    const auto target = hosts_.find(to);
+    if (port == distribution::epmd::kDefaultPort) {
+      epmd->second->serve(stream);
+    } else if (target == hosts_.end() || !target->second->take_in(port, stream)) {
+      return attempt->end(make_error(ErrorCode::unavailable, "Connection refused"));
+    }
+    host->second->hold(stream, 0);
+    attempt->end(
+        std::unique_ptr<distribution::Transport>(std::make_unique<SimulatedTransport>(stream, 0)));
+  };
+  schedule_.after(delay(), again);
+}
+
+}  // namespace rakv::simulation
