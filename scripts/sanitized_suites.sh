@@ -37,7 +37,7 @@ export TSAN_OPTIONS=$common:second_deadlock_stack=1
 export RAKV_SLOWNESS=${RAKV_SLOWNESS:-$slowness}
 # Shadow memory, red zones and freed memory that is kept back count as the process's memory.
 export RAKV_SNAPSHOT_PEAK_MB=${RAKV_SNAPSHOT_PEAK_MB:-3000} RAKV_GROWTH_MB=${RAKV_GROWTH_MB:-1500}
-export RAKV_BUDGET_PEAK_MB=${RAKV_BUDGET_PEAK_MB:-3000}
+export RAKV_BUDGET_PEAK_MB=${RAKV_BUDGET_PEAK_MB:-3000} RAKV_BUDGET_MARGIN_MB=${RAKV_BUDGET_MARGIN_MB:-1500}
 export RAKV_CT_ARGS="--multiply_timetraps $RAKV_SLOWNESS $*"
 
 # A run that reports nothing proves nothing when the program was built without the sanitizer.

@@ -293,6 +293,6 @@ proc(Config, File) -> filename:join(["/proc", integer_to_list(?config(os_pid, Co
 bound() -> list_to_integer(os:getenv("RAKV_BUDGET_PEAK_MB", "64")) * ?MB.
 
 %% What the allocator may keep (docs/memory.md), and the tables that have grown.
-margin() -> ?BUDGET_BYTES div 8 + 4 * ?MB.
+margin() -> ?BUDGET_BYTES div 8 + list_to_integer(os:getenv("RAKV_BUDGET_MARGIN_MB", "4")) * ?MB.
 
 mb(Bytes) -> Bytes div ?MB.

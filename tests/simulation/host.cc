@@ -36,7 +36,10 @@ class Host::PortListener final : public distribution::Network::Listener {
     waiting_.push_back(std::make_unique<SimulatedTransport>(stream, 1));
     hand_over();
   }
-  void forget_host() { host_ = nullptr; }
+  void forget_host() {
+    host_ = nullptr;
+    accepted_ = nullptr;
+  }
 
  private:
   void hand_over() {

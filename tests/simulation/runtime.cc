@@ -63,7 +63,10 @@ Runtime::Runtime(Schedule& schedule, SimulatedNetwork& network, const Options& o
       memory_(raftlog::MemoryBudget::kSmallestBytes),
       owner_(std::make_unique<OwnerExecutor>(io_)) {}
 
-Runtime::~Runtime() { switch_off(); }
+Runtime::~Runtime() {
+  switch_off();
+  clock_->end();
+}
 
 void Runtime::switch_off() {
   if (!std::exchange(off_, true)) network_.switch_off(host_);

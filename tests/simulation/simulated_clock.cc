@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace rakv::simulation {
 namespace {
@@ -16,10 +17,20 @@ constexpr std::chrono::seconds kBeginning{1767225600};
 
 class SimulatedClock::ScheduledAlarm final : public Clock::Alarm {
  public:
-  ScheduledAlarm(SimulatedClock& clock, boost::asio::io_context& io) : clock_(clock), io_(io) {}
+  ScheduledAlarm(SimulatedClock& clock, boost::asio::io_context& io)
+      : clock_(clock), io_(io), number_(++clock.alarms_made_) {
+    clock_.alarms_[number_] = this;
+  }
   /// Whoever waits is gone with its timer, perhaps with the whole node.
   ~ScheduledAlarm() override {
-    if (event_) clock_.schedule_.cancel(*event_);
+    drop();
+    clock_.alarms_.erase(number_);
+  }
+
+  /// The handler, which is not called any more.
+  Handler drop() {
+    if (event_) clock_.schedule_.cancel(*std::exchange(event_, std::nullopt));
+    return std::exchange(handler_, nullptr);
   }
 
   void wait(time_point at, Handler handler) override {
@@ -45,9 +56,16 @@ class SimulatedClock::ScheduledAlarm final : public Clock::Alarm {
 
   SimulatedClock& clock_;
   boost::asio::io_context& io_;
+  std::uint64_t number_;
   Handler handler_;
   std::optional<Schedule::Key> event_;
 };
+
+void SimulatedClock::end() {
+  // A handler may own the timer that waits for it.
+  std::vector<Handler> handlers;
+  for (const auto& [number, alarm] : alarms_) handlers.push_back(alarm->drop());
+}
 
 Clock::WallTime SimulatedClock::wall_now() const {
   return WallTime(kBeginning +

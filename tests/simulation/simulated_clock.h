@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 
 #include "cnode/base/clock.h"
@@ -18,6 +20,8 @@ class SimulatedClock final : public Clock {
       : schedule_(schedule), rate_(rate), offset_(offset), turn_(std::move(turn)) {}
 
   time_point now() const override { return time_point(offset_ + scaled(schedule_.now(), rate_)); }
+  /// Nothing rings any more; what was to be called is destroyed, as an io_context's end does it.
+  void end();
   WallTime wall_now() const override;
   std::unique_ptr<Alarm> make_alarm(boost::asio::io_context& io) override;
 
@@ -33,6 +37,8 @@ class SimulatedClock final : public Clock {
   double rate_;
   Nanoseconds offset_;
   std::function<void()> turn_;
+  std::map<std::uint64_t, ScheduledAlarm*> alarms_;  ///< by the order of their making
+  std::uint64_t alarms_made_ = 0;
 };
 
 }  // namespace rakv::simulation

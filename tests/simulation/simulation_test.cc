@@ -68,6 +68,25 @@ TEST_F(SimulationTest, TheSameSeedGivesTheSameTraceByteForByte) {
   EXPECT_FALSE(lose_a_leader(1) == lose_a_leader(2)) << "chance has no say";
 }
 
+/// Killed after each so many events of its start and of its work, whatever it was doing then.
+TEST_F(SimulationTest, AProcessMayEndAtAnyMoment) {
+  SimulatedCluster cluster(chosen_seed(), {"a", "b", "c"});
+  cluster.form();
+  std::uint64_t value = 0;
+  for (std::uint64_t events = 0; events < 250; events += 3) {
+    SimulatedNode& node = cluster.node(std::string(1, static_cast<char>('a' + events % 3)));
+    node.kill(events % 2 == 0 ? raftlog::CrashMode::lose_unsynced : raftlog::CrashMode::random);
+    node.start();
+    const std::uint64_t end = cluster.schedule.happened() + events;
+    cluster.run_until([&] { return cluster.schedule.happened() >= end; }, 10s);
+    node.kill(raftlog::CrashMode::keep_everything);
+    node.start();
+    ASSERT_TRUE(cluster.run_until([&] { return node.serves(); }, 10s)) << events;
+    ASSERT_TRUE(cluster.put("key", ++value)) << events;
+  }
+  EXPECT_EQ(cluster.get("key"), std::to_string(value));
+}
+
 TEST_F(SimulationTest, AnHourOfVirtualTime) {
   const auto began = std::chrono::steady_clock::now();
   SimulatedCluster cluster(chosen_seed(), {"a", "b", "c"});
