@@ -3,7 +3,7 @@
 
 #include <boost/asio/post.hpp>
 
-#include "cnode/distribution/turn.h"
+#include "cnode/base/turn.h"
 #include "raft/member/member.h"
 #include "raft/member/overview.h"
 #include "raft/wire/ids.h"
@@ -109,9 +109,7 @@ ClientCommands::Seams Member::command_seams() {
           [this] { return overloaded(); },
           [this] { return services_.system_time_ms(); },
           [this](std::string_view part) { return services_.node.take_message(part); },
-          [this](std::function<void()> then) {
-            distribution::Turn::of(services_.io).at_end(std::move(then));
-          },
+          [this](std::function<void()> then) { Turn::of(services_.io).at_end(std::move(then)); },
           [this](std::string_view from) { refuse_for_memory(from); },
           [this](const raft::ServerId& to, FunctionRef<void(etf::Writer&)> write) {
             services_.node.cast(pid_, to.node(), to.name(), [&](distribution::OutMessage& out) {
