@@ -42,7 +42,7 @@ bool writes_below(const fs::path& process, const std::string& prefix) {
 
 }  // namespace
 
-std::optional<std::string> process_using(const std::string& directory) {
+std::optional<std::string> find_writer(const std::string& directory) {
   std::error_code error;
   const fs::path real = fs::canonical(directory, error);
   if (error) return std::nullopt;

@@ -9,6 +9,6 @@ namespace rakv::kv {
 /// A process other than this one that has a file below `directory` open for writing, in words
 /// ("process 17 (beam.smp)"): a BEAM takes no lock on its data. Looks into /proc, so it sees only
 /// processes of this machine (and container) whose files this user may see.
-std::optional<std::string> process_using(const std::string& directory);
+std::optional<std::string> find_writer(const std::string& directory);
 
 }  // namespace rakv::kv

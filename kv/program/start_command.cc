@@ -97,7 +97,7 @@ class Program {
     std::error_code error;
     const std::filesystem::path directory =
         std::filesystem::absolute(options_.data_dir, error) / *name;
-    if (const auto user = process_using(directory.string())) {
+    if (const auto user = find_writer(directory.string())) {
       return make_error(ErrorCode::unavailable, "the data directory " + directory.string() +
                                                     " is in use by " + *user +
                                                     "; stop that one, or choose another directory "

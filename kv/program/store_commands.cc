@@ -45,7 +45,7 @@ Result<std::string> stopped_system(raftlog::Disk& disk, const Arguments& argumen
   while (directory.size() > 1 && directory.ends_with('/')) directory.pop_back();
   if (auto checked = raftlog::check_system_directory(disk, directory); !checked)
     return checked.error();
-  if (const auto user = process_using(directory)) {
+  if (const auto user = find_writer(directory)) {
     return make_error(ErrorCode::unavailable,
                       directory + ": is in use by " + *user + "; stop that one first");
   }
