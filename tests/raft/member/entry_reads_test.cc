@@ -79,9 +79,11 @@ TEST_F(EntryReadsTest, WhatIsAppliedIsReadAndWhatIsNotIsAwaited) {
   held_.reached(applied_);
   store_.settle();
   EXPECT_EQ(*later, "index 4");
+  const std::shared_ptr<std::string> newest = read(reads, 5);
+  EXPECT_EQ(*newest, "") << "the newest entry is no exception";
   EXPECT_EQ(*read(reads, 6), "not_found") << "the log does not have it: nobody waits for it";
-  EXPECT_EQ(held_.size(), 0U);
-  EXPECT_EQ(counters_.get(Counter::read_ops), 3);
+  EXPECT_EQ(held_.size(), 1U);
+  EXPECT_EQ(counters_.get(Counter::read_ops), 4);
 }
 
 TEST_F(EntryReadsTest, ThoseThatAreThereAreInTheAnswer) {

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "raft/system/server_system.h"
+
+#include <gtest/gtest.h>
+
+#include "cnode/etf/text.h"
+#include "tests/raft/member/shell.h"
+
+// The ra system of a node as BEAM nodes see it: its remote procedures and its supervisor.
+
+namespace rakv::member::testing {
+namespace {
+
+constexpr char kHere[] = "a@127.0.0.1";
+
+std::string term(std::string_view text) {
+  Result<std::string> encoded = etf::parse_text(text);
+  EXPECT_TRUE(encoded.has_value()) << text;
+  return encoded ? *encoded : std::string();
+}
+
+class ServerSystemTest : public ::testing::Test {
+ protected:
+  ServerSystemTest() { shell_.add_server("solo"); }
+
+  /// Module:Function(...) as another node applies it, with a list of arguments in text.
+  std::string apply(std::string_view module, std::string_view function, std::string_view list) {
+    return apply_encoded(module, function, term(list));
+  }
+  std::string apply_encoded(std::string_view module, std::string_view function,
+                            std::string_view list) {
+    auto answer = std::make_shared<std::string>("no answer");
+    shell_.node().apply(
+        kHere, module, function, list, std::chrono::hours(1),
+        [answer](const node::ApplyResult& result) { *answer = etf::print_text(result.term); });
+    shell_.run();
+    return *answer;
+  }
+  std::string ask_supervisor(const std::function<void(etf::Writer&)>& request) {
+    const Shell::Answer answer = shell_.call(request, "ra_server_sup_sup");
+    shell_.run();
+    return answer->value_or("no answer");
+  }
+
+  Shell shell_;
+};
+
+TEST_F(ServerSystemTest, TheSupervisorStopsAServerByItsPid) {
+  const etf::Pid pid = shell_.servers().find("solo")->pid();
+  const auto terminate = [&] {
+    return ask_supervisor(
+        [&](etf::Writer& writer) { writer.tuple(2).atom("terminate_child").pid(pid); });
+  };
+  EXPECT_EQ(terminate(), "ok");
+  EXPECT_EQ(shell_.servers().find("solo"), nullptr);
+  EXPECT_EQ(terminate(), "{error,not_found}");
+}
+
+TEST_F(ServerSystemTest, TheSupervisorCountsItsChildren) {
+  EXPECT_EQ(ask_supervisor([](etf::Writer& writer) { writer.atom("count_children"); }),
+            "[{specs,1},{active,2},{supervisors,2},{workers,0}]");
+  EXPECT_TRUE(ask_supervisor([](etf::Writer& writer) {
+                writer.atom("which_children");
+              }).starts_with("[{undefined,"));
+  EXPECT_EQ(ask_supervisor([](etf::Writer& writer) { writer.atom("what"); }),
+            "{error,{unsupported_call,what}}");
+}
+
+TEST_F(ServerSystemTest, AClusterOfOneIsMadeWithTheMachineOfThisNode) {
+  std::optional<Result<void>> made;
+  shell_.servers().bootstrap("fresh", [&](Result<void> done) { made = std::move(done); });
+  shell_.run();
+  ASSERT_TRUE(made && *made);
+  const Member* fresh = shell_.servers().find("fresh");
+  ASSERT_NE(fresh, nullptr);
+  EXPECT_EQ(fresh->role(), raft::Role::leader);
+  EXPECT_EQ(fresh->machine().module(), "history");
+  made.reset();
+  shell_.servers().bootstrap("fresh", [&](Result<void> done) { made = std::move(done); });
+  shell_.run();
+  ASSERT_TRUE(made && *made) << "it is there";
+}
+
+TEST_F(ServerSystemTest, ADeletedServerIsGoneWithItsData) {
+  EXPECT_EQ(apply("ra_server_sup_sup", "delete_server_rpc", "[default, solo]"), "ok");
+  EXPECT_EQ(shell_.servers().find("solo"), nullptr);
+  EXPECT_EQ(shell_.log_system().find_by_name("solo"), nullptr);
+  EXPECT_EQ(apply("ra_directory", "uid_of", "[default, solo]"), "undefined");
+  EXPECT_EQ(
+      apply("ra_server_sup_sup", "restart_server_rpc", "[default, {solo, 'a@127.0.0.1'}, #{}]"),
+      "{error,name_not_registered}");
+  EXPECT_NE(shell_.member(), nullptr) << "the others stay";
+}
+
+TEST_F(ServerSystemTest, OtherSystemsAreNotStartedHere) {
+  for (const auto& [function, arguments] : std::vector<std::pair<const char*, const char*>>{
+           {"start_server_rpc", "[other, x, #{}]"},
+           {"restart_server_rpc", "[other, {solo, 'a@127.0.0.1'}, #{}]"},
+           {"prepare_server_stop_rpc", "[other, solo]"},
+           {"delete_server_rpc", "[other, solo]"}}) {
+    EXPECT_EQ(apply("ra_server_sup_sup", function, arguments), "{error,system_not_started}")
+        << function;
+  }
+  EXPECT_NE(shell_.servers().find("solo"), nullptr);
+}
+
+TEST_F(ServerSystemTest, TheDirectoryKnowsServersByNameAndUid) {
+  EXPECT_EQ(apply("ra_directory", "uid_of", "[default, solo]"), "<<\"soloAAAAAAAAAA\">>");
+  EXPECT_EQ(apply("ra_directory", "name_of", "[default, <<\"soloAAAAAAAAAA\">>]"), "solo");
+  EXPECT_EQ(apply("ra_directory", "cluster_name_of", "[default, solo]"), "solo");
+  EXPECT_EQ(apply("ra_directory", "is_registered_uid", "[default, <<\"nobody\">>]"), "false");
+  EXPECT_EQ(apply("ra_directory", "uid_of", "[default, {solo, 'a@127.0.0.1'}]"),
+            "<<\"soloAAAAAAAAAA\">>");
+}
+
+TEST_F(ServerSystemTest, TheLeaderboardNamesTheLeaderUntilTheServerStops) {
+  EXPECT_EQ(apply("ra_leaderboard", "lookup_leader", "[solo]"), "{solo,'a@127.0.0.1'}");
+  EXPECT_EQ(apply("ra_leaderboard", "lookup_members", "[solo]"), "[{solo,'a@127.0.0.1'}]");
+  EXPECT_EQ(apply("ra_leaderboard", "lookup_leader", "[nobody]"), "undefined");
+  shell_.servers().stop_server("solo");
+  shell_.run();
+  EXPECT_EQ(apply("ra_leaderboard", "lookup_leader", "[solo]"), "undefined");
+}
+
+TEST_F(ServerSystemTest, MetricsOutliveTheServer) {
+  const std::string running = apply("ra", "key_metrics", "[{solo, 'a@127.0.0.1'}]");
+  EXPECT_NE(running.find("state => leader"), std::string::npos) << running;
+  EXPECT_NE(running.find("term => 1"), std::string::npos) << running;
+  shell_.servers().stop_server("solo");
+  shell_.run();
+  const std::string stopped = apply("ra", "key_metrics", "[{solo, 'a@127.0.0.1'}]");
+  EXPECT_NE(stopped.find("state => noproc"), std::string::npos) << stopped;
+  EXPECT_NE(stopped.find("term => 1"), std::string::npos) << stopped;
+  EXPECT_EQ(apply("ra", "key_metrics", "[{nobody, 'a@127.0.0.1'}]"),
+            "#{membership => unknown,state => noproc}");
+}
+
+TEST_F(ServerSystemTest, MembersAreAskedOfTheLeader) {
+  EXPECT_EQ(apply("ra", "members", "[{solo, 'a@127.0.0.1'}]"),
+            "{ok,[{solo,'a@127.0.0.1'}],{solo,'a@127.0.0.1'}}");
+  EXPECT_EQ(apply("ra", "members", "[{nobody, 'a@127.0.0.1'}]"), "{error,noproc}");
+}
+
+TEST_F(ServerSystemTest, CommandsAreRefusedWhileTheLogCantBeWritten) {
+  EXPECT_TRUE(
+      apply("ra_server_sup_sup", "prepare_server_stop_rpc", "[default, solo]").starts_with("{ok,"));
+  Member* solo = shell_.servers().find("solo");
+  solo->log_down();
+  shell_.run();
+  const Shell::Answer refused = shell_.put("solo", "x");
+  shell_.run();
+  EXPECT_EQ(refused->value_or(""), "{error,wal_down}");
+  solo->log_up();
+  shell_.run();
+  const Shell::Answer taken = shell_.put("solo", "x");
+  shell_.run();
+  EXPECT_TRUE(taken->value_or("").starts_with("{wrap_reply,")) << taken->value_or("");
+}
+
+}  // namespace
+}  // namespace rakv::member::testing
