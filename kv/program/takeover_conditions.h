@@ -5,7 +5,7 @@
 #include <string>
 
 #include "cnode/base/result.h"
-#include "raft/log/server_config.h"
+#include "raft/log/directory/server_config.h"
 #include "raft/log/snapshots/index_set.h"
 
 // What rakv asks of a ra system's directory before it takes it over, and what it knows of ra_kv's

@@ -9,16 +9,16 @@
 #include <string>
 #include <vector>
 
+#include "raft/log/base/types.h"
+#include "raft/log/directory/metadata.h"
+#include "raft/log/directory/server_config.h"
+#include "raft/log/directory/server_marks.h"
 #include "raft/log/memory_table.h"
-#include "raft/log/metadata.h"
 #include "raft/log/segments/member_segments.h"
 #include "raft/log/segments/segment.h"
-#include "raft/log/server_config.h"
-#include "raft/log/server_marks.h"
 #include "raft/log/snapshots/snapshot_file.h"
 #include "raft/log/snapshots/snapshot_leftovers.h"
 #include "raft/log/snapshots/superseded_entries.h"
-#include "raft/log/types.h"
 #include "raft/log/wal/wal.h"
 
 namespace rakv::raftlog {

@@ -5,7 +5,7 @@
 #include <map>
 #include <optional>
 
-#include "raft/log/types.h"
+#include "raft/log/base/types.h"
 
 namespace rakv::raftlog {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "raft/log/ownership.h"
+#include "raft/log/directory/ownership.h"
 #include "raft/log/system.h"
 #include "raft/log/wal/wal_recovery.h"
 

@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "cnode/base/executor.h"
+#include "raft/log/directory/metadata.h"
 #include "raft/log/disk/disk.h"
 #include "raft/log/disk/space_watch.h"
 #include "raft/log/member_log.h"
 #include "raft/log/memory_budget.h"
-#include "raft/log/metadata.h"
 #include "raft/log/segments/segment_flusher.h"
 #include "raft/log/wal/wal.h"
 #include "raft/log/wal/wal_recovery.h"

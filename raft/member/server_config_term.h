@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "cnode/base/result.h"
-#include "raft/log/server_config.h"
+#include "raft/log/directory/server_config.h"
 
 namespace rakv::member {
 

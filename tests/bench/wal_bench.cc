@@ -11,7 +11,7 @@
 #include <mutex>
 #include <string>
 
-#include "raft/log/checksum.h"
+#include "raft/log/base/checksum.h"
 #include "raft/log/wal/wal.h"
 
 namespace rakv::raftlog {

@@ -4,9 +4,9 @@
 
 #include <cstdlib>
 
-#include "raft/log/dets.h"
+#include "raft/log/directory/dets.h"
+#include "raft/log/directory/server_config.h"
 #include "raft/log/segments/segment.h"
-#include "raft/log/server_config.h"
 #include "raft/log/snapshots/index_set.h"
 #include "raft/log/snapshots/snapshot_file.h"
 #include "raft/log/wal/wal_recovery.h"

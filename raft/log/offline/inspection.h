@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "raft/log/directory/metadata.h"
+#include "raft/log/directory/ownership.h"
+#include "raft/log/directory/server_config.h"
 #include "raft/log/disk/disk.h"
-#include "raft/log/metadata.h"
 #include "raft/log/offline/release.h"
-#include "raft/log/ownership.h"
-#include "raft/log/server_config.h"
 
 // What is in the directory of a node that does not run, found out without changing anything: the
 // recovery that a start runs is run over an OverlayDisk, then every entry that is needed is read.

@@ -6,9 +6,9 @@
 #include <optional>
 
 #include "cnode/base/executor.h"
+#include "raft/log/directory/ownership.h"
+#include "raft/log/directory/server_marks.h"
 #include "raft/log/offline/ra_view.h"
-#include "raft/log/ownership.h"
-#include "raft/log/server_marks.h"
 #include "raft/log/system.h"
 
 namespace rakv::raftlog {

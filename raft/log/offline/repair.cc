@@ -4,11 +4,11 @@
 #include <memory>
 
 #include "cnode/base/executor.h"
-#include "raft/log/metadata.h"
+#include "raft/log/directory/metadata.h"
+#include "raft/log/directory/ownership.h"
+#include "raft/log/directory/server_marks.h"
 #include "raft/log/offline/release.h"
-#include "raft/log/ownership.h"
 #include "raft/log/segments/segment.h"
-#include "raft/log/server_marks.h"
 #include "raft/log/system.h"
 
 namespace rakv::raftlog {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "raft/log/directory/server_config.h"
 #include "raft/log/disk/disk.h"
-#include "raft/log/server_config.h"
 
 namespace rakv::raftlog {
 

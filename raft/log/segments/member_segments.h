@@ -10,11 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "raft/log/base/types.h"
 #include "raft/log/segments/compaction.h"
 #include "raft/log/segments/segment.h"
 #include "raft/log/segments/segment_repair.h"
 #include "raft/log/snapshots/snapshot_leftovers.h"
-#include "raft/log/types.h"
 
 namespace rakv::raftlog {
 

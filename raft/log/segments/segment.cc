@@ -6,7 +6,7 @@
 
 #include "cnode/base/big_endian.h"
 #include "cnode/base/check.h"
-#include "raft/log/checksum.h"
+#include "raft/log/base/checksum.h"
 
 namespace rakv::raftlog {
 namespace {

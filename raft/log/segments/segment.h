@@ -10,8 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "raft/log/base/types.h"
 #include "raft/log/disk/disk.h"
-#include "raft/log/types.h"
 
 // Segment files (ra_log_segment.erl, "RASG"): an index region of fixed records and the entries'
 // bytes behind it. We write version 2, whole files at a time, never to a file again; versions 1 and

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "raft/log/base/types.h"
 #include "raft/log/segments/segment.h"
-#include "raft/log/types.h"
 
 namespace rakv::raftlog {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "raft/log/types.h"
+#include "raft/log/base/types.h"
 
 namespace rakv::raftlog {
 

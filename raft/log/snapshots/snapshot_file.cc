@@ -7,8 +7,8 @@
 #include "cnode/base/big_endian.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/writer.h"
-#include "raft/log/checksum.h"
-#include "raft/log/terms.h"
+#include "raft/log/base/checksum.h"
+#include "raft/log/base/terms.h"
 
 namespace rakv::raftlog {
 namespace {

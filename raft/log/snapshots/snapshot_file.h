@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "raft/log/base/types.h"
 #include "raft/log/disk/disk.h"
 #include "raft/log/snapshots/index_set.h"
-#include "raft/log/types.h"
 
 // snapshot.dat ("RASN", ra_log_snapshot.erl) and indexes ("RASI", ra_snapshot.erl).
 

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "cnode/base/big_endian.h"
-#include "raft/log/checksum.h"
+#include "raft/log/base/checksum.h"
 
 // The file: CRC32 of what follows it, the index (64 bits), the live indexes as a ra_seq.
 

@@ -7,10 +7,10 @@
 #include <optional>
 #include <string>
 
+#include "raft/log/base/types.h"
 #include "raft/log/disk/disk.h"
 #include "raft/log/snapshots/index_set.h"
 #include "raft/log/snapshots/snapshot_file.h"
-#include "raft/log/types.h"
 
 namespace rakv::raftlog {
 

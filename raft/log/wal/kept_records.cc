@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "cnode/base/randomness.h"
-#include "raft/log/checksum.h"
+#include "raft/log/base/checksum.h"
 #include "raft/log/wal/wal_format.h"
 
 namespace rakv::raftlog {

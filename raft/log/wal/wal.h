@@ -14,8 +14,8 @@
 #include <variant>
 #include <vector>
 
+#include "raft/log/base/types.h"
 #include "raft/log/disk/disk.h"
-#include "raft/log/types.h"
 
 // The write-ahead log shared by all members of a system, in ra's record format (ra_log_wal.erl,
 // "RAWA" version 1), with batch marks: records of the reserved UId `_CPPBATCH`, which ra skips as

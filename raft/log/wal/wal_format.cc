@@ -7,7 +7,7 @@
 #include "cnode/base/check.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/writer.h"
-#include "raft/log/checksum.h"
+#include "raft/log/base/checksum.h"
 #include "raft/log/wal/wal.h"
 
 namespace rakv::raftlog {

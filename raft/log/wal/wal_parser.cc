@@ -5,8 +5,8 @@
 #include <cstring>
 #include <utility>
 
-#include "raft/log/checksum.h"
-#include "raft/log/server_config.h"
+#include "raft/log/base/checksum.h"
+#include "raft/log/directory/server_config.h"
 #include "raft/log/wal/wal.h"
 
 namespace rakv::raftlog {

@@ -5,7 +5,7 @@
 #include <charconv>
 #include <utility>
 
-#include "raft/log/checksum.h"
+#include "raft/log/base/checksum.h"
 #include "raft/log/wal/kept_records.h"
 #include "raft/log/wal/wal.h"
 #include "raft/log/wal/wal_parser.h"

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "raft/log/base/types.h"
 #include "raft/log/disk/disk.h"
-#include "raft/log/types.h"
 
 // Reading WAL files at start. See wal.h for the form; ra_log_wal.erl `recover_wal` for ra's own
 // rules, which are kept for files without batch marks (written by a BEAM).

@@ -5,7 +5,7 @@
 
 #include "cnode/base/check.h"
 #include "cnode/base/randomness.h"
-#include "raft/log/checksum.h"
+#include "raft/log/base/checksum.h"
 #include "raft/log/wal/wal.h"
 #include "raft/log/wal/wal_format.h"
 #include "raft/log/wal/wal_recovery.h"

@@ -5,11 +5,11 @@
 #include <random>
 
 #include "cnode/etf/text.h"
-#include "raft/log/dets.h"
+#include "raft/log/directory/dets.h"
+#include "raft/log/directory/metadata.h"
+#include "raft/log/directory/server_config.h"
 #include "raft/log/memory_table.h"
-#include "raft/log/metadata.h"
 #include "raft/log/segments/segment.h"
-#include "raft/log/server_config.h"
 #include "raft/log/snapshots/index_set.h"
 #include "raft/log/snapshots/snapshot_file.h"
 #include "tests/raft/log/store.h"

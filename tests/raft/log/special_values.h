@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "raft/log/checksum.h"
+#include "raft/log/base/checksum.h"
 #include "tests/raft/log/store.h"
 
 namespace rakv::raftlog::testing {

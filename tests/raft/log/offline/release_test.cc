@@ -4,11 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "raft/log/dets.h"
+#include "raft/log/directory/dets.h"
+#include "raft/log/directory/ownership.h"
+#include "raft/log/directory/server_marks.h"
 #include "raft/log/offline/ra_view.h"
-#include "raft/log/ownership.h"
 #include "raft/log/segments/segment.h"
-#include "raft/log/server_marks.h"
 #include "tests/raft/log/store.h"
 
 // Whose a directory is, and handing it back. Whether a real ra takes it is takeover_SUITE's matter.

@@ -4,10 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "raft/log/directory/ownership.h"
+#include "raft/log/directory/server_marks.h"
 #include "raft/log/disk/overlay_disk.h"
-#include "raft/log/ownership.h"
 #include "raft/log/segments/segment.h"
-#include "raft/log/server_marks.h"
 #include "tests/raft/log/store.h"
 
 namespace rakv::raftlog {

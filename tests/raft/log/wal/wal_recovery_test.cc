@@ -7,7 +7,7 @@
 #include <random>
 #include <set>
 
-#include "raft/log/checksum.h"
+#include "raft/log/base/checksum.h"
 #include "raft/log/wal/wal.h"
 #include "raft/log/wal/wal_format.h"
 #include "tests/raft/log/special_values.h"

@@ -10,7 +10,7 @@
 #include <random>
 
 #include "cnode/base/executor.h"
-#include "raft/log/checksum.h"
+#include "raft/log/base/checksum.h"
 #include "raft/log/wal/wal_format.h"
 #include "raft/log/wal/wal_recovery.h"
 #include "tests/raft/log/store.h"

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "cnode/base/randomness.h"
+#include "raft/log/base/types.h"
 #include "raft/log/disk/disk.h"
-#include "raft/log/types.h"
 
 namespace rakv::raftlog {
 

@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "raft/log/base/types.h"
 #include "raft/log/disk/disk.h"
-#include "raft/log/types.h"
 
 // Small files in a server's directory; ra ignores them. Two say what its log may be trusted with:
 // they are written before what they warn of happens, and removed when it is over.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "raft/log/metadata.h"
+#include "raft/log/directory/metadata.h"
 
 #include <tuple>
 
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/writer.h"
-#include "raft/log/dets.h"
-#include "raft/log/terms.h"
+#include "raft/log/base/terms.h"
+#include "raft/log/directory/dets.h"
 
 namespace rakv::raftlog {
 namespace {

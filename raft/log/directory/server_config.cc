@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "raft/log/server_config.h"
+#include "raft/log/directory/server_config.h"
 
 #include <algorithm>
 #include <cctype>
@@ -8,8 +8,8 @@
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/text.h"
 #include "cnode/etf/writer.h"
-#include "raft/log/checksum.h"
-#include "raft/log/terms.h"
+#include "raft/log/base/checksum.h"
+#include "raft/log/base/terms.h"
 #include "raft/log/wal/wal.h"
 
 namespace rakv::raftlog {

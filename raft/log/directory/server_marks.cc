@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "raft/log/server_marks.h"
+#include "raft/log/directory/server_marks.h"
 
 #include <charconv>
 
-#include "raft/log/checksum.h"
+#include "raft/log/base/checksum.h"
 
 // The files are one line of text, `CRC32 WORD REST`, the checksum being that of what follows it.
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "raft/log/dets.h"
+#include "raft/log/directory/dets.h"
 
 #include <openssl/evp.h>
 
@@ -13,7 +13,7 @@
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/hash.h"
 #include "cnode/etf/order.h"
-#include "raft/log/checksum.h"
+#include "raft/log/base/checksum.h"
 
 namespace rakv::raftlog {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/writer.h"
-#include "raft/log/types.h"
+#include "raft/log/base/types.h"
 
 namespace rakv::raftlog {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "raft/log/ownership.h"
+#include "raft/log/directory/ownership.h"
 
 #include <charconv>
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "raft/log/directory/metadata.h"
 #include "raft/log/disk/disk.h"
-#include "raft/log/metadata.h"
 
 // Whose a system directory is: a BEAM's, or ours. Both keep a node's data in DIR/NAME@HOST, and a
 // BEAM that started on a directory in which a rakv node has written since would miss what it finds

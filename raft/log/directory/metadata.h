@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "raft/log/base/types.h"
 #include "raft/log/disk/disk.h"
-#include "raft/log/types.h"
 
 // names.dets and meta.dets (ra_directory.erl, ra_log_meta.erl): kept whole in memory, replaced
 // whole on disk (tmp, fsync, rename, fsync of the directory), so that a crash leaves the old file

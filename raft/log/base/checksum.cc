@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "raft/log/checksum.h"
+#include "raft/log/base/checksum.h"
 
 #include <isa-l/crc.h>
 #include <isa-l/igzip_lib.h>
