@@ -73,9 +73,14 @@ std::size_t SegmentFiles::open_count() const {
   return open_.size();
 }
 
-void SegmentFiles::put(const Segment* segment, std::shared_ptr<const File> file) {
-  open_.push_front({segment, std::move(file)});
-  places_[segment] = open_.begin();
+void SegmentFiles::add(const Segment& segment, std::shared_ptr<const File> file) {
+  std::lock_guard lock(mutex_);
+  put(segment, std::move(file));
+}
+
+void SegmentFiles::put(const Segment& segment, std::shared_ptr<const File> file) {
+  open_.push_front({&segment, std::move(file)});
+  places_[&segment] = open_.begin();
   if (open_.size() > max_open_) close_oldest(1);
 }
 
@@ -87,11 +92,57 @@ void SegmentFiles::close_oldest(std::size_t count) {
   }
 }
 
-void SegmentFiles::forget(const Segment* segment) {
-  const auto found = places_.find(segment);
+void SegmentFiles::remove(const Segment& segment) {
+  std::shared_ptr<const Segment> successor;  // may end here, and must not under the lock
+  std::lock_guard lock(mutex_);
+  if (auto replaced = successors_.extract(&segment)) successor = std::move(replaced.mapped());
+  const auto found = places_.find(&segment);
   if (found == places_.end()) return;
   open_.erase(found->second);
   places_.erase(found);
+}
+
+/// A file that is not open is opened under the lock: its name may be given to a merged segment, and
+/// publish() says so under the lock before it does that.
+Result<SegmentFiles::Source> SegmentFiles::source_of(const Segment& segment) {
+  std::lock_guard lock(mutex_);
+  if (const auto found = unnamed_.find(&segment); found != unnamed_.end()) {
+    return Source{found->second, nullptr};
+  }
+  if (const auto found = places_.find(&segment); found != places_.end()) {
+    open_.splice(open_.begin(), open_, found->second);
+    return Source{found->second->file, nullptr};
+  }
+  if (const auto found = successors_.find(&segment); found != successors_.end()) {
+    return Source{nullptr, found->second};
+  }
+  auto file = disk_.open_read(segment.path());
+  if (!file && file.error().code == ErrorCode::io && !open_.empty()) {
+    // There may be no descriptor left: those that were not used for the longest time give way.
+    close_oldest((open_.size() + 1) / 2);
+    file = disk_.open_read(segment.path());
+  }
+  if (!file) return file.error();
+  std::shared_ptr<const File> shared = std::move(*file);
+  put(segment, shared);
+  return Source{std::move(shared), nullptr};
+}
+
+Result<void> SegmentFiles::publish(const std::string& temporary, std::shared_ptr<const File> file,
+                                   const std::shared_ptr<const Segment>& segment,
+                                   std::span<const std::shared_ptr<const Segment>> replaced) {
+  {
+    std::lock_guard lock(mutex_);
+    unnamed_[segment.get()] = std::move(file);
+    for (const auto& old : replaced) successors_[old.get()] = segment;
+  }
+  auto renamed = disk_.rename(temporary, segment->path());
+  std::lock_guard lock(mutex_);
+  put(*segment, std::move(unnamed_.extract(segment.get()).mapped()));
+  if (!renamed) {
+    for (const auto& old : replaced) successors_.erase(old.get());
+  }
+  return renamed;
 }
 
 // ---- reading
@@ -118,13 +169,13 @@ Result<std::shared_ptr<const Segment>> Segment::open(Disk& disk, const std::stri
   std::string region(record_size(version) * max_count, '\0');
   const auto region_size = (*file)->pread(kHeaderSize, region.data(), region.size());
   if (!region_size) return region_size.error();
-  std::shared_ptr<Segment> segment(new Segment());
+  std::vector<SegmentSlot> slots;
   for (std::size_t at = 0; at + record_size(version) <= *region_size; at += record_size(version)) {
     const SegmentSlot slot = read_slot(region, at, version);
     if (slot.offset == 0) break;  // unused from here on
-    add_slot(segment->slots_, slot);
+    add_slot(slots, slot);
   }
-  if (*region_size < region.size() && !segment->slots_.empty()) {
+  if (*region_size < region.size() && !slots.empty()) {
     return make_error(ErrorCode::corrupt, path + ": ends within its index");
   }
   const auto sealed = read_seal(**file, header + region);
@@ -132,22 +183,25 @@ Result<std::shared_ptr<const Segment>> Segment::open(Disk& disk, const std::stri
   if (!*sealed) {
     return make_error(ErrorCode::corrupt, path + ": the checksum of its index does not fit");
   }
-  segment->sealed_ = **sealed;
-  segment->slots_.shrink_to_fit();
-  for (const auto& slot : segment->slots_) segment->bytes_ += slot.size;
-  segment->path_ = path;
-  segment->number_ = number;
-  segment->files_ = files ? std::move(files) : std::make_shared<SegmentFiles>(disk, 1);
-  std::lock_guard lock(segment->files_->mutex_);
-  segment->files_->put(segment.get(), std::move(*file));
-  return std::shared_ptr<const Segment>(std::move(segment));
+  if (!files) files = std::make_shared<SegmentFiles>(disk, 1);
+  const auto segment =
+      std::make_shared<const Segment>(path, number, std::move(slots), **sealed, files);
+  files->add(*segment, std::move(*file));
+  return segment;
 }
 
-Segment::~Segment() {
-  if (!files_) return;
-  std::lock_guard lock(files_->mutex_);
-  files_->forget(this);
+Segment::Segment(std::string path, std::uint64_t number, std::vector<SegmentSlot> slots,
+                 bool sealed, std::shared_ptr<SegmentFiles> files)
+    : path_(std::move(path)),
+      number_(number),
+      slots_(std::move(slots)),
+      sealed_(sealed),
+      files_(std::move(files)) {
+  slots_.shrink_to_fit();
+  for (const auto& slot : slots_) bytes_ += slot.size;
 }
+
+Segment::~Segment() { files_->remove(*this); }
 
 std::optional<IndexRange> Segment::range() const {
   if (slots_.empty()) return std::nullopt;
@@ -161,30 +215,8 @@ const SegmentSlot* Segment::find(Index index) const {
   return found != slots_.end() && found->index == index ? &*found : nullptr;
 }
 
-/// A file that is not open is opened under the lock: its name may be given to a merged segment, and
-/// publish() says so under the lock before it does that.
-Result<Segment::Source> Segment::source() const {
-  std::lock_guard lock(files_->mutex_);
-  if (unnamed_file_) return Source{unnamed_file_, nullptr};
-  if (const auto found = files_->places_.find(this); found != files_->places_.end()) {
-    files_->open_.splice(files_->open_.begin(), files_->open_, found->second);
-    return Source{found->second->file, nullptr};
-  }
-  if (successor_) return Source{nullptr, successor_};
-  auto file = files_->disk_.open_read(path_);
-  if (!file && file.error().code == ErrorCode::io && !files_->open_.empty()) {
-    // There may be no descriptor left: those that were not used for the longest time give way.
-    files_->close_oldest((files_->open_.size() + 1) / 2);
-    file = files_->disk_.open_read(path_);
-  }
-  if (!file) return file.error();
-  std::shared_ptr<const File> shared = std::move(*file);
-  files_->put(this, shared);
-  return Source{std::move(shared), nullptr};
-}
-
 Result<Entry> Segment::read(const SegmentSlot& slot) const {
-  const auto from = source();
+  const auto from = files_->source_of(*this);
   if (!from) return from.error();
   if (from->successor) {
     if (const SegmentSlot* moved = from->successor->find(slot.index)) {
@@ -300,29 +332,12 @@ Result<void> SegmentWriter::sync() {
 Result<std::shared_ptr<const Segment>> SegmentWriter::publish(
     const std::string& path, std::uint64_t number, std::shared_ptr<SegmentFiles> files,
     std::span<const std::shared_ptr<const Segment>> replaced) {
-  std::shared_ptr<Segment> segment(new Segment());
-  segment->path_ = path;
-  segment->number_ = number;
-  slots_.shrink_to_fit();
-  segment->slots_ = std::move(slots_);
-  for (const auto& slot : segment->slots_) segment->bytes_ += slot.size;
-  segment->files_ = files ? std::move(files) : std::make_shared<SegmentFiles>(disk_, 1);
-  const auto replace_by = [&](const std::shared_ptr<const Segment>& successor) {
-    for (const auto& old : replaced) old->successor_ = successor;
-  };
-  {
-    std::lock_guard lock(segment->files_->mutex_);
-    segment->unnamed_file_ = std::move(file_);
-    replace_by(segment);
-  }
-  auto renamed = disk_.rename(path_, path);
-  std::lock_guard lock(segment->files_->mutex_);
-  segment->files_->put(segment.get(), std::exchange(segment->unnamed_file_, nullptr));
-  if (!renamed) {
-    replace_by(nullptr);
-    return renamed.error();
-  }
-  return std::shared_ptr<const Segment>(std::move(segment));
+  if (!files) files = std::make_shared<SegmentFiles>(disk_, 1);
+  const auto segment =
+      std::make_shared<const Segment>(path, number, std::move(slots_), true, files);
+  auto renamed = files->publish(path_, std::move(file_), segment, replaced);
+  if (!renamed) return renamed.error();
+  return segment;
 }
 
 }  // namespace rakv::raftlog

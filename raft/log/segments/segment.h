@@ -35,8 +35,10 @@ struct SegmentSlot {
 
 class Segment;
 
-/// The segment files that are open, over all members of a system: those read last, at most
-/// `max_open`. Any thread may use it.
+/// Which files the segments of all members of a system are read from. Any thread may use it.
+///
+/// It holds open the files that were read last, at most `max_open`, and knows which segments have
+/// been merged into another one: whoever still has those reads their entries there.
 class SegmentFiles {
  public:
   static constexpr std::size_t kMaxOpen = 256;
@@ -44,28 +46,48 @@ class SegmentFiles {
       : disk_(disk), max_open_(max_open) {}
   std::size_t open_count() const;
 
+  /// The segment's file has been opened.
+  void add(const Segment& segment, std::shared_ptr<const File> file);
+  /// The segment is destroyed.
+  void remove(const Segment& segment);
+  /// Where the segment's entries are: in a file, or in the segment that has replaced it.
+  struct Source {
+    std::shared_ptr<const File> file;
+    std::shared_ptr<const Segment> successor;
+  };
+  /// Opens the file if it is not open.
+  Result<Source> source_of(const Segment& segment);
+  /// Renames `temporary`, open as `file`, to the segment's path. From then on the `replaced` ones
+  /// are read there. After an error all is as it was, and the segment must be given up.
+  Result<void> publish(const std::string& temporary, std::shared_ptr<const File> file,
+                       const std::shared_ptr<const Segment>& segment,
+                       std::span<const std::shared_ptr<const Segment>> replaced);
+
  private:
-  friend class Segment;
-  friend class SegmentWriter;
   struct OpenFile {
     const Segment* segment;
     std::shared_ptr<const File> file;
   };
-  // The lock is held by the caller of these three.
+  // The lock is held by the caller of these two.
   void close_oldest(std::size_t count);
-  void put(const Segment* segment, std::shared_ptr<const File> file);
-  void forget(const Segment* segment);
+  void put(const Segment& segment, std::shared_ptr<const File> file);
 
   Disk& disk_;
   std::size_t max_open_;
-  mutable std::mutex mutex_;  // guards what is here and how segments replace each other
+  mutable std::mutex mutex_;  // guards what is below
   std::list<OpenFile> open_;  // the one used last is first
   std::unordered_map<const Segment*, std::list<OpenFile>::iterator> places_;
+  std::unordered_map<const Segment*, std::shared_ptr<const File>> unnamed_;  // during publish()
+  std::unordered_map<const Segment*, std::shared_ptr<const Segment>> successors_;
 };
 
 /// A segment: its index in memory, entries read on demand. read() may be called from any thread.
 class Segment {
  public:
+  /// For open() and SegmentWriter. `sealed`: written by us, so a checksum of 0 is one like any
+  /// other. Its file is made known to `files` afterwards.
+  Segment(std::string path, std::uint64_t number, std::vector<SegmentSlot> slots, bool sealed,
+          std::shared_ptr<SegmentFiles> files);
   /// Reads header and index region. Index records going backwards void what is above (as ra reads
   /// them).
   static Result<std::shared_ptr<const Segment>> open(Disk& disk, const std::string& path,
@@ -77,6 +99,8 @@ class Segment {
       Disk& disk, const std::string& path, std::uint64_t number, const std::vector<Entry>& entries,
       const SegmentOptions& options, std::shared_ptr<SegmentFiles> files = nullptr);
   ~Segment();
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
 
   std::uint64_t number() const { return number_; }
   const std::string& path() const { return path_; }
@@ -93,24 +117,12 @@ class Segment {
   Result<Entry> read(const SegmentSlot& slot) const;
 
  private:
-  friend class SegmentWriter;
-  Segment() = default;
-  /// The file, or the segment that has replaced it.
-  struct Source {
-    std::shared_ptr<const File> file;
-    std::shared_ptr<const Segment> successor;
-  };
-  Result<Source> source() const;
-
   std::string path_;
-  std::uint64_t number_ = 0;
+  std::uint64_t number_;
   std::vector<SegmentSlot> slots_;
   std::uint64_t bytes_ = 0;
-  bool sealed_ = true;  // written by us: a checksum of 0 is one like any other
+  bool sealed_;
   std::shared_ptr<SegmentFiles> files_;
-  // Both guarded by files_->mutex_.
-  std::shared_ptr<const File> unnamed_file_;  // while the file does not have its name yet
-  mutable std::shared_ptr<const Segment> successor_;
 };
 
 /// Writes one segment file entry by entry, so that a merge of segments is never whole in memory.

@@ -112,9 +112,8 @@ class WalQueue {
     return !waiting_.empty();
   }
 
- private:
-  friend class WalWriter;
-  friend class WalThread;
+  // ---- for the writer, on its thread
+
   struct Item {
     WriterId writer;
     std::uint64_t sequence;
@@ -132,11 +131,16 @@ class WalQueue {
       return items.empty() && !roll_over && !fail && !retry && !stop && flushed_bytes == 0;
     }
   };
-  void wake(std::unique_lock<std::mutex>& lock);
   /// Swaps what is queued into `into` (which must be empty but may have capacity); waits for
   /// something when `block`.
   void take(Taken& into, bool block);
+  /// So many payload bytes that were taken are durable.
+  void note_durable(std::uint64_t bytes) { queued_bytes_ -= bytes; }
+  /// Asks the writer's thread to end; any thread.
   void request_stop();
+
+ private:
+  void wake(std::unique_lock<std::mutex>& lock);
 
   mutable std::mutex mutex_;
   std::condition_variable ready_;
@@ -167,6 +171,11 @@ class WalWriter {
   /// Takes what is queued, writes, syncs, reports. False when there was nothing to do (or the
   /// writer is down, or waits for a flush).
   bool run_one_batch();
+  /// Writes batch after batch, waiting for what is queued, until request_stop(): for a thread of
+  /// its own.
+  void run_until_stopped();
+  /// Ends run_until_stopped(); any thread.
+  void request_stop() { queue_.request_stop(); }
   /// Counts files of an earlier run that are to be flushed; before the first batch.
   void add_unflushed(std::uint64_t bytes) { closed_bytes_ += bytes; }
   /// Writes what is queued, then the final mark. The writer is not used any more after this.
@@ -178,7 +187,6 @@ class WalWriter {
   std::uint64_t file_size() const { return offset_; }
 
  private:
-  friend class WalThread;
   using Item = WalQueue::Item;
   WalWriter(Disk& disk, std::string directory, WalOptions options, WalQueue& queue,
             CompletionSink& sink);

@@ -96,6 +96,10 @@ Result<void> WalWriter::make_file(std::uint64_t number) {
 
 bool WalWriter::run_one_batch() { return run(false); }
 
+void WalWriter::run_until_stopped() {
+  while (!stopping_) run(true);
+}
+
 bool WalWriter::waits_for_flush() const {
   return closed_bytes_ > 0 && !closing_ && closed_bytes_ + offset_ > options_.max_unflushed_bytes;
 }
@@ -276,7 +280,7 @@ void WalWriter::report_written(std::size_t count) {
     events_.emplace_back(Written{item.writer, item.sequence, item.entry.term, {index, index}});
   }
   for (std::size_t i = 0; i < count; ++i) writers_.at(pending_[i].writer).event = SIZE_MAX;
-  queue_.queued_bytes_ -= bytes;
+  queue_.note_durable(bytes);
 }
 
 /// Ends a file in order. The final mark says that nothing is missing behind it; without it (an
@@ -331,16 +335,14 @@ Result<void> WalWriter::close() {
 }
 
 WalThread::WalThread(std::unique_ptr<WalWriter> writer)
-    : writer_(std::move(writer)), thread_([this] {
-        while (!writer_->stopping_) writer_->run(true);
-      }) {}
+    : writer_(std::move(writer)), thread_([this] { writer_->run_until_stopped(); }) {}
 
 WalThread::~WalThread() {
   if (thread_.joinable()) static_cast<void>(stop());
 }
 
 Result<void> WalThread::stop() {
-  writer_->queue_.request_stop();
+  writer_->request_stop();
   thread_.join();
   return writer_->close();
 }
