@@ -7,21 +7,32 @@
 #include <variant>
 
 #include "cnode/base/check.h"
-#include "raft/log/system.h"
+#include "raft/log/member_recovery.h"
 
 namespace rakv::raftlog {
 
-MemberLog::MemberLog(LogSystem& system, ServerConfig config, WriterId writer)
-    : system_(system),
-      config_(std::move(config)),
-      writer_(writer),
-      superseded_(system.disk_, system.member_directory(config_.uid),
-                  system.options_.keep_superseded_for, superseded_seams()),
-      leftovers_(std::make_shared<SnapshotLeftovers>(
-          system.disk_, system.member_directory(config_.uid) + "/snapshots")),
-      segments_(system, system.member_directory(config_.uid), live_view()) {
-  meta_.uid = config_.uid;
-}
+MemberLog::MemberLog(const MemberLogContext& context, RecoveredLog recovered)
+    : context_(context),
+      directory_(std::move(recovered.directory)),
+      config_(std::move(recovered.config)),
+      meta_(std::move(recovered.meta)),
+      amnesia_(std::move(recovered.amnesia)),
+      known_voters_(std::move(recovered.known_voters)),
+      writer_(context.queue.add_writer(config_.uid)),
+      empty_(recovered.empty),
+      first_index_(recovered.first_index),
+      last_(recovered.last),
+      last_written_(recovered.last),
+      memory_(std::move(recovered.memory)),
+      install_mark_(recovered.install_mark),
+      snapshot_(std::move(recovered.snapshot)),
+      superseded_(context.jobs.disk(), directory_, context.keep_superseded_for,
+                  std::move(recovered.superseded), superseded_seams()),
+      leftovers_(
+          std::make_shared<SnapshotLeftovers>(context.jobs.disk(), directory_ + "/snapshots")),
+      segments_(context.jobs, directory_, context.segment, context.segment_files,
+                std::move(recovered.segments), live_view()),
+      next_segment_(recovered.next_segment) {}
 
 MemberSegments::LiveView MemberLog::live_view() {
   return {
@@ -41,17 +52,14 @@ MemberSegments::LiveView MemberLog::live_view() {
 
 SupersededEntries::Seams MemberLog::superseded_seams() {
   return {
-      .now = [this] { return system_.options_.now(); },
+      .now = context_.now,
       .run =
           [this](std::function<Result<void>()> job, std::function<void(Result<void>)> then) {
-            system_.run_on(
-                system_.background(), std::move(job),
-                [then = std::move(then), alive = std::weak_ptr<bool>(alive_)](Result<void> done) {
-                  if (!alive.expired()) then(std::move(done));
-                });
+            context_.jobs.run_on(context_.jobs.background(), std::move(job),
+                                 lifetime_.guard(std::move(then)));
           },
       .on_dropped = [this] { segments_.superseded_dropped(); },
-      .report = [this](const Error& error) { system_.report(error); },
+      .report = [this](const Error& error) { context_.jobs.report(error); },
   };
 }
 
@@ -60,23 +68,43 @@ void MemberLog::drop_superseded(bool all) {
   if (!installing_) superseded_.settle(snapshot_, all);
 }
 
-std::string MemberLog::directory() const { return system_.member_directory(uid()); }
+// ---- term, vote, last_applied
+
+std::uint64_t MemberLog::begin_term_vote(Term term, std::optional<ServerId> voted_for) {
+  meta_.term = term;
+  meta_.voted_for = std::move(voted_for);
+  term_vote_stored_ = false;
+  return ++term_vote_number_;
+}
+
+void MemberLog::term_vote_stored_up_to(std::uint64_t number) {
+  if (number == term_vote_number_) term_vote_stored_ = true;
+}
+
+bool MemberLog::note_last_applied(Index index) {
+  // What is not written here would look like a loss at the next start.
+  index = std::min(index, last_written_.index);
+  if (index <= meta_.last_applied) return false;
+  meta_.last_applied = index;
+  return true;
+}
 
 // ---- amnesia
 
 void MemberLog::end_amnesia(DoneCallback done) {
   amnesia_.reset();
-  system_.run_on(
-      system_.background(),
-      [&disk = system_.disk_, path = directory()] { return remove_amnesia(disk, path); },
+  context_.jobs.run_on(
+      context_.jobs.background(),
+      [&disk = context_.jobs.disk(), path = directory_] { return remove_amnesia(disk, path); },
       std::move(done));
 }
 
 void MemberLog::store_known_voters(std::string bytes, DoneCallback done) {
   known_voters_ = bytes;
-  system_.run_on(
-      system_.background(),
-      [&disk = system_.disk_, path = directory(), bytes = std::move(bytes)]() -> Result<void> {
+  context_.jobs.run_on(
+      context_.jobs.background(),
+      [&disk = context_.jobs.disk(), path = directory_,
+       bytes = std::move(bytes)]() -> Result<void> {
         const auto there = disk.exists(path);
         if (!there) return there.error();
         // A server that is deleted meanwhile must not come back as a directory.
@@ -88,14 +116,14 @@ void MemberLog::store_known_voters(std::string bytes, DoneCallback done) {
 void MemberLog::forget_from(Index index, const std::string& reason, DoneCallback done) {
   Amnesia amnesia = amnesia_.value_or(Amnesia{});
   amnesia.reason = reason;
-  system_.run_on(
-      system_.background(),
-      [&disk = system_.disk_, path = directory(), amnesia] {
+  context_.jobs.run_on(
+      context_.jobs.background(),
+      [&disk = context_.jobs.disk(), path = directory_, amnesia] {
         return write_amnesia(disk, path, amnesia);
       },
-      [this, alive = std::weak_ptr<bool>(alive_), index, amnesia,
+      [this, watch = lifetime_.watch(), index, amnesia,
        done = std::move(done)](Result<void> written) {
-        if (written && !alive.expired()) {
+        if (written && !watch.over()) {
           amnesia_ = amnesia;
           truncate_after(index == 0 ? 0 : index - 1);
         }
@@ -105,14 +133,10 @@ void MemberLog::forget_from(Index index, const std::string& reason, DoneCallback
 
 // ---- reading
 
-bool MemberLog::needed(Index index) const {
-  if (!snapshot_ || index > snapshot_->meta.index) return true;
-  return !snapshot_->live_indexes_known || snapshot_->live_indexes.contains(index);
-}
+bool MemberLog::needed(Index index) const { return !snapshot_ || snapshot_->needs(index); }
 
 bool MemberLog::any_needed(IndexRange range) const {
-  if (!snapshot_ || range.last > snapshot_->meta.index) return true;
-  return !snapshot_->live_indexes_known || snapshot_->live_indexes.intersects(range);
+  return !snapshot_ || snapshot_->needs_any(range);
 }
 
 bool MemberLog::has(Index index) const {
@@ -140,7 +164,7 @@ Error missing_entry(const std::string& directory, Index index) {
 
 void MemberLog::read(std::vector<Index> indexes, ReadCallback callback) {
   std::vector<Entry> entries;
-  std::vector<std::pair<std::size_t, MemberSegments::Place>> on_disk;
+  std::vector<std::pair<std::size_t, SegmentTable::Place>> on_disk;
   std::optional<Error> missing;
   for (const Index index : indexes) {
     const bool may_be = !empty_ && index <= last_.index;
@@ -150,21 +174,20 @@ void MemberLog::read(std::vector<Index> indexes, ReadCallback callback) {
       on_disk.emplace_back(entries.size(), std::move(*place));
       entries.emplace_back();
     } else {
-      missing = missing_entry(directory(), index);
+      missing = missing_entry(directory_, index);
       break;
     }
   }
   if (missing || on_disk.empty()) {
     auto outcome = missing ? Result<std::vector<Entry>>(std::move(*missing))
                            : Result<std::vector<Entry>>(std::move(entries));
-    system_.owner_.post([alive = std::weak_ptr<bool>(system_.alive_), outcome = std::move(outcome),
-                         callback = std::move(callback)]() mutable {
-      if (!alive.expired()) callback(std::move(outcome));
+    context_.jobs.post([outcome = std::move(outcome), callback = std::move(callback)]() mutable {
+      callback(std::move(outcome));
     });
     return;
   }
-  system_.run_on(
-      system_.worker_,
+  context_.jobs.run_on(
+      context_.jobs.worker(),
       [entries = std::move(entries),
        on_disk = std::move(on_disk)]() mutable -> Result<std::vector<Entry>> {
         for (const auto& [at, place] : on_disk) {
@@ -182,11 +205,11 @@ Result<Entry> MemberLog::read_blocking(Index index) const {
     if (const Entry* entry = memory_.find(index)) return *entry;
     if (const auto place = segments_.find(index)) return place->segment->read(place->slot);
   }
-  return missing_entry(directory(), index);
+  return missing_entry(directory_, index);
 }
 
 void MemberLog::visit(IndexRange range, std::function<void(const Entry&)> use, DoneCallback done) {
-  std::vector<std::variant<Entry, MemberSegments::Place>> found;
+  std::vector<std::variant<Entry, SegmentTable::Place>> found;
   found.reserve(range.last - range.first + 1);
   std::optional<Error> missing;
   for (Index index = range.first; index <= range.last && !missing; ++index) {
@@ -196,11 +219,11 @@ void MemberLog::visit(IndexRange range, std::function<void(const Entry&)> use, D
     } else if (auto place = may_be ? segments_.find(index) : std::nullopt) {
       found.emplace_back(std::move(*place));
     } else {
-      missing = missing_entry(directory(), index);
+      missing = missing_entry(directory_, index);
     }
   }
-  system_.run_on(
-      system_.worker_,
+  context_.jobs.run_on(
+      context_.jobs.worker(),
       [found = std::move(found), missing = std::move(missing),
        use = std::move(use)]() -> Result<void> {
         for (const auto& one : found) {
@@ -208,7 +231,7 @@ void MemberLog::visit(IndexRange range, std::function<void(const Entry&)> use, D
             use(*entry);
             continue;
           }
-          const auto& place = std::get<MemberSegments::Place>(one);
+          const auto& place = std::get<SegmentTable::Place>(one);
           const auto entry = place.segment->read(place.slot);
           if (!entry) return entry.error();
           use(*entry);
@@ -224,13 +247,13 @@ void MemberLog::use_snapshot(std::function<Result<void>(const Snapshot&)> use, D
   Snapshot snapshot;
   if (snapshot_) {
     snapshot = {snapshot_->meta, snapshot_->state, {}, snapshot_->live_indexes_known};
-    path = directory() + "/snapshots/" +
+    path = directory_ + "/snapshots/" +
            snapshot_directory_name({snapshot_->meta.index, snapshot_->meta.term}) + "/snapshot.dat";
   }
-  system_.run_on(
-      system_.worker_,
-      [&disk = system_.disk_, path = std::move(path), snapshot = std::move(snapshot),
-       use = std::move(use), where = directory()]() mutable -> Result<void> {
+  context_.jobs.run_on(
+      context_.jobs.worker(),
+      [&disk = context_.jobs.disk(), path = std::move(path), snapshot = std::move(snapshot),
+       use = std::move(use), where = directory_]() mutable -> Result<void> {
         if (path.empty()) return make_error(ErrorCode::not_found, where + ": has no snapshot");
         if (snapshot.state.size() == 0) {  // it was released
           auto bytes = read_shared(disk, path);
@@ -249,13 +272,13 @@ void MemberLog::read_snapshot_file(std::function<void(Result<SnapshotFile>)> cal
   IndexSet live;
   if (snapshot_) {
     live = snapshot_->live_indexes;
-    path = directory() + "/snapshots/" +
+    path = directory_ + "/snapshots/" +
            snapshot_directory_name({snapshot_->meta.index, snapshot_->meta.term}) + "/snapshot.dat";
   }
-  system_.run_on(
-      system_.worker_,
-      [&disk = system_.disk_, path = std::move(path), live = std::move(live),
-       where = directory()]() mutable -> Result<SnapshotFile> {
+  context_.jobs.run_on(
+      context_.jobs.worker(),
+      [&disk = context_.jobs.disk(), path = std::move(path), live = std::move(live),
+       where = directory_]() mutable -> Result<SnapshotFile> {
         if (path.empty()) return make_error(ErrorCode::not_found, where + ": has no snapshot");
         auto bytes = read_shared(disk, path);
         if (!bytes) return bytes.error();
@@ -301,14 +324,14 @@ void MemberLog::note_last(const Entry& entry) {
   if (empty_) first_index_ = entry.index;
   empty_ = false;
   last_ = {entry.index, entry.term};
-  system_.note_appended(entry.payload.size());
+  context_.on_appended(entry.payload.size());
   queue(entry, false);
 }
 
 void MemberLog::append(Entry entry) {
   make_place_for(entry.index);
   note_last(entry);
-  system_.queue_.append(writer_, next_sequence_ - 1, entry);
+  context_.queue.append(writer_, next_sequence_ - 1, entry);
   memory_.append(std::move(entry));
 }
 
@@ -321,7 +344,7 @@ void MemberLog::append(std::vector<Entry> entries) {
     note_last(entry);
     memory_.append(entry);
   }
-  system_.queue_.append(writer_, first_sequence, std::move(entries));
+  context_.queue.append(writer_, first_sequence, std::move(entries));
 }
 
 void MemberLog::truncate_after(Index index) {
@@ -437,6 +460,7 @@ std::vector<Entry> MemberLog::entries_to_flush(Index& next, Index last,
 }
 
 void MemberLog::add_segment(std::shared_ptr<const Segment> segment) {
+  next_segment_ = segment->number() + 1;
   const auto is_kept = [this](Index index) { return keeps(index); };
   for (const auto& slot : segment->slots()) {
     memory_.drop_front(slot.index - std::min<Index>(slot.index, 1), is_kept);
@@ -456,10 +480,12 @@ void MemberLog::add_segment(std::shared_ptr<const Segment> segment) {
   segments_.add(std::move(segment));
 }
 
-void MemberLog::forget_flushed(IndexRange range) {
-  if (!snapshot_) return;
-  memory_.drop_prefix(std::min(range.last, snapshot_->meta.index),
-                      [this](Index index) { return keeps(index); });
+void MemberLog::flushed(IndexRange range) {
+  if (snapshot_) {
+    memory_.drop_prefix(std::min(range.last, snapshot_->meta.index),
+                        [this](Index index) { return keeps(index); });
+  }
+  segments_.remove_dead();
 }
 
 }  // namespace rakv::raftlog

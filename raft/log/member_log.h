@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "cnode/base/lifetime.h"
+#include "raft/log/base/context.h"
 #include "raft/log/base/types.h"
 #include "raft/log/directory/metadata.h"
 #include "raft/log/directory/server_config.h"
@@ -16,6 +20,7 @@
 #include "raft/log/memory_table.h"
 #include "raft/log/segments/member_segments.h"
 #include "raft/log/segments/segment.h"
+#include "raft/log/segments/segment_flusher.h"
 #include "raft/log/snapshots/snapshot_file.h"
 #include "raft/log/snapshots/snapshot_leftovers.h"
 #include "raft/log/snapshots/superseded_entries.h"
@@ -23,8 +28,8 @@
 
 namespace rakv::raftlog {
 
-class LogSystem;
 class MemberLog;
+struct RecoveredLog;
 
 /// What a member's shell is told, on the owner's thread.
 class MemberLogObserver {
@@ -35,10 +40,26 @@ class MemberLogObserver {
   virtual void written(MemberLog& log, Term term, IndexRange range) = 0;
 };
 
+/// What a member's log shares with the others of its system, all of which outlives it.
+struct MemberLogContext {
+  LogContext& jobs;
+  WalQueue& queue;
+  std::shared_ptr<SegmentFiles> segment_files;
+  SegmentOptions segment;
+  /// See LogSystemOptions.
+  std::chrono::milliseconds keep_superseded_for;
+  std::function<std::chrono::milliseconds()> now;
+  /// Told of payload bytes that were appended.
+  std::function<void(std::uint64_t bytes)> on_appended;
+};
+
 /// The log of one member: entries in memory, entries in segments, newest snapshot. Owner thread
 /// only; nothing here waits for a disk except read_blocking().
-class MemberLog {
+class MemberLog final : private FlushSource {
  public:
+  /// Takes over what a start has found, or what a new server has, and makes it known to the WAL.
+  MemberLog(const MemberLogContext& context, RecoveredLog recovered);
+
   const std::string& uid() const { return config_.uid; }
   const ServerConfig& config() const { return config_; }
   /// Term, vote and last_applied as stored (recovered, then as last given to store_term_vote).
@@ -194,12 +215,21 @@ class MemberLog {
     segments_.replace_damaged(std::move(damage), std::move(replacements), std::move(done));
   }
 
- private:
-  friend class LogSystem;
-  friend class MemberRecovery;
-  friend class SegmentFlusher;
-  MemberLog(LogSystem& system, ServerConfig config, WriterId writer);
+  // ---- for LogSystem, which has the files that all members share
 
+  WriterId writer() const { return writer_; }
+  /// The WAL's event.
+  void handle_written(const Written& event);
+  void set_config(ServerConfig config) { config_ = std::move(config); }
+  /// A term and vote are about to be stored. Gives what term_vote_stored_up_to() is to be told when
+  /// they are.
+  std::uint64_t begin_term_vote(Term term, std::optional<ServerId> voted_for);
+  void term_vote_stored_up_to(std::uint64_t number);
+  /// Whether meta() has a higher last_applied now, never more than is durable.
+  bool note_last_applied(Index index);
+  FlushSource& flush_source() { return *this; }
+
+ private:
   struct PendingWrite {
     std::uint64_t first_sequence;
     IndexRange range;
@@ -211,7 +241,6 @@ class MemberLog {
   void queue_marked_sparse();
   void write_install_mark();
   void remove_install_mark();
-  void handle_written(const Written& event);
   void note_durable(Index last);
   bool agrees_with(Position position) const;
   /// Whether the entry is to stay: needed, superseded a short while ago, or needed by a snapshot
@@ -230,17 +259,17 @@ class MemberLog {
   void settle();
   bool needed(Index index) const;
   bool any_needed(IndexRange range) const;
-  /// What from `next` to `last` is in memory and to be kept, ascending, as much as one segment may
-  /// hold; `next` becomes the index behind it.
-  std::vector<Entry> entries_to_flush(Index& next, Index last, const SegmentOptions& limits) const;
-  /// Takes over a segment that was flushed: it is on disk, so its entries leave memory.
-  void add_segment(std::shared_ptr<const Segment> segment);
-  /// The WAL files with these entries are gone: what had not to go to segments leaves memory.
-  void forget_flushed(IndexRange range);
-  void remove_dead_segments() { segments_.remove_dead(); }
-  std::string directory() const;
 
-  LogSystem& system_;
+  std::vector<Entry> entries_to_flush(Index& next, Index last,
+                                      const SegmentOptions& limits) const override;
+  Index take_changed_from() override { return std::exchange(changed_from_, UINT64_MAX); }
+  std::uint64_t next_segment() const override { return next_segment_; }
+  void add_segment(std::shared_ptr<const Segment> segment) override;
+  void flushed(IndexRange range) override;
+  std::shared_ptr<SnapshotLeftovers> leftovers() const override { return leftovers_; }
+
+  MemberLogContext context_;
+  std::string directory_;
   ServerConfig config_;
   MetaRow meta_;
   bool term_vote_stored_ = true;
@@ -248,10 +277,10 @@ class MemberLog {
   std::optional<Amnesia> amnesia_;
   std::string known_voters_;
   MemberLogObserver* observer_ = nullptr;
-  WriterId writer_ = 0;
+  WriterId writer_;
 
-  bool empty_ = true;
-  Index first_index_ = 1;
+  bool empty_;
+  Index first_index_;
   Position last_;
   Position last_written_;
   MemoryTable memory_;
@@ -274,11 +303,10 @@ class MemberLog {
   SupersededEntries superseded_;
   std::shared_ptr<SnapshotLeftovers> leftovers_;
   MemberSegments segments_;
-  std::uint64_t next_segment_ = 1;
+  std::uint64_t next_segment_;
   /// The lowest index that was truncated since the flusher looked last.
   Index changed_from_ = UINT64_MAX;
-  // A job in flight holds a weak pointer to it, to see whether the member is still there.
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  Lifetime lifetime_;
 };
 
 }  // namespace rakv::raftlog

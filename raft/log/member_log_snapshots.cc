@@ -4,7 +4,6 @@
 
 #include "cnode/base/check.h"
 #include "raft/log/member_log.h"
-#include "raft/log/system.h"
 
 // A member's snapshots, its own and those that it takes in, with the live entries that come before
 // such a one.
@@ -30,7 +29,7 @@ void MemberLog::write_sparse(std::vector<Entry> entries) {
 }
 
 /// Queues what waits if the mark on disk allows it, else sees to the mark. Entries at or below the
-/// member's own snapshot need none: they void nothing (MemberRecovery).
+/// member's own snapshot need none: they void nothing (recover_log).
 void MemberLog::queue_marked_sparse() {
   if (install_mark_busy_ || unmarked_.empty()) return;
   const Index covered = snapshot_ ? snapshot_->meta.index : 0;
@@ -44,7 +43,7 @@ void MemberLog::queue_marked_sparse() {
   const std::uint64_t first_sequence = next_sequence_;
   for (const auto& entry : unmarked_) queue(entry, true);
   last_sparse_sequence_ = next_sequence_ - 1;
-  system_.queue_.append(writer_, first_sequence, std::exchange(unmarked_, {}));
+  context_.queue.append(writer_, first_sequence, std::exchange(unmarked_, {}));
 }
 
 /// Everything of the log that lies behind the mark is of no leader's log any more: an entry that
@@ -62,39 +61,37 @@ void MemberLog::write_install_mark() {
   // a next leader appends behind it counts only when it is gone again.
   install_mark_ = log_end;
   install_mark_sure_ = false;
-  system_.run_on(
-      system_.background(),
-      [&disk = system_.disk_, path = directory(), log_end] {
+  context_.jobs.run_on(
+      context_.jobs.background(),
+      [&disk = context_.jobs.disk(), path = directory_, log_end] {
         return raftlog::write_install_mark(disk, path, log_end);
       },
-      [this, alive = std::weak_ptr<bool>(alive_)](const Result<void>& written) {
-        if (alive.expired()) return;
+      lifetime_.guard([this](const Result<void>& written) {
         install_mark_busy_ = false;
         install_mark_sure_ = static_cast<bool>(written);
-        if (!written) system_.report(written.error());  // the next entries try again
+        if (!written) context_.jobs.report(written.error());  // the next entries try again
         const bool own_behind_sparse =
             pending_.empty() && last_sparse_sequence_ + 1 < next_sequence_;
         if (unmarked_.empty() && incoming_.empty() && own_behind_sparse) {
           return remove_install_mark();  // they were written before the mark
         }
         if (written) queue_marked_sparse();
-      });
+      }));
 }
 
 /// The log's own entries stand on disk behind everything sparse, or a snapshot covers that.
 void MemberLog::remove_install_mark() {
   if (!install_mark_ || install_mark_busy_) return;
   install_mark_busy_ = true;
-  system_.run_on(
-      system_.background(),
-      [&disk = system_.disk_, path = directory()] {
+  context_.jobs.run_on(
+      context_.jobs.background(),
+      [&disk = context_.jobs.disk(), path = directory_] {
         return raftlog::remove_install_mark(disk, path);
       },
-      [this, alive = std::weak_ptr<bool>(alive_)](const Result<void>& removed) {
-        if (alive.expired()) return;
+      lifetime_.guard([this](const Result<void>& removed) {
         install_mark_busy_ = false;
         install_mark_sure_ = static_cast<bool>(removed);
-        if (!removed) return system_.report(removed.error());  // the next append tries again
+        if (!removed) return context_.jobs.report(removed.error());  // the next append tries again
         install_mark_.reset();
         note_durable(std::exchange(durable_behind_mark_, 0));
         if (observer_ != nullptr) {
@@ -102,7 +99,7 @@ void MemberLog::remove_install_mark() {
           observer_->written(*this, at.term, {at.index, at.index});
         }
         queue_marked_sparse();
-      });
+      }));
 }
 
 bool MemberLog::has_for_install(Index index) const {
@@ -134,7 +131,7 @@ void MemberLog::install_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet 
 void MemberLog::begin_snapshot(Snapshot snapshot, std::optional<std::vector<Index>> unsorted_live,
                                bool installed, DoneCallback done) {
   std::optional<Error> refused;
-  const std::string where = directory() + ": snapshot at " + std::to_string(snapshot.meta.index);
+  const std::string where = directory_ + ": snapshot at " + std::to_string(snapshot.meta.index);
   if (snapshot_in_progress_) {
     refused = make_error(ErrorCode::unavailable,
                          where + ": another one is being written; try again when it is done");
@@ -146,7 +143,8 @@ void MemberLog::begin_snapshot(Snapshot snapshot, std::optional<std::vector<Inde
                          where + ": entries are still being written; wait until they are durable");
   }
   if (refused) {
-    system_.owner_.post([done = std::move(done), error = std::move(*refused)] { done(error); });
+    context_.jobs.owner().post(
+        [done = std::move(done), error = std::move(*refused)] { done(error); });
     return;
   }
   snapshot_in_progress_ = true;
@@ -154,17 +152,17 @@ void MemberLog::begin_snapshot(Snapshot snapshot, std::optional<std::vector<Inde
   auto prepare = superseded_.before_snapshot(
       snapshot_, installed && !agrees_with({snapshot.meta.index, snapshot.meta.term}));
   auto shared = std::make_shared<Snapshot>(std::move(snapshot));
-  system_.run_on(
-      system_.background(),
+  context_.jobs.run_on(
+      context_.jobs.background(),
       [leftovers = leftovers_, shared, prepare = std::move(prepare),
        unsorted = std::move(unsorted_live)]() mutable {
         if (auto prepared = prepare(); !prepared) return prepared;
         if (unsorted) shared->live_indexes = IndexSet::of(std::move(*unsorted));
         return leftovers->write(*shared);
       },
-      [this, alive = std::weak_ptr<bool>(alive_), shared, installed,
+      [this, watch = lifetime_.watch(), shared, installed,
        done = std::move(done)](Result<void> outcome) {
-        if (alive.expired()) {
+        if (watch.over()) {
           done(make_error(ErrorCode::not_found, "the server was deleted meanwhile"));
           return;
         }
@@ -172,8 +170,8 @@ void MemberLog::begin_snapshot(Snapshot snapshot, std::optional<std::vector<Inde
         superseded_.snapshot_written(outcome.has_value());
         if (outcome) set_snapshot(std::move(*shared), installed);
         done(std::move(outcome));
-        if (alive.expired()) return;
-        system_.release_memory_soon();
+        if (watch.over()) return;
+        context_.jobs.release_memory_soon();
         settle();
       });
 }
@@ -186,10 +184,10 @@ void MemberLog::when_settled(std::function<void()> ready) {
 void MemberLog::settle() {
   if (snapshot_in_progress_ || settled_waiting_.empty()) return;
   drop_sparse();
-  system_.owner_.post(
-      [alive = std::weak_ptr<bool>(alive_), waiting = std::exchange(settled_waiting_, {})] {
+  context_.jobs.owner().post(
+      [watch = lifetime_.watch(), waiting = std::exchange(settled_waiting_, {})] {
         for (const auto& ready : waiting) {
-          if (!alive.expired()) ready();
+          if (!watch.over()) ready();
         }
       });
 }
@@ -227,29 +225,29 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
   empty_ = false;
   if (last_written_.index < position.index) last_written_ = position;
   if (installed) remove_install_mark();
-  system_.run_on(
-      system_.background(),
-      [&disk = system_.disk_, path = directory() + "/snapshots", position] {
+  context_.jobs.run_on(
+      context_.jobs.background(),
+      [&disk = context_.jobs.disk(), path = directory_ + "/snapshots", position] {
         return remove_other_snapshots(disk, path, position);
       },
-      [this, alive = std::weak_ptr<bool>(alive_)](Result<void> outcome) {
-        if (!outcome && !alive.expired()) system_.report(outcome.error());
-      });
+      lifetime_.guard([this](const Result<void>& outcome) {
+        if (!outcome) context_.jobs.report(outcome.error());
+      }));
   segments_.compact_minor();
 }
 
 void MemberLog::set_live_indexes(IndexSet live_indexes, DoneCallback done) {
   RAKV_CHECK(snapshot_);
   std::string encoded_indexes = encode_indexes_file(live_indexes);
-  system_.run_on(
-      system_.background(),
-      [&disk = system_.disk_, bytes = std::move(encoded_indexes),
-       path = directory() + "/snapshots/" +
+  context_.jobs.run_on(
+      context_.jobs.background(),
+      [&disk = context_.jobs.disk(), bytes = std::move(encoded_indexes),
+       path = directory_ + "/snapshots/" +
               snapshot_directory_name({snapshot_->meta.index, snapshot_->meta.term}) +
               "/indexes"] { return replace_file(disk, path, bytes); },
-      [this, alive = std::weak_ptr<bool>(alive_), index = snapshot_->meta.index,
+      [this, watch = lifetime_.watch(), index = snapshot_->meta.index,
        live = std::move(live_indexes), done = std::move(done)](Result<void> outcome) mutable {
-        if (outcome && !alive.expired() && snapshot_->meta.index == index) {
+        if (outcome && !watch.over() && snapshot_->meta.index == index) {
           snapshot_->live_indexes = std::move(live);
           snapshot_->live_indexes_known = true;
           memory_.drop_prefix(index, [this](Index at) { return keeps(at); });

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "cnode/base/check.h"
-#include "raft/log/recovery.h"
+#include "raft/log/directory/ownership.h"
+#include "raft/log/directory/server_directory.h"
+#include "raft/log/system_recovery.h"
 
 namespace rakv::raftlog {
 
@@ -13,30 +15,46 @@ namespace rakv::raftlog {
 class LogSystem::Sink final : public CompletionSink {
  public:
   explicit Sink(LogSystem& system)
-      : system_(system), owner_(system.owner_), alive_(system.alive_) {}
+      : system_(system), owner_(system.context_.owner()), watch_(system.context_.watch()) {}
   void wal_events(std::vector<WalEvent> events) override {
-    owner_.post([alive = alive_, &system = system_, events = std::move(events)]() mutable {
-      if (!alive.expired()) system.handle_wal_events(std::move(events));
+    owner_.post([watch = watch_, &system = system_, events = std::move(events)]() mutable {
+      if (!watch.over()) system.handle_wal_events(std::move(events));
     });
   }
 
  private:
   LogSystem& system_;
   Executor& owner_;
-  std::weak_ptr<bool> alive_;
+  Lifetime::Watch watch_;
 };
 
 LogSystem::LogSystem(std::string directory, Disk& disk, Executor& owner, Executor& worker,
-                     LogSystemOptions options)
+                     LogSystemOptions options, std::shared_ptr<SegmentFiles> segment_files,
+                     RecoveredSystem recovered)
     : directory_(std::move(directory)),
-      disk_(disk),
-      owner_(owner),
-      worker_(worker),
       options_(std::move(options)),
+      context_(
+          disk, owner, worker, options_.background != nullptr ? *options_.background : worker,
+          [this](const Error& error) {
+            if (observer_ != nullptr) observer_->trouble(error);
+          },
+          options_.release_memory),
       budget_{options_.memory_budget_bytes},
-      segment_files_(std::make_shared<SegmentFiles>(disk, options_.max_open_segments)) {}
+      notices_(std::move(recovered.notices)),
+      broken_(std::move(recovered.broken)),
+      lock_(std::move(recovered.lock)),
+      segment_files_(std::move(segment_files)),
+      names_(std::move(recovered.names)),
+      meta_(std::move(recovered.meta)),
+      flusher_(context_, directory_, options_.segment, segment_files_, *this),
+      sink_(std::make_unique<Sink>(*this)) {
+  for (auto& member : recovered.members) add_member(std::move(member));
+  if (!recovered.wal_files.empty()) {
+    flusher_.add(std::move(recovered.wal_files), recovered.wal_bytes, recovered.wal_ranges);
+  }
+}
 
-LogSystem::~LogSystem() { alive_.reset(); }
+LogSystem::~LogSystem() { context_.end(); }
 
 Result<std::unique_ptr<LogSystem>> LogSystem::open(std::string directory, Disk& disk,
                                                    Executor& owner, Executor& worker,
@@ -48,22 +66,26 @@ Result<std::unique_ptr<LogSystem>> LogSystem::open(std::string directory, Disk& 
   wal.max_unflushed_bytes = std::min(wal.max_unflushed_bytes, budget->unflushed_bytes());
   wal.max_batch_bytes = std::min<std::size_t>(wal.max_batch_bytes, budget->wal_batch_bytes());
   wal.preallocate_bytes = std::min(wal.preallocate_bytes, wal.max_size_bytes);
-  std::unique_ptr<LogSystem> system(
-      new LogSystem(std::move(directory), disk, owner, worker, std::move(options)));
-  system->sink_ = std::make_unique<Sink>(*system);
-  SystemRecovery recovery(*system);
-  if (auto done = recovery.run(); !done) return done.error();
-  auto writer = WalWriter::open(disk, system->directory_, recovery.next_wal_number(),
-                                system->options_.wal, system->queue_, *system->sink_);
+  const auto files = std::make_shared<SegmentFiles>(disk, options.max_open_segments);
+  auto recovered = recover_system(
+      {disk, files, options.keep_superseded_for, options.on_progress, options.admit}, directory);
+  if (!recovered) return recovered.error();
+  const std::uint64_t next_wal_number = recovered->next_wal_number;
+  const std::uint64_t unflushed_bytes = recovered->wal_bytes;
+  const bool metadata_changed = recovered->metadata_changed;
+  std::unique_ptr<LogSystem> system(new LogSystem(
+      std::move(directory), disk, owner, worker, std::move(options), files, std::move(*recovered)));
+  auto writer = WalWriter::open(disk, system->directory_, next_wal_number, system->options_.wal,
+                                system->queue_, *system->sink_);
   if (!writer) return writer.error();
-  (*writer)->add_unflushed(recovery.unflushed_bytes());
+  (*writer)->add_unflushed(unflushed_bytes);
   if (system->options_.wal_thread) {
     system->wal_thread_ = std::make_unique<WalThread>(std::move(*writer));
   } else {
     system->wal_writer_ = std::move(*writer);
   }
   system->flusher_.run();
-  if (recovery.metadata_changed()) system->write_metadata_soon();
+  if (metadata_changed) system->write_metadata_soon();
   return system;
 }
 
@@ -88,59 +110,32 @@ MemberLog* LogSystem::find_by_name(const std::string& name) {
   return found == names_.end() ? nullptr : find(found->second);
 }
 
-MemberLog& LogSystem::add_member(ServerConfig config) {
-  const std::string uid = config.uid;
-  const WriterId writer = queue_.add_writer(uid);
-  std::unique_ptr<MemberLog> member(new MemberLog(*this, std::move(config), writer));
-  by_writer_[writer] = member.get();
-  return *(members_[uid] = std::move(member));
+MemberLogContext LogSystem::member_context() {
+  return {
+      .jobs = context_,
+      .queue = queue_,
+      .segment_files = segment_files_,
+      .segment = options_.segment,
+      .keep_superseded_for = options_.keep_superseded_for,
+      .now = options_.now,
+      .on_appended = [this](std::uint64_t bytes) { note_appended(bytes); },
+  };
 }
 
-void LogSystem::report(const Error& error) {
-  if (observer_ != nullptr) observer_->trouble(error);
-}
-
-void LogSystem::release_memory_soon() {
-  if (options_.release_memory) background().post(options_.release_memory);
+MemberLog& LogSystem::add_member(RecoveredLog recovered) {
+  auto member = std::make_unique<MemberLog>(member_context(), std::move(recovered));
+  by_writer_[member->writer()] = member.get();
+  return *(members_[member->uid()] = std::move(member));
 }
 
 // ---- servers
-
-namespace {
-
-/// Everything a server needs on disk before its name is known.
-Result<void> create_server(Disk& disk, const std::string& system_directory,
-                           const ServerConfig& config) {
-  const std::string directory = system_directory + "/" + config.uid;
-  // What is left of a deleted server of the same UId would have this one deleted at the next start.
-  if (auto done = remove_tree(disk, directory + std::string(kDeletedSuffix)); !done) return done;
-  if (auto done = ensure_directory(disk, directory); !done) return done;
-  for (const char* part : {"/snapshots", "/checkpoints", "/recovery_checkpoint"}) {
-    if (auto done = ensure_directory(disk, directory + part); !done) return done;
-  }
-  if (auto done = write_server_config(disk, directory, config); !done) return done;
-  return disk.sync_directory(system_directory);
-}
-
-}  // namespace
-
-Result<void> mark_deleted(Disk& disk, const std::string& system_directory, const std::string& uid) {
-  const std::string directory = system_directory + "/" + uid;
-  const auto there = disk.exists(directory);
-  if (!there) return there.error();
-  if (*there) {
-    auto renamed = disk.rename(directory, directory + std::string(kDeletedSuffix));
-    if (!renamed) return renamed;
-  }
-  return disk.sync_directory(system_directory);
-}
 
 std::function<Result<void>()> LogSystem::names_write_job() {
   std::vector<NameRow> rows;
   for (const auto& [name, uid] : names_) {
     if (!creating_.contains(uid)) rows.push_back({name, uid});
   }
-  return [&disk = disk_, directory = directory_, rows = std::move(rows)] {
+  return [&disk = context_.disk(), directory = directory_, rows = std::move(rows)] {
     return write_registered(disk, directory, rows);
   };
 }
@@ -162,7 +157,7 @@ void LogSystem::register_server(ServerConfig config, std::function<void(Result<M
                          directory_ + ": a server with UId " + config.uid + " exists already");
   }
   if (refused) {
-    owner_.post([done = std::move(done), error = std::move(*refused)] { done(error); });
+    context_.owner().post([done = std::move(done), error = std::move(*refused)] { done(error); });
     return;
   }
   names_[config.id.name] = config.uid;  // taken from here on; given back if it fails
@@ -173,35 +168,41 @@ void LogSystem::register_server(ServerConfig config, std::function<void(Result<M
     done(error);
   };
   run_on(
-      worker_,
-      [&disk = disk_, directory = directory_, config] {
+      context_.worker(),
+      [&disk = context_.disk(), directory = directory_, config] {
         return create_server(disk, directory, config);
       },
       [this, config, done, failed](const Result<void>& created) {
         if (!created) return failed(created.error());
         creating_.erase(config.uid);
-        run_on(worker_, names_write_job(), [this, config, done, failed](const Result<void>& named) {
-          if (!named) return failed(named.error());
-          done(&add_member(config));
-        });
+        run_on(context_.worker(), names_write_job(),
+               [this, config, done, failed](const Result<void>& named) {
+                 if (!named) return failed(named.error());
+                 RecoveredLog member;
+                 member.directory = server_directory(directory_, config.uid);
+                 member.meta.uid = config.uid;
+                 member.config = config;
+                 done(&add_member(std::move(member)));
+               });
       });
 }
 
 void LogSystem::update_config(ServerConfig config, DoneCallback done) {
   if (find(config.uid) == nullptr) {
-    owner_.post([done = std::move(done),
-                 error = make_error(ErrorCode::not_found, directory_ + ": no server with UId " +
-                                                              config.uid)] { done(error); });
+    context_.owner().post(
+        [done = std::move(done),
+         error = make_error(ErrorCode::not_found,
+                            directory_ + ": no server with UId " + config.uid)] { done(error); });
     return;
   }
   run_on(
-      worker_,
-      [&disk = disk_, directory = member_directory(config.uid), config] {
+      context_.worker(),
+      [&disk = context_.disk(), directory = server_directory(directory_, config.uid), config] {
         return write_server_config(disk, directory, config);
       },
       [this, config, done = std::move(done)](Result<void> outcome) {
         MemberLog* member = find(config.uid);
-        if (outcome && member != nullptr) member->config_ = config;
+        if (outcome && member != nullptr) member->set_config(config);
         done(std::move(outcome));
       });
 }
@@ -215,13 +216,41 @@ const Error* LogSystem::why_broken(const std::string& name) const {
 void LogSystem::set_server_aside(const std::string& uid,
                                  std::function<void(Result<std::string>)> done) {
   if (find(uid) == nullptr || set_aside_.contains(uid)) {
-    owner_.post([done = std::move(done),
-                 error = make_error(ErrorCode::not_found,
-                                    directory_ + ": no server with UId " + uid)] { done(error); });
+    context_.owner().post(
+        [done = std::move(done),
+         error = make_error(ErrorCode::not_found, directory_ + ": no server with UId " + uid)] {
+          done(error);
+        });
     return;
   }
   set_aside_[uid] = {std::move(done), -1};
   flush_finished();
+}
+
+FlushSource* LogSystem::flush_source(const std::string& uid) {
+  MemberLog* member = find(uid);
+  return member == nullptr ? nullptr : &member->flush_source();
+}
+
+/// A server whose entries go with the WAL must not come back without them.
+FlushOwner::Removal LogSystem::begin_removal() {
+  const std::vector<std::string> deleted(deleting_.begin(), deleting_.end());
+  const auto before = [&disk = context_.disk(), directory = directory_, deleted]() -> Result<void> {
+    for (const auto& uid : deleted) {
+      if (auto done = mark_deleted(disk, directory, uid); !done) return done;
+    }
+    return {};
+  };
+  return {before, [this, deleted](std::uint64_t bytes) {
+            for (const auto& uid : deleted) {
+              finish_deletion(uid, [this](const Result<void>& outcome) {
+                if (!outcome) context_.report(outcome.error());
+              });
+            }
+            queue_.flushed(bytes);
+            context_.release_memory_soon();
+            flush_finished();
+          }};
 }
 
 /// Moves those aside whose entries are all in segments; the others' entries leave the WAL next.
@@ -249,13 +278,13 @@ void LogSystem::move_aside(const std::string& uid, std::function<void(Result<std
   if (found == members_.end()) {
     return done(make_error(ErrorCode::not_found, directory_ + ": no server with UId " + uid));
   }
-  by_writer_.erase(found->second->writer_);
+  by_writer_.erase(found->second->writer());
   members_.erase(found);
   std::erase_if(names_, [&](const auto& row) { return row.second == uid; });
-  const std::string kept = member_directory(uid) + std::string(kReplacedSuffix);
+  const std::string kept = server_directory(directory_, uid) + std::string(kReplacedSuffix);
   run_on(
-      background(),
-      [&disk = disk_, parent = directory_, directory = member_directory(uid),
+      context_.background(),
+      [&disk = context_.disk(), parent = directory_, directory = server_directory(directory_, uid),
        kept]() -> Result<void> {
         if (auto renamed = disk.rename(directory, kept); !renamed) return renamed;
         return disk.sync_directory(parent);
@@ -268,18 +297,22 @@ void LogSystem::move_aside(const std::string& uid, std::function<void(Result<std
 void LogSystem::delete_server(const std::string& uid, DoneCallback done) {
   const auto found = members_.find(uid);
   if (found == members_.end()) {
-    owner_.post([done = std::move(done),
-                 error = make_error(ErrorCode::not_found,
-                                    directory_ + ": no server with UId " + uid)] { done(error); });
+    context_.owner().post(
+        [done = std::move(done),
+         error = make_error(ErrorCode::not_found, directory_ + ": no server with UId " + uid)] {
+          done(error);
+        });
     return;
   }
-  by_writer_.erase(found->second->writer_);
+  by_writer_.erase(found->second->writer());
   members_.erase(found);
   std::erase_if(names_, [&](const auto& row) { return row.second == uid; });
   deleting_.insert(uid);
   run_on(
-      background(),
-      [&disk = disk_, parent = directory_, uid] { return mark_deleted(disk, parent, uid); },
+      context_.background(),
+      [&disk = context_.disk(), parent = directory_, uid] {
+        return mark_deleted(disk, parent, uid);
+      },
       [this, uid, done = std::move(done)](Result<void> marked) {
         if (!marked) return done(std::move(marked));  // tried again with the next flush
         finish_deletion(uid, done);
@@ -291,15 +324,16 @@ void LogSystem::delete_server(const std::string& uid, DoneCallback done) {
 void LogSystem::finish_deletion(const std::string& uid, DoneCallback done) {
   if (deleting_.erase(uid) == 0) return done({});
   meta_.erase(uid);
-  const auto remove_rest = [names = names_write_job(), meta = meta_write_job(), &disk = disk_,
-                            gone = member_directory(uid) + std::string(kDeletedSuffix),
+  const auto remove_rest = [names = names_write_job(), meta = meta_write_job(),
+                            &disk = context_.disk(),
+                            gone = server_directory(directory_, uid) + std::string(kDeletedSuffix),
                             parent = directory_]() -> Result<void> {
     if (auto written = names(); !written) return written;
     if (auto written = meta(); !written) return written;
     if (auto removed = remove_tree(disk, gone); !removed) return removed;
     return disk.sync_directory(parent);
   };
-  run_on(worker_, remove_rest, std::move(done));
+  run_on(context_.worker(), remove_rest, std::move(done));
 }
 
 // ---- term, vote, last_applied
@@ -308,14 +342,11 @@ std::function<Result<void>()> LogSystem::meta_write_job() {
   std::vector<MetaRow> rows;
   for (const auto& [uid, row] : meta_) rows.push_back(row);
   metadata_dirty_ = false;
-  return [&disk = disk_, path = meta_path(), rows = std::move(rows), image = ++meta_image_,
-          file = meta_file_, reserve = reserve_path()]() -> Result<void> {
+  return [&disk = context_.disk(), directory = directory_, rows = std::move(rows),
+          image = ++meta_image_, file = meta_file_]() -> Result<void> {
     std::lock_guard lock(file->mutex);
     if (image < file->written) return {};  // a newer image, with these rows in it, is there
-    auto done = write_meta(disk, path, rows);
-    if (!done && done.error().code == ErrorCode::no_space && disk.unlink(reserve)) {
-      done = write_meta(disk, path, rows);
-    }
+    auto done = write_meta_with_reserve(disk, directory, rows);
     if (done) file->written = image;
     return done;
   };
@@ -325,39 +356,35 @@ void LogSystem::store_term_vote(const std::string& uid, Term term,
                                 std::optional<ServerId> voted_for, DoneCallback done) {
   MemberLog* member = find(uid);
   if (member == nullptr) {
-    owner_.post([done = std::move(done),
-                 error = make_error(ErrorCode::not_found,
-                                    directory_ + ": no server with UId " + uid)] { done(error); });
+    context_.owner().post(
+        [done = std::move(done),
+         error = make_error(ErrorCode::not_found, directory_ + ": no server with UId " + uid)] {
+          done(error);
+        });
     return;
   }
-  member->meta_.term = term;
-  member->meta_.voted_for = std::move(voted_for);
-  meta_[uid] = member->meta_;
-  member->term_vote_stored_ = false;
-  metadata_waiting_.push_back([this, uid, number = ++member->term_vote_number_,
-                               done = std::move(done)](const Result<void>& stored) {
-    MemberLog* log = find(uid);
-    if (stored && log != nullptr && log->term_vote_number_ == number) log->term_vote_stored_ = true;
-    done(stored);
-  });
+  const std::uint64_t number = member->begin_term_vote(term, std::move(voted_for));
+  meta_[uid] = member->meta();
+  metadata_waiting_.push_back(
+      [this, uid, number, done = std::move(done)](const Result<void>& stored) {
+        MemberLog* log = find(uid);
+        if (stored && log != nullptr) log->term_vote_stored_up_to(number);
+        done(stored);
+      });
   write_metadata_soon();
 }
 
 void LogSystem::note_last_applied(const std::string& uid, Index index) {
   MemberLog* member = find(uid);
-  if (member == nullptr) return;
-  // What is not written here would look like a loss at the next start.
-  index = std::min(index, member->last_written_.index);
-  if (index <= member->meta_.last_applied) return;
-  member->meta_.last_applied = index;
-  meta_[uid] = member->meta_;
+  if (member == nullptr || !member->note_last_applied(index)) return;
+  meta_[uid] = member->meta();
   metadata_dirty_ = true;
 }
 
 void LogSystem::flush_metadata(DoneCallback done) {
   flusher_.run();  // one that failed gets another chance
   if (!metadata_dirty_ && !metadata_writing_) {
-    owner_.post([done = std::move(done)] { done({}); });
+    context_.owner().post([done = std::move(done)] { done({}); });
     return;
   }
   metadata_waiting_.push_back(std::move(done));
@@ -367,12 +394,12 @@ void LogSystem::flush_metadata(DoneCallback done) {
 void LogSystem::write_metadata_soon() {
   if (metadata_writing_) return;  // what waits is written when this one is done
   metadata_writing_ = true;
-  run_on(worker_, meta_write_job(),
+  run_on(context_.worker(), meta_write_job(),
          [this, waiting = std::exchange(metadata_waiting_, {})](const Result<void>& outcome) {
            metadata_writing_ = false;
            if (!outcome) {
              metadata_dirty_ = true;
-             report(outcome.error());
+             context_.report(outcome.error());
            }
            if (!metadata_waiting_.empty()) write_metadata_soon();
            for (const auto& done : waiting) done(outcome);
@@ -386,8 +413,8 @@ void LogSystem::check_space() {
   space_checking_ = true;
   appended_since_check_ = 0;
   run_on(
-      worker_,  // a segment that is being written does not hold it up
-      [&disk = disk_, directory = directory_, reserve = reserve_path(),
+      context_.worker(),  // a segment that is being written does not hold it up
+      [&disk = context_.disk(), directory = directory_, reserve = reserve_path(directory_),
        bytes = options_.reserve_bytes]() -> Result<DiskSpace> {
         auto space = disk.space(directory);
         if (!space || space->free < SpaceWatch::low_water(*space) + bytes) return space;
@@ -396,7 +423,7 @@ void LogSystem::check_space() {
       },
       [this](const Result<DiskSpace>& space) {
         space_checking_ = false;
-        if (!space) return report(space.error());
+        if (!space) return context_.report(space.error());
         if (!space_watch_.update(*space) || observer_ == nullptr) return;
         if (space_watch_.low()) {
           observer_->space_low(*space);
@@ -448,7 +475,7 @@ Result<void> LogSystem::stop() {
   stopped_ = true;
   auto outcome = wal_thread_ ? wal_thread_->stop() : wal_writer_->close();
   auto written = meta_write_job()();
-  alive_.reset();
+  context_.end();
   return outcome ? written : outcome;
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cnode/base/executor.h"
+#include "raft/log/base/context.h"
 #include "raft/log/directory/metadata.h"
 #include "raft/log/disk/disk.h"
 #include "raft/log/disk/space_watch.h"
@@ -17,13 +18,10 @@
 #include "raft/log/memory_budget.h"
 #include "raft/log/segments/segment_flusher.h"
 #include "raft/log/wal/wal.h"
-#include "raft/log/wal/wal_recovery.h"
 
 namespace rakv::raftlog {
 
-/// Renames a server's directory to UID.deleted: from then on the deletion is certain, and recovery
-/// finishes it if we do not get further. May be repeated.
-Result<void> mark_deleted(Disk& disk, const std::string& system_directory, const std::string& uid);
+struct RecoveredSystem;
 
 struct LogSystemOptions {
   /// Lowers what `wal` says (MemoryBudget).
@@ -89,7 +87,7 @@ class LogSystemObserver {
 ///  goes;
 ///  - WAL removal: segments of every server synced, their directories synced; unlink, oldest first;
 ///  directory synced.
-class LogSystem {
+class LogSystem final : private FlushOwner {
  public:
   /// Makes the directory if missing, locks it, recovers everything. Waits for the disk. Errors:
   /// invalid_argument when the memory budget is too small; unavailable when another process has the
@@ -97,7 +95,7 @@ class LogSystem {
   static Result<std::unique_ptr<LogSystem>> open(std::string directory, Disk& disk, Executor& owner,
                                                  Executor& worker, LogSystemOptions options = {});
   /// Ends the WAL thread (see stop()). Jobs on the executors must have run or never run after this.
-  ~LogSystem();
+  ~LogSystem() override;
 
   const std::string& directory() const { return directory_; }
   const MemoryBudget& memory_budget() const { return budget_; }
@@ -160,14 +158,10 @@ class LogSystem {
   Result<void> stop();
 
  private:
-  friend class MemberLog;
-  friend class MemberRecovery;
-  friend class MemberSegments;
-  friend class SegmentFlusher;
-  friend class SystemRecovery;
   class Sink;
   LogSystem(std::string directory, Disk& disk, Executor& owner, Executor& worker,
-            LogSystemOptions options);
+            LogSystemOptions options, std::shared_ptr<SegmentFiles> segment_files,
+            RecoveredSystem recovered);
 
   /// Guards meta.dets against an older image being written over a newer one.
   struct MetaFile {
@@ -175,48 +169,35 @@ class LogSystem {
     std::uint64_t written = 0;
   };
 
-  MemberLog& add_member(ServerConfig config);
+  MemberLogContext member_context();
+  MemberLog& add_member(RecoveredLog recovered);
   void handle_wal_events(std::vector<WalEvent> events);
   void handle_wal_closed(const WalClosed& closed);
+  FlushSource* flush_source(const std::string& uid) override;
+  Removal begin_removal() override;
   void flush_finished();
   void move_aside(const std::string& uid, std::function<void(Result<std::string>)> done);
   void finish_deletion(const std::string& uid, DoneCallback done);
-  void report(const Error& error);
-  void release_memory_soon();
   void write_metadata_soon();
   std::function<Result<void>()> meta_write_job();
   std::function<Result<void>()> names_write_job();
-  std::string member_directory(const std::string& uid) const { return directory_ + "/" + uid; }
-  std::string reserve_path() const { return directory_ + "/rakv.reserve"; }
-  std::string meta_path() const { return directory_ + "/meta.dets"; }
-
-  /// Runs `job` on `executor`, then `then` with its outcome on the owner, unless the system has
-  /// ended meanwhile. `job` must not touch the system: it runs on another thread.
+  /// As LogContext's.
   template <class Job, class Then>
   void run_on(Executor& executor, Job job, Then then) {
-    executor.post([alive = std::weak_ptr<bool>(alive_), &owner = owner_, job = std::move(job),
-                   then = std::move(then)]() mutable {
-      if (alive.expired()) return;
-      auto outcome = std::make_shared<decltype(job())>(job());
-      owner.post([alive, outcome, then = std::move(then)]() mutable {
-        if (!alive.expired()) then(std::move(*outcome));
-      });
-    });
+    context_.run_on(executor, std::move(job), std::move(then));
   }
-  Executor& background() { return options_.background != nullptr ? *options_.background : worker_; }
 
   std::string directory_;
-  Disk& disk_;
-  Executor& owner_;
-  Executor& worker_;
   LogSystemOptions options_;
-  MemoryBudget budget_;
   LogSystemObserver* observer_ = nullptr;
+  LogContext context_;
+  MemoryBudget budget_;
   std::vector<std::string> notices_;
   std::map<std::string, Error> broken_;
 
   std::unique_ptr<FileLock> lock_;
   std::shared_ptr<SegmentFiles> segment_files_;
+  WalQueue queue_;
   std::map<std::string, std::unique_ptr<MemberLog>> members_;  // by UId
   std::map<WriterId, MemberLog*> by_writer_;
   /// UIds whose entries must come to segments before their directories are renamed.
@@ -243,14 +224,12 @@ class LogSystem {
   std::uint64_t appended_since_check_ = 0;
   bool space_checking_ = false;
 
-  SegmentFlusher flusher_{*this};
+  SegmentFlusher flusher_;
 
-  WalQueue queue_;
   std::unique_ptr<Sink> sink_;
   std::unique_ptr<WalWriter> wal_writer_;  // without a WAL thread
   std::unique_ptr<WalThread> wal_thread_;
   bool stopped_ = false;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace rakv::raftlog

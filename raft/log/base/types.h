@@ -5,12 +5,13 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cnode/base/result.h"
 #include "cnode/base/shared_bytes.h"
 
-// Words that every file of the log room uses. Indexes and terms are plain integers here: the
+// Words that every file of raft/log uses. Indexes and terms are plain integers here: the
 // protocol's strong types live in raft/core, and the shell (raft/member) converts.
 
 namespace rakv::raftlog {
@@ -49,6 +50,9 @@ struct IndexRange {
 
 /// An ETF term with its leading 131, kept as bytes by code that does not look into it.
 using EncodedTerm = std::string;
+
+/// The reserved UId of batch marks; no server may have it.
+inline constexpr std::string_view kBatchMarkUid = "_CPPBATCH";
 
 /// Told once how a durable operation ended. Always called on the owner's executor, never from
 /// inside the call that started the operation.

@@ -127,4 +127,23 @@ Result<void> write_meta(Disk& disk, const std::string& path, const std::vector<M
   return write_rows(disk, path, objects, seal);
 }
 
+std::string meta_path(const std::string& system_directory) {
+  return system_directory + "/meta.dets";
+}
+
+std::string reserve_path(const std::string& system_directory) {
+  return system_directory + "/rakv.reserve";
+}
+
+Result<void> write_meta_with_reserve(Disk& disk, const std::string& system_directory,
+                                     const std::vector<MetaRow>& rows) {
+  const std::string path = meta_path(system_directory);
+  auto done = write_meta(disk, path, rows);
+  if (!done && done.error().code == ErrorCode::no_space &&
+      disk.unlink(reserve_path(system_directory))) {
+    done = write_meta(disk, path, rows);
+  }
+  return done;
+}
+
 }  // namespace rakv::raftlog

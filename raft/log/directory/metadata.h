@@ -46,4 +46,12 @@ Result<void> write_names(Disk& disk, const std::string& path, const std::vector<
 Result<void> write_meta(Disk& disk, const std::string& path, const std::vector<MetaRow>& rows,
                         Seal seal = Seal::yes);
 
+/// DIRECTORY/meta.dets of a system's directory.
+std::string meta_path(const std::string& system_directory);
+/// A file that is given up when the disk is full and a vote must be stored (keep_reserve).
+std::string reserve_path(const std::string& system_directory);
+/// write_meta() for the system's directory; on a full disk once more without the reserve.
+Result<void> write_meta_with_reserve(Disk& disk, const std::string& system_directory,
+                                     const std::vector<MetaRow>& rows);
+
 }  // namespace rakv::raftlog

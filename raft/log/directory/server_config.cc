@@ -10,7 +10,6 @@
 #include "cnode/etf/writer.h"
 #include "raft/log/base/checksum.h"
 #include "raft/log/base/terms.h"
-#include "raft/log/wal/wal.h"
 
 namespace rakv::raftlog {
 namespace {

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "cnode/base/executor.h"
+#include "raft/log/base/numbered_name.h"
 #include "raft/log/disk/overlay_disk.h"
 #include "raft/log/system.h"
 

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "cnode/base/executor.h"
+#include "raft/log/base/numbered_name.h"
 #include "raft/log/directory/ownership.h"
 #include "raft/log/directory/server_marks.h"
 #include "raft/log/offline/ra_view.h"

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cnode/base/executor.h"
+#include "raft/log/base/numbered_name.h"
 #include "raft/log/directory/metadata.h"
 #include "raft/log/directory/ownership.h"
 #include "raft/log/directory/server_marks.h"

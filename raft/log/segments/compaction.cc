@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "cnode/base/check.h"
-#include "raft/log/wal/wal_recovery.h"
+#include "raft/log/base/numbered_name.h"
 
 namespace rakv::raftlog {
 

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "raft/log/system.h"
-
 namespace rakv::raftlog {
 namespace {
 
@@ -13,50 +11,6 @@ namespace {
 constexpr int kLookedAtPerTurn = 2;
 
 }  // namespace
-
-std::optional<IndexRange> MemberSegments::range() const {
-  if (segments_.empty() || lowest_from_.front() == UINT64_MAX) return std::nullopt;
-  return IndexRange{lowest_from_.front(), highest_up_to_.back()};
-}
-
-void MemberSegments::note_bounds() {
-  highest_up_to_.assign(segments_.size(), 0);
-  lowest_from_.assign(segments_.size(), UINT64_MAX);
-  for (std::size_t i = 0; i < segments_.size(); ++i) {
-    const auto range = segments_[i]->range();
-    highest_up_to_[i] = std::max(range ? range->last : 0, i == 0 ? 0 : highest_up_to_[i - 1]);
-  }
-  for (std::size_t i = segments_.size(); i-- > 0;) {
-    const auto range = segments_[i]->range();
-    lowest_from_[i] = std::min(range ? range->first : UINT64_MAX,
-                               i + 1 == segments_.size() ? UINT64_MAX : lowest_from_[i + 1]);
-  }
-}
-
-std::optional<MemberSegments::Place> MemberSegments::find(Index index) const {
-  // The newest file that has an index has its newest entry.
-  const auto beyond = std::upper_bound(lowest_from_.begin(), lowest_from_.end(), index);
-  for (auto i = static_cast<std::size_t>(beyond - lowest_from_.begin());
-       i-- > 0 && highest_up_to_[i] >= index;) {
-    const SegmentSlot* slot = segments_[i]->find(index);
-    if (slot == nullptr || hidden_.contains({segments_[i]->number(), index})) continue;
-    return Place{segments_[i], *slot};
-  }
-  return std::nullopt;
-}
-
-std::vector<std::shared_ptr<const Segment>>::iterator MemberSegments::place_of(
-    std::uint64_t number) {
-  return std::lower_bound(
-      segments_.begin(), segments_.end(), number,
-      [](const auto& segment, std::uint64_t wanted) { return segment->number() < wanted; });
-}
-
-void MemberSegments::add(std::shared_ptr<const Segment> segment) {
-  const auto place = place_of(segment->number());
-  segments_.insert(place, std::move(segment));
-  note_bounds();
-}
 
 bool MemberSegments::is_dead(const Segment& segment) const {
   const auto range = segment.range();
@@ -68,25 +22,20 @@ bool MemberSegments::is_dead(const Segment& segment) const {
 
 void MemberSegments::remove_dead() {
   if (segments_.size() < 2 || compaction_ || replacing_) return;
-  std::vector<std::shared_ptr<const Segment>> dead;
-  const auto newest = segments_.back();
-  std::erase_if(segments_, [&](const std::shared_ptr<const Segment>& segment) {
-    if (segment == newest || !is_dead(*segment)) return false;
-    dead.push_back(segment);
-    return true;
+  auto dead = segments_.take_out([this, newest = segments_.all().back()](const auto& segment) {
+    return segment != newest && is_dead(*segment);
   });
   if (dead.empty()) return;
-  note_bounds();
-  system_.run_on(
-      system_.background(),
-      [&disk = system_.disk_, dead = std::move(dead), directory = directory_,
+  context_.run_on(
+      context_.background(),
+      [&disk = context_.disk(), dead = std::move(dead), directory = directory_,
        leftovers = live_.leftovers] {
         auto removed = leftovers->remove();
         return removed ? remove_segments(disk, directory, dead) : removed;
       },
-      [this, alive = std::weak_ptr<bool>(alive_)](const Result<void>& outcome) {
-        if (!outcome && !alive.expired()) system_.report(outcome.error());
-      });
+      lifetime_.guard([this](const Result<void>& outcome) {
+        if (!outcome) context_.report(outcome.error());
+      }));
 }
 
 // ---- when to compact (ra_log_segments:schedule_compaction/4)
@@ -95,7 +44,7 @@ void MemberSegments::remove_dead() {
 /// still has overwritten entries above the snapshot waits until the snapshot has passed them.
 bool MemberSegments::is_candidate(std::size_t position, Index snapshot_index) const {
   if (position + 1 == segments_.size()) return false;  // the newest
-  const auto range = segments_[position]->range();
+  const auto range = segments_.all()[position]->range();
   return !range || range->last <= snapshot_index;
 }
 
@@ -118,7 +67,7 @@ void MemberSegments::schedule(bool major) {
 
 void MemberSegments::begin_major(Index snapshot_index) {
   left_superseded_ = live_.any_superseded();
-  compaction_.emplace(Major{snapshot_index, 0, CompactionGroups(system_.options_.segment), {}});
+  compaction_.emplace(Major{snapshot_index, 0, CompactionGroups(limits_), {}});
   continue_major();
 }
 
@@ -142,14 +91,14 @@ void MemberSegments::go_on_after() {
 // ---- a major compaction
 
 LiveSegment MemberSegments::live_part(std::size_t position) const {
-  LiveSegment part{segments_[position], {}, 0};
+  LiveSegment part{segments_.all()[position], {}, 0};
   const auto range = part.segment->range();
   if (!range) return part;
   std::vector<const Segment*> newer;  // that may have the same indexes
   for (std::size_t i = position + 1; i < segments_.size(); ++i) {
-    const auto other = segments_[i]->range();
+    const auto other = segments_.all()[i]->range();
     if (other && other->first <= range->last && range->first <= other->last) {
-      newer.push_back(segments_[i].get());
+      newer.push_back(segments_.all()[i].get());
     }
   }
   for (const auto& slot : part.segment->slots()) {
@@ -167,7 +116,7 @@ LiveSegment MemberSegments::live_part(std::size_t position) const {
 /// Puts the segment where it belongs; true when that completes a group.
 bool MemberSegments::look_at(std::size_t position) {
   Major& major = *compaction_;
-  major.next_number = segments_[position]->number() + 1;
+  major.next_number = segments_.all()[position]->number() + 1;
   if (!is_candidate(position, major.snapshot_index)) {
     major.step.group = major.groups.finish();
   } else if (LiveSegment part = live_part(position); part.live.empty()) {
@@ -180,9 +129,9 @@ bool MemberSegments::look_at(std::size_t position) {
 
 void MemberSegments::continue_major() {
   for (int looked_at = 0; looked_at < kLookedAtPerTurn; ++looked_at) {
-    const auto next = place_of(compaction_->next_number);
-    if (next != segments_.end()) {
-      if (look_at(static_cast<std::size_t>(next - segments_.begin()))) return run_step();
+    const std::size_t next = segments_.position_of(compaction_->next_number);
+    if (next < segments_.size()) {
+      if (look_at(next)) return run_step();
       continue;
     }
     compaction_->step.group = compaction_->groups.finish();
@@ -192,17 +141,15 @@ void MemberSegments::continue_major() {
     if (moved) schedule(false);
     return go_on_after();
   }
-  system_.owner_.post([this, alive = std::weak_ptr<bool>(alive_)] {
-    if (!alive.expired()) continue_major();
-  });
+  context_.owner().post(lifetime_.guard([this] { continue_major(); }));
 }
 
 void MemberSegments::run_step() {
   const std::size_t merged_count = compaction_->step.group.size();
-  system_.run_on(
-      system_.background(),
-      [&disk = system_.disk_, directory = directory_, files = system_.segment_files_,
-       leftovers = live_.leftovers, step = std::exchange(compaction_->step, {})] {
+  context_.run_on(
+      context_.background(),
+      [&disk = context_.disk(), directory = directory_, files = files_, leftovers = live_.leftovers,
+       step = std::exchange(compaction_->step, {})] {
         if (auto removed = leftovers->remove(); !removed) {
           CompactionOutcome outcome;
           outcome.error = removed.error();
@@ -210,26 +157,25 @@ void MemberSegments::run_step() {
         }
         return compact(disk, directory, step, files);
       },
-      [this, merged_count, alive = std::weak_ptr<bool>(alive_)](CompactionOutcome outcome) {
-        if (!alive.expired()) finish_step(std::move(outcome), merged_count);
-      });
+      lifetime_.guard([this, merged_count](CompactionOutcome outcome) {
+        finish_step(std::move(outcome), merged_count);
+      }));
 }
 
 void MemberSegments::finish_step(CompactionOutcome outcome, std::size_t merged_count) {
-  std::erase_if(segments_, [&](const std::shared_ptr<const Segment>& segment) {
+  segments_.take_out([&](const std::shared_ptr<const Segment>& segment) {
     return std::find(outcome.removed.begin(), outcome.removed.end(), segment->number()) !=
            outcome.removed.end();
   });
   if (outcome.merged) {
-    *place_of(outcome.merged->number()) = outcome.merged;
+    segments_.replace(outcome.merged);
     ++counts_.segments_written;
     counts_.segments_compacted += merged_count;
   }
-  note_bounds();
   if (outcome.error) {  // the next compaction tries again
     compaction_.reset();
     dropped_meanwhile_ = false;
-    system_.report(*outcome.error);
+    context_.report(*outcome.error);
     return;
   }
   continue_major();
@@ -240,17 +186,16 @@ void MemberSegments::finish_step(CompactionOutcome outcome, std::size_t merged_c
 void MemberSegments::find_damage(Index index, std::function<void(Result<SegmentDamage>)> callback) {
   auto place = find(index);
   if (!place) {
-    system_.owner_.post([callback = std::move(callback), index, directory = directory_] {
+    context_.owner().post([callback = std::move(callback), index, directory = directory_] {
       callback(make_error(ErrorCode::not_found,
                           directory + ": no segment has entry " + std::to_string(index)));
     });
     return;
   }
-  system_.run_on(
-      system_.background(), [segment = place->segment] { return unreadable_slots(*segment); },
-      [this, segment = place->segment, callback = std::move(callback),
-       alive = std::weak_ptr<bool>(alive_)](Result<std::vector<SegmentSlot>> unreadable) {
-        if (alive.expired()) return;
+  context_.run_on(
+      context_.background(), [segment = place->segment] { return unreadable_slots(*segment); },
+      lifetime_.guard([this, segment = place->segment, callback = std::move(callback)](
+                          Result<std::vector<SegmentSlot>> unreadable) {
         if (!unreadable) return callback(unreadable.error());
         SegmentDamage damage{segment, {}, {}};
         for (const auto& slot : *unreadable) {
@@ -262,36 +207,33 @@ void MemberSegments::find_damage(Index index, std::function<void(Result<SegmentD
           }
         }
         callback(std::move(damage));
-      });
+      }));
 }
 
 void MemberSegments::replace_damaged(SegmentDamage damage, std::map<Index, Entry> replacements,
                                      DoneCallback done) {
-  const auto place = place_of(damage.segment->number());
-  if (compaction_ || replacing_ || place == segments_.end() || *place != damage.segment) {
-    system_.owner_.post([done = std::move(done), path = damage.segment->path()] {
+  if (compaction_ || replacing_ || !segments_.contains(damage.segment)) {
+    context_.owner().post([done = std::move(done), path = damage.segment->path()] {
       done(make_error(ErrorCode::unavailable, path + ": is being compacted, or was"));
     });
     return;
   }
   replacing_ = true;
   auto shared = std::make_shared<const SegmentDamage>(std::move(damage));
-  system_.run_on(
-      system_.background(),
-      [&disk = system_.disk_, directory = directory_, files = system_.segment_files_, shared,
+  context_.run_on(
+      context_.background(),
+      [&disk = context_.disk(), directory = directory_, files = files_, shared,
        replacements = std::move(replacements)] {
         return replace_entries(disk, directory, *shared, replacements, files);
       },
-      [this, shared, done = std::move(done),
-       alive = std::weak_ptr<bool>(alive_)](Result<std::shared_ptr<const Segment>> written) {
-        if (alive.expired()) return;
-        replacing_ = false;
-        if (!written) return done(written.error());
-        *place_of(shared->segment->number()) = std::move(*written);
-        note_bounds();
-        go_on_after();
-        done({});
-      });
+      lifetime_.guard(
+          [this, done = std::move(done)](Result<std::shared_ptr<const Segment>> written) {
+            replacing_ = false;
+            if (!written) return done(written.error());
+            segments_.replace(std::move(*written));
+            go_on_after();
+            done({});
+          }));
 }
 
 }  // namespace rakv::raftlog

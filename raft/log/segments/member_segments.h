@@ -5,20 +5,20 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "cnode/base/lifetime.h"
+#include "raft/log/base/context.h"
 #include "raft/log/base/types.h"
 #include "raft/log/segments/compaction.h"
 #include "raft/log/segments/segment.h"
 #include "raft/log/segments/segment_repair.h"
+#include "raft/log/segments/segment_table.h"
 #include "raft/log/snapshots/snapshot_leftovers.h"
 
 namespace rakv::raftlog {
-
-class LogSystem;
 
 /// What compactions have done since the log was opened (ra's counters of the same names).
 struct CompactionCounts {
@@ -44,25 +44,28 @@ class MemberSegments {
     std::function<bool()> any_superseded;  ///< some may be kept that are not needed
     std::shared_ptr<SnapshotLeftovers> leftovers;
   };
-  MemberSegments(LogSystem& system, std::string directory, LiveView live)
-      : system_(system), directory_(std::move(directory)), live_(std::move(live)) {}
+  /// `limits` are those of merged segments, which join `files` as all others.
+  MemberSegments(LogContext& context, std::string directory, const SegmentOptions& limits,
+                 std::shared_ptr<SegmentFiles> files, SegmentTable segments, LiveView live)
+      : context_(context),
+        directory_(std::move(directory)),
+        limits_(limits),
+        files_(std::move(files)),
+        segments_(std::move(segments)),
+        live_(std::move(live)) {}
 
   std::size_t size() const { return segments_.size(); }
   /// From the lowest to the highest index; nothing when there is no entry.
-  std::optional<IndexRange> range() const;
-  struct Place {
-    std::shared_ptr<const Segment> segment;
-    SegmentSlot slot;
-  };
+  std::optional<IndexRange> range() const { return segments_.range(); }
   /// Where an index's newest entry is, but for those that are hidden.
-  std::optional<Place> find(Index index) const;
+  std::optional<SegmentTable::Place> find(Index index) const { return segments_.find(index); }
   /// The entry in this segment came with a snapshot that is not installed, and is not the log's.
-  void hide(const Segment& segment, Index index) { hidden_.emplace(segment.number(), index); }
+  void hide(const Segment& segment, Index index) { segments_.hide(segment, index); }
   /// The snapshot has been installed.
-  void show_hidden() { hidden_.clear(); }
+  void show_hidden() { segments_.show_hidden(); }
 
   /// Takes over a segment that is on disk.
-  void add(std::shared_ptr<const Segment> segment);
+  void add(std::shared_ptr<const Segment> segment) { segments_.add(std::move(segment)); }
   /// Removes segments that hold nothing that is kept, except the newest; waits until a major
   /// compaction is done.
   void remove_dead();
@@ -105,18 +108,13 @@ class MemberSegments {
   bool is_candidate(std::size_t position, Index snapshot_index) const;
   bool is_dead(const Segment& segment) const;
   LiveSegment live_part(std::size_t position) const;
-  std::vector<std::shared_ptr<const Segment>>::iterator place_of(std::uint64_t number);
-  void note_bounds();
 
-  LogSystem& system_;
+  LogContext& context_;
   std::string directory_;
+  SegmentOptions limits_;
+  std::shared_ptr<SegmentFiles> files_;
+  SegmentTable segments_;
   LiveView live_;
-  std::vector<std::shared_ptr<const Segment>> segments_;  // ascending by number
-  // The highest index in a segment and those before it, and the lowest in it and those behind it:
-  // among thousands of segments find() looks into the few that may have an index.
-  std::vector<Index> highest_up_to_;
-  std::vector<Index> lowest_from_;
-  std::set<std::pair<std::uint64_t, Index>> hidden_;  // by the segment's number
   std::optional<std::uint64_t> major_after_ = 8;
   std::uint64_t minors_ = 0;  // since the last major one
   std::optional<Major> compaction_;
@@ -124,8 +122,7 @@ class MemberSegments {
   bool dropped_meanwhile_ = false;  // superseded entries, while a compaction was under way
   bool replacing_ = false;
   CompactionCounts counts_;
-  // A job in flight holds a weak pointer to it, to see whether the member is still there.
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  Lifetime lifetime_;
 };
 
 }  // namespace rakv::raftlog

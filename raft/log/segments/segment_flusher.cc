@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "raft/log/system.h"
+#include "raft/log/base/numbered_name.h"
+#include "raft/log/directory/server_directory.h"
 
 namespace rakv::raftlog {
 namespace {
@@ -52,7 +53,7 @@ std::uint64_t segment_bytes(std::uint64_t all, std::uint64_t limit) {
 
 void SegmentFlusher::add(std::vector<std::string> wal_paths, std::uint64_t bytes,
                          const std::map<std::string, IndexRange>& ranges) {
-  SegmentOptions limits = system_.options_.segment;
+  SegmentOptions limits = limits_;
   limits.max_size_bytes = segment_bytes(bytes, limits.max_size_bytes);
   Flush flush{std::move(wal_paths), bytes, limits, {}};
   for (const auto& [uid, range] : ranges) flush.parts[uid] = {range, range.first};
@@ -64,34 +65,28 @@ void SegmentFlusher::run() {
   busy_ = true;
   Flush& flush = flushes_.front();
   for (auto& [uid, part] : flush.parts) {
-    MemberLog* member = system_.find(uid);
-    if (member == nullptr) continue;
-    const Index changed = std::exchange(member->changed_from_, UINT64_MAX);
-    part.next = std::max(part.range.first, std::min(part.next, changed));
+    FlushSource* log = owner_.flush_source(uid);
+    if (log == nullptr) continue;
+    part.next = std::max(part.range.first, std::min(part.next, log->take_changed_from()));
     Index next = part.next;
-    auto entries = member->entries_to_flush(next, part.range.last, flush.limits);
-    if (!entries.empty()) return write_segment(*member, std::move(entries), next);
+    auto entries = log->entries_to_flush(next, part.range.last, flush.limits);
+    if (!entries.empty()) return write_segment(uid, log->next_segment(), std::move(entries), next);
   }
   finish();
 }
 
-void SegmentFlusher::write_segment(MemberLog& member, std::vector<Entry> entries, Index next) {
-  const std::string& uid = member.uid();
-  system_.run_on(
-      system_.background(),
-      [&disk = system_.disk_, directory = system_.member_directory(uid),
-       number = member.next_segment_, entries = std::move(entries),
-       limits = flushes_.front().limits, files = system_.segment_files_] {
-        return create_segment(disk, directory, number, entries, limits, files);
-      },
+void SegmentFlusher::write_segment(const std::string& uid, std::uint64_t number,
+                                   std::vector<Entry> entries, Index next) {
+  context_.run_on(
+      context_.background(),
+      [&disk = context_.disk(), directory = server_directory(directory_, uid), number,
+       entries = std::move(entries), limits = flushes_.front().limits,
+       files = files_] { return create_segment(disk, directory, number, entries, limits, files); },
       [this, uid, next](Result<std::shared_ptr<const Segment>> segment) {
         if (!segment) return fail(segment.error());
         flushes_.front().parts[uid].next = next;
-        MemberLog* log = system_.find(uid);
-        if (*segment != nullptr && log != nullptr) {
-          log->next_segment_ = (*segment)->number() + 1;
-          log->add_segment(std::move(*segment));
-        }
+        FlushSource* log = owner_.flush_source(uid);
+        if (*segment != nullptr && log != nullptr) log->add_segment(std::move(*segment));
         busy_ = false;
         run();
       });
@@ -102,42 +97,30 @@ void SegmentFlusher::finish() {
   std::vector<std::string> directories;
   std::vector<std::shared_ptr<SnapshotLeftovers>> leftovers;
   for (const auto& [uid, part] : flush.parts) {
-    directories.push_back(system_.member_directory(uid));
-    if (MemberLog* member = system_.find(uid)) leftovers.push_back(member->leftovers_);
+    directories.push_back(server_directory(directory_, uid));
+    if (const FlushSource* log = owner_.flush_source(uid)) leftovers.push_back(log->leftovers());
   }
-  // A server whose entries go with the WAL must not come back without them.
-  const std::vector<std::string> deleted(system_.deleting_.begin(), system_.deleting_.end());
-  system_.run_on(
-      system_.background(),
-      [&disk = system_.disk_, directory = system_.directory_, directories = std::move(directories),
-       leftovers = std::move(leftovers), wal_paths = flush.wal_paths, deleted]() -> Result<void> {
+  auto removal = owner_.begin_removal();
+  context_.run_on(
+      context_.background(),
+      [&disk = context_.disk(), directory = directory_, directories = std::move(directories),
+       leftovers = std::move(leftovers), wal_paths = flush.wal_paths,
+       before = std::move(removal.before)]() -> Result<void> {
         for (const auto& of_member : leftovers) {
           if (auto done = of_member->remove(); !done) return done;
         }
-        for (const auto& uid : deleted) {
-          if (auto done = mark_deleted(disk, directory, uid); !done) return done;
-        }
+        if (auto done = before(); !done) return done;
         return remove_wal_files(disk, directory, directories, wal_paths);
       },
-      [this, deleted](const Result<void>& removed) {
+      [this, after = std::move(removal.after)](const Result<void>& removed) {
         if (!removed) return fail(removed.error());
         const Flush done = std::move(flushes_.front());
         flushes_.pop_front();
         busy_ = false;
         for (const auto& [uid, part] : done.parts) {
-          MemberLog* member = system_.find(uid);
-          if (member == nullptr) continue;
-          member->forget_flushed(part.range);
-          member->remove_dead_segments();
+          if (FlushSource* log = owner_.flush_source(uid)) log->flushed(part.range);
         }
-        for (const auto& uid : deleted) {
-          system_.finish_deletion(uid, [this](const Result<void>& outcome) {
-            if (!outcome) system_.report(outcome.error());
-          });
-        }
-        system_.queue_.flushed(done.bytes);
-        system_.release_memory_soon();
-        system_.flush_finished();
+        after(done.bytes);
         run();
       });
 }
@@ -145,7 +128,7 @@ void SegmentFlusher::finish() {
 /// What was done is done; LogSystem::flush_metadata() or the next closed file tries the rest again.
 void SegmentFlusher::fail(const Error& error) {
   busy_ = false;
-  system_.report(error);
+  context_.report(error);
 }
 
 }  // namespace rakv::raftlog

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "cnode/base/check.h"
-#include "raft/log/wal/wal_recovery.h"
+#include "raft/log/base/numbered_name.h"
 
 namespace rakv::raftlog {
 namespace {

@@ -28,6 +28,14 @@ struct Snapshot {
   IndexSet live_indexes;
   bool live_indexes_known =
       true;  ///< false when the `indexes` file was missing or damaged: recompute from the state
+
+  /// Whether the entry at `index` is live, or not covered. All are while it is not known which.
+  bool needs(Index index) const {
+    return index > meta.index || !live_indexes_known || live_indexes.contains(index);
+  }
+  bool needs_any(IndexRange range) const {
+    return range.last > meta.index || !live_indexes_known || live_indexes.intersects(range);
+  }
 };
 
 /// The meta as ETF map with 131 (also what install_snapshot_rpc carries).

@@ -84,36 +84,43 @@ std::string SupersededEntries::snapshot_path(const Snapshot& snapshot) const {
          snapshot_directory_name({snapshot.meta.index, snapshot.meta.term});
 }
 
-Result<void> SupersededEntries::recover(const std::optional<Snapshot>& newest) {
-  newest_since_ = seams_.now();
-  newest_index_ = newest ? newest->meta.index : 0;
-  newest_is_settled_ = keep_for_.count() == 0;
-  if (newest_is_settled_) return remove_horizon(disk_, directory_);
-  auto found = read_horizon(disk_, directory_);
+Result<SupersededEntries::State> SupersededEntries::recover(Disk& disk,
+                                                            const std::string& server_directory,
+                                                            Milliseconds keep_for,
+                                                            const std::optional<Snapshot>& newest) {
+  State state;
+  state.newest_index = newest ? newest->meta.index : 0;
+  state.newest_is_settled = keep_for.count() == 0;
+  if (state.newest_is_settled) {
+    if (auto removed = remove_horizon(disk, server_directory); !removed) return removed.error();
+    return state;
+  }
+  auto found = read_horizon(disk, server_directory);
   if (!found) return found.error();
-  file_fits_ =
-      *found && (*found)->index <= newest_index_ && (!newest || newest->live_indexes_known);
-  if (file_fits_) settled_ = std::move(**found);
-  newest_is_settled_ = newest && (!file_fits_ || settled_.index == newest_index_);
-  return {};
+  state.file_fits =
+      *found && (*found)->index <= state.newest_index && (!newest || newest->live_indexes_known);
+  if (state.file_fits) state.settled = std::move(**found);
+  state.newest_is_settled =
+      newest && (!state.file_fits || state.settled.index == state.newest_index);
+  return state;
 }
 
 std::function<Result<void>()> SupersededEntries::before_snapshot(
     const std::optional<Snapshot>& newest, bool installed_over_other_log) {
   if (installed_over_other_log) {
-    file_fits_ = false;
+    state_.file_fits = false;
     return [&disk = disk_, directory = directory_] { return remove_horizon(disk, directory); };
   }
   // A job that is under way writes a newer one.
-  if (file_fits_ || busy_ || keep_for_.count() == 0) return [] { return Result<void>(); };
+  if (state_.file_fits || busy_ || keep_for_.count() == 0) return [] { return Result<void>(); };
   file_written_ = std::make_shared<bool>(false);
-  if (newest_is_settled_ && newest) {
+  if (state_.newest_is_settled && newest) {
     return [&disk = disk_, directory = directory_, index = newest->meta.index,
             path = snapshot_path(*newest), fits = file_written_] {
       return or_remove(disk, directory, write_horizon_of(disk, directory, index, path), *fits);
     };
   }
-  return [&disk = disk_, directory = directory_, horizon = settled_, fits = file_written_] {
+  return [&disk = disk_, directory = directory_, horizon = state_.settled, fits = file_written_] {
     return or_remove(disk, directory, write_horizon(disk, directory, horizon.index, *horizon.live),
                      *fits);
   };
@@ -121,34 +128,34 @@ std::function<Result<void>()> SupersededEntries::before_snapshot(
 
 void SupersededEntries::snapshot_written(bool written) {
   const auto fits = std::exchange(file_written_, nullptr);
-  if (fits && *fits && written) file_fits_ = true;
+  if (fits && *fits && written) state_.file_fits = true;
 }
 
 void SupersededEntries::snapshot_replaced(std::optional<Snapshot> former, Index newest,
                                           bool installed_over_other_log) {
-  newest_index_ = newest;
+  state_.newest_index = newest;
   const Milliseconds former_since = std::exchange(newest_since_, seams_.now());
   if (installed_over_other_log || keep_for_.count() == 0) {
-    newest_is_settled_ = true;
-    settled_ = {};
+    state_.newest_is_settled = true;
+    state_.settled = {};
     waiting_.reset();
-    file_fits_ = false;
+    state_.file_fits = false;
     return;
   }
   if (!former || !former->live_indexes_known) return;
-  if (!newest_is_settled_ && waiting_) return;  // that one is settled first
+  if (!state_.newest_is_settled && waiting_) return;  // that one is settled first
   SnapshotHorizon horizon{former->meta.index,
                           std::make_shared<const IndexSet>(std::move(former->live_indexes))};
-  if (newest_is_settled_) {
-    settled_ = std::move(horizon);
-    newest_is_settled_ = false;
+  if (state_.newest_is_settled) {
+    state_.settled = std::move(horizon);
+    state_.newest_is_settled = false;
   } else {
     waiting_ = Waiting{std::move(horizon), former_since};
   }
 }
 
 void SupersededEntries::settle(const std::optional<Snapshot>& newest, bool everything) {
-  if (busy_ || newest_is_settled_ || !newest || !newest->live_indexes_known) return;
+  if (busy_ || state_.newest_is_settled || !newest || !newest->live_indexes_known) return;
   if (waiting_ && !everything) {
     if (due(waiting_->since)) settle_waiting();
   } else if (everything || due(newest_since_)) {
@@ -188,17 +195,17 @@ void SupersededEntries::settle_newest(const Snapshot& newest, bool everything) {
 void SupersededEntries::settled(Index index, bool fits, const Result<void>& done) {
   busy_ = false;
   if (!done) {
-    file_fits_ = false;
+    state_.file_fits = false;
     return seams_.report(done.error());  // the next call tries again
   }
-  if (newest_is_settled_) return;  // a snapshot was installed meanwhile
-  file_fits_ = fits;
+  if (state_.newest_is_settled) return;  // a snapshot was installed meanwhile
+  state_.file_fits = fits;
   if (waiting_ && waiting_->horizon.index == index) {
-    settled_ = std::move(waiting_->horizon);
+    state_.settled = std::move(waiting_->horizon);
     waiting_.reset();
-  } else if (newest_index_ == index) {
-    settled_ = {};
-    newest_is_settled_ = true;
+  } else if (state_.newest_index == index) {
+    state_.settled = {};
+    state_.newest_is_settled = true;
   }
   seams_.on_dropped();
 }

@@ -65,23 +65,38 @@ class SupersededEntries {
     std::function<void()> on_dropped;
     std::function<void(const Error&)> report;
   };
+  /// What is known of them; as it is, that of a server without a snapshot.
+  struct State {
+    SnapshotHorizon settled;
+    bool newest_is_settled = false;  ///< then nothing is kept, and `settled` does not count
+    bool file_fits = false;          ///< the file is there and is the settled one's
+    Index newest_index = 0;          ///< of the newest snapshot
+
+    /// Whether an entry that the newest snapshot does not need is kept.
+    bool keeps(Index index) const { return !newest_is_settled && settled.needs(index); }
+  };
+  /// What a start finds in the server's directory. Waits for the disk. `newest`: the snapshot,
+  /// nothing if there is none.
+  static Result<State> recover(Disk& disk, const std::string& server_directory,
+                               Milliseconds keep_for, const std::optional<Snapshot>& newest);
+
   /// `keep_for` 0: nothing is kept.
-  SupersededEntries(Disk& disk, std::string server_directory, Milliseconds keep_for, Seams seams)
+  SupersededEntries(Disk& disk, std::string server_directory, Milliseconds keep_for, State state,
+                    Seams seams)
       : disk_(disk),
         directory_(std::move(server_directory)),
         keep_for_(keep_for),
-        seams_(std::move(seams)) {}
-
-  /// At a start. Waits for the disk. `newest`: the snapshot, nothing if there is none.
-  Result<void> recover(const std::optional<Snapshot>& newest);
+        seams_(std::move(seams)),
+        state_(std::move(state)),
+        newest_since_(seams_.now()) {}
 
   /// Whether an entry that the newest snapshot does not need is kept.
-  bool keeps(Index index) const { return !newest_is_settled_ && settled_.needs(index); }
+  bool keeps(Index index) const { return state_.keeps(index); }
   bool keeps_any(IndexRange range) const {
-    return !newest_is_settled_ && settled_.needs_any(range);
+    return !state_.newest_is_settled && state_.settled.needs_any(range);
   }
   /// Whether anything may be kept.
-  bool any() const { return !newest_is_settled_; }
+  bool any() const { return !state_.newest_is_settled; }
 
   /// Part of the job that writes a snapshot, before it is durable: what a start may read is known
   /// by then. `installed_over_other_log`: nothing that the log held may be read.
@@ -114,13 +129,10 @@ class SupersededEntries {
   Milliseconds keep_for_;
   Seams seams_;
 
-  SnapshotHorizon settled_;
-  bool newest_is_settled_ = false;  // then nothing is kept, and settled_ does not count
+  State state_;
   std::optional<Waiting> waiting_;  // an older snapshot than the newest
-  Index newest_index_ = 0;
-  Milliseconds newest_since_{0};
+  Milliseconds newest_since_;
   std::shared_ptr<bool> file_written_;  // by the job of before_snapshot()
-  bool file_fits_ = false;              // the file is there and is the settled one's
   bool busy_ = false;
 };
 

@@ -27,9 +27,6 @@
 
 namespace rakv::raftlog {
 
-/// The reserved UId of batch marks; no server may have it.
-inline constexpr std::string_view kBatchMarkUid = "_CPPBATCH";
-
 struct WalOptions {
   std::uint64_t max_size_bytes =
       256'000'000;  ///< roll over when a file is larger; one batch may overshoot

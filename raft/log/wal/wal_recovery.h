@@ -15,7 +15,7 @@
 namespace rakv::raftlog {
 
 /// What one writer has in the WAL files, in the order of writing. What of it still counts depends
-/// on its snapshot (MemberRecovery); jumps upwards leave gaps.
+/// on its snapshot (recover_log); jumps upwards leave gaps.
 struct RecoveredWriter {
   std::vector<Entry> records;
   std::vector<std::string> files;  ///< paths of those with records of it, oldest first
@@ -104,10 +104,5 @@ Result<RecoveredWal> recover_wal(
     Disk& disk, const std::string& directory,
     const std::function<void(std::size_t done, std::size_t all)>& on_file = {},
     std::uint64_t last_of_beam = UINT64_MAX);
-
-/// NNNNNNNNNNNNNNNN + suffix, e.g. ".wal".
-std::string numbered_name(std::uint64_t number, std::string_view suffix);
-/// The number of such a name, or nothing.
-std::optional<std::uint64_t> number_of_name(std::string_view name, std::string_view suffix);
 
 }  // namespace rakv::raftlog

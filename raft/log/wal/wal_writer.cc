@@ -6,9 +6,9 @@
 #include "cnode/base/check.h"
 #include "cnode/base/randomness.h"
 #include "raft/log/base/checksum.h"
+#include "raft/log/base/numbered_name.h"
 #include "raft/log/wal/wal.h"
 #include "raft/log/wal/wal_format.h"
-#include "raft/log/wal/wal_recovery.h"
 
 namespace rakv::raftlog {
 namespace {

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "raft/log/base/numbered_name.h"
 #include "raft/log/segments/segment.h"
 #include "tests/raft/log/store.h"
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "raft/log/base/numbered_name.h"
 #include "raft/log/offline/release.h"
 
 #include <gmock/gmock.h>

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "raft/log/directory/server_directory.h"
+
+namespace rakv::raftlog {
+
+Result<void> ensure_server_parts(Disk& disk, const std::string& server_directory) {
+  for (const char* part : {"/snapshots", "/checkpoints", "/recovery_checkpoint"}) {
+    if (auto done = ensure_directory(disk, server_directory + part); !done) return done;
+  }
+  return {};
+}
+
+Result<void> create_server(Disk& disk, const std::string& system_directory,
+                           const ServerConfig& config) {
+  const std::string directory = server_directory(system_directory, config.uid);
+  // What is left of a deleted server of the same UId would have this one deleted at the next start.
+  if (auto done = remove_tree(disk, directory + std::string(kDeletedSuffix)); !done) return done;
+  if (auto done = ensure_directory(disk, directory); !done) return done;
+  if (auto done = ensure_server_parts(disk, directory); !done) return done;
+  if (auto done = write_server_config(disk, directory, config); !done) return done;
+  return disk.sync_directory(system_directory);
+}
+
+Result<void> mark_deleted(Disk& disk, const std::string& system_directory, const std::string& uid) {
+  const std::string directory = server_directory(system_directory, uid);
+  const auto there = disk.exists(directory);
+  if (!there) return there.error();
+  if (*there) {
+    auto renamed = disk.rename(directory, directory + std::string(kDeletedSuffix));
+    if (!renamed) return renamed;
+  }
+  return disk.sync_directory(system_directory);
+}
+
+}  // namespace rakv::raftlog
