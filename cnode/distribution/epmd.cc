@@ -4,7 +4,7 @@
 #include <charconv>
 #include <cstdlib>
 
-#include "cnode/base/bytes.h"
+#include "cnode/base/byte_order.h"
 
 namespace rakv::distribution::epmd {
 

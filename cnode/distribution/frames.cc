@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "cnode/base/bytes.h"
+#include "cnode/base/byte_order.h"
 #include "cnode/base/check.h"
 
 namespace rakv::distribution {

@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-#include "cnode/base/bytes.h"
+#include "cnode/base/byte_order.h"
 #include "cnode/base/check.h"
 
 namespace rakv::distribution {

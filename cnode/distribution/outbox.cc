@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "cnode/base/bytes.h"
+#include "cnode/base/byte_order.h"
 #include "cnode/base/check.h"
 
 namespace rakv::distribution {

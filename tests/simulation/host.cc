@@ -4,7 +4,7 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
-#include "cnode/base/bytes.h"
+#include "cnode/base/byte_order.h"
 
 namespace rakv::simulation {
 

@@ -9,7 +9,7 @@
 #include <map>
 #include <optional>
 
-#include "cnode/base/big_endian.h"
+#include "cnode/base/byte_order.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/hash.h"
 #include "cnode/etf/order.h"
@@ -34,7 +34,7 @@ constexpr std::size_t kFirstBucketAt = 5432;
 constexpr std::uint32_t kSmallestLog2 = 4;  // buckets take at least 16 bytes
 
 std::uint32_t word(std::string_view bytes, std::size_t at) {
-  return get_big_endian<std::uint32_t>(bytes, at);
+  return load_number<std::uint32_t>(bytes, at);
 }
 
 std::string md5(std::string_view bytes) {
@@ -169,15 +169,15 @@ std::string free_lists(std::uint64_t used) {
   constexpr std::uint64_t kAll = std::uint64_t{1} << 31;
   while (used < kAll) {
     const auto log2 = used == 0 ? 31U : static_cast<std::uint32_t>(std::countr_zero(used));
-    put_big_endian(out, std::uint32_t{16});
-    put_big_endian(out, kFree);
-    put_big_endian(out, log2 + 1);
-    put_big_endian(out, static_cast<std::uint32_t>(kFirstBucketAt + used));
+    put_number(out, std::uint32_t{16});
+    put_number(out, kFree);
+    put_number(out, log2 + 1);
+    put_number(out, static_cast<std::uint32_t>(kFirstBucketAt + used));
     used += std::uint64_t{1} << log2;
   }
-  put_big_endian(out, std::uint32_t{12});
-  put_big_endian(out, kFree);
-  put_big_endian(out, kFreeListEnd);
+  put_number(out, std::uint32_t{12});
+  put_number(out, kFree);
+  put_number(out, kFreeListEnd);
   return out;
 }
 
@@ -213,7 +213,7 @@ Result<DetsContent> read_dets(const std::string& name, const std::string& bytes)
 
 void seal_dets(std::string& bytes) {
   bytes.replace(kSealAt, kSeal.size(), kSeal);
-  set_big_endian(bytes, kSealAt + kSeal.size(), seal_crc(bytes));
+  store_number(bytes.data() + kSealAt + kSeal.size(), seal_crc(bytes));
 }
 
 bool dets_seal_fits(std::string_view bytes) {
@@ -229,12 +229,12 @@ Result<std::string> write_dets(const std::vector<std::string>& objects) {
     Bucket bucket;
     bucket.slot = slot;
     bucket.bytes.resize(4);
-    put_big_endian(bucket.bytes, kActive);
+    put_number(bucket.bytes, kActive);
     for (const auto& row : rows) {
-      put_big_endian(bucket.bytes, static_cast<std::uint32_t>(row.size() + 4));
+      put_number(bucket.bytes, static_cast<std::uint32_t>(row.size() + 4));
       bucket.bytes += row;
     }
-    set_big_endian(bucket.bytes, 0, static_cast<std::uint32_t>(bucket.bytes.size()));
+    store_number(bucket.bytes.data(), static_cast<std::uint32_t>(bucket.bytes.size()));
     bucket.log2 = std::max<std::uint32_t>(
         kSmallestLog2, static_cast<std::uint32_t>(std::bit_width(bucket.bytes.size() - 1)));
     buckets.push_back(std::move(bucket));
@@ -249,8 +249,8 @@ Result<std::string> write_dets(const std::vector<std::string>& objects) {
   for (const auto& bucket : buckets) {
     file.resize(kFirstBucketAt + used);
     const std::size_t slot_at = kFirstSegmentAt + std::size_t{8} * bucket.slot;
-    set_big_endian(file, slot_at, static_cast<std::uint32_t>(bucket.bytes.size()));
-    set_big_endian(file, slot_at + 4, static_cast<std::uint32_t>(file.size()));
+    store_number(file.data() + slot_at, static_cast<std::uint32_t>(bucket.bytes.size()));
+    store_number(file.data() + slot_at + 4, static_cast<std::uint32_t>(file.size()));
     file += bucket.bytes;
     used += std::uint64_t{1} << bucket.log2;
     ++counters[bucket.log2 - kSmallestLog2];
@@ -271,17 +271,17 @@ Result<std::string> write_dets(const std::vector<std::string>& objects) {
                                              1U << 25,  // most slots
                                              1,         // phash2
                                              0};        // n
-  for (std::size_t i = 0; i < header.size(); ++i) set_big_endian(file, 4 * i, header[i]);
+  for (std::size_t i = 0; i < header.size(); ++i) store_number(file.data() + 4 * i, header[i]);
   for (std::size_t i = 0; i < counters.size(); ++i) {
-    set_big_endian(file, kCountersAt + 4 * i, counters[i]);
+    store_number(file.data() + kCountersAt + 4 * i, counters[i]);
   }
   file.replace(kMd5At, 16, md5(digested(file)));
-  set_big_endian(file, kBaseAt, static_cast<std::uint32_t>(kFirstBucketAt));
-  set_big_endian(file, kPartsAt, static_cast<std::uint32_t>(kFirstPartAt));
-  set_big_endian(file, kFirstPartAt, static_cast<std::uint32_t>(kFirstSegmentAt));
+  store_number(file.data() + kBaseAt, static_cast<std::uint32_t>(kFirstBucketAt));
+  store_number(file.data() + kPartsAt, static_cast<std::uint32_t>(kFirstPartAt));
+  store_number(file.data() + kFirstPartAt, static_cast<std::uint32_t>(kFirstSegmentAt));
 
   file += free_lists(used);
-  put_big_endian(file, static_cast<std::uint32_t>(file.size() + 4 - kFirstBucketAt));
+  put_number(file, static_cast<std::uint32_t>(file.size() + 4 - kFirstBucketAt));
   return file;
 }
 

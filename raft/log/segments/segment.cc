@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "cnode/base/big_endian.h"
+#include "cnode/base/byte_order.h"
 #include "cnode/base/check.h"
 #include "raft/log/base/checksum.h"
 
@@ -25,12 +25,12 @@ constexpr std::size_t record_size(std::uint16_t version) { return version == 1 ?
 SegmentSlot read_slot(std::string_view bytes, std::size_t at, std::uint16_t version) {
   const std::size_t offset_size = version == 1 ? 4 : 8;
   SegmentSlot slot{};
-  slot.index = get_big_endian<std::uint64_t>(bytes, at);
-  slot.term = get_big_endian<std::uint64_t>(bytes, at + 8);
-  slot.offset = version == 1 ? get_big_endian<std::uint32_t>(bytes, at + 16)
-                             : get_big_endian<std::uint64_t>(bytes, at + 16);
-  slot.size = get_big_endian<std::uint32_t>(bytes, at + 16 + offset_size);
-  slot.crc = get_big_endian<std::uint32_t>(bytes, at + 20 + offset_size);
+  slot.index = load_number<std::uint64_t>(bytes, at);
+  slot.term = load_number<std::uint64_t>(bytes, at + 8);
+  slot.offset = version == 1 ? load_number<std::uint32_t>(bytes, at + 16)
+                             : load_number<std::uint64_t>(bytes, at + 16);
+  slot.size = load_number<std::uint32_t>(bytes, at + 16 + offset_size);
+  slot.crc = load_number<std::uint32_t>(bytes, at + 20 + offset_size);
   return slot;
 }
 
@@ -41,7 +41,7 @@ constexpr std::string_view kSeal = "RKV1";
 /// `head` may stop behind the last record that is used: the rest is zeros.
 std::string seal_of(std::string_view head, std::size_t head_size) {
   std::string seal(kSeal);
-  put_big_endian(seal, crc32c(crc32c(0, head), std::string(head_size - head.size(), '\0')));
+  put_number(seal, crc32c(crc32c(0, head), std::string(head_size - head.size(), '\0')));
   return seal;
 }
 
@@ -159,8 +159,8 @@ Result<std::shared_ptr<const Segment>> Segment::open(Disk& disk, const std::stri
     return make_error(ErrorCode::corrupt,
                       path + ": is not a segment (it does not begin with RASG)");
   }
-  const auto version = get_big_endian<std::uint16_t>(header, 4);
-  const auto max_count = get_big_endian<std::uint16_t>(header, 6);
+  const auto version = load_number<std::uint16_t>(header, 4);
+  const auto max_count = load_number<std::uint16_t>(header, 6);
   if (version != 1 && version != 2) {
     return make_error(ErrorCode::unsupported, path + ": is a segment of version " +
                                                   std::to_string(version) +
@@ -314,14 +314,14 @@ Result<void> SegmentWriter::write_buffer() {
 
 Result<void> SegmentWriter::sync() {
   std::string head("RASG");
-  put_big_endian(head, std::uint16_t{2});
-  put_big_endian(head, static_cast<std::uint16_t>(max_count_));
+  put_number(head, std::uint16_t{2});
+  put_number(head, static_cast<std::uint16_t>(max_count_));
   for (const auto& slot : slots_) {
-    put_big_endian(head, slot.index);
-    put_big_endian(head, slot.term);
-    put_big_endian(head, slot.offset);
-    put_big_endian(head, slot.size);
-    put_big_endian(head, slot.crc);
+    put_number(head, slot.index);
+    put_number(head, slot.term);
+    put_number(head, slot.offset);
+    put_number(head, slot.size);
+    put_number(head, slot.crc);
   }
   buffer_ += seal_of(head, data_begin_);
   if (auto done = write_buffer(); !done) return done;

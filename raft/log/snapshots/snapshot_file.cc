@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "cnode/base/big_endian.h"
+#include "cnode/base/byte_order.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/writer.h"
 #include "raft/log/base/checksum.h"
@@ -24,7 +24,7 @@ Error bad_snapshot(ErrorCode code, const std::string& name, const std::string& w
 /// Magic, CRC over the body, body.
 std::string sealed(std::string_view magic, std::string_view body) {
   std::string bytes(magic);
-  put_big_endian(bytes, crc32(0, body));
+  put_number(bytes, crc32(0, body));
   return bytes.append(body);
 }
 
@@ -35,7 +35,7 @@ Result<std::string_view> unseal(const std::string& name, std::string_view magic,
                         "does not begin with " + std::string(magic.substr(0, 4)) + " version 1");
   }
   const std::string_view body = bytes.substr(kBodyAt);
-  if (get_big_endian<std::uint32_t>(bytes, magic.size()) != crc32(0, body)) {
+  if (load_number<std::uint32_t>(bytes, magic.size()) != crc32(0, body)) {
     return bad_snapshot(ErrorCode::corrupt, name, "its checksum does not fit");
   }
   return body;
@@ -130,10 +130,10 @@ namespace {
 std::string snapshot_head(const SnapshotMeta& meta, std::string_view state) {
   const EncodedTerm encoded_meta = encode_snapshot_meta(meta);
   std::string sized_meta;
-  put_big_endian(sized_meta, static_cast<std::uint32_t>(encoded_meta.size()));
+  put_number(sized_meta, static_cast<std::uint32_t>(encoded_meta.size()));
   sized_meta += encoded_meta;
   std::string head(kSnapshotMagic);
-  put_big_endian(head, crc32(crc32(0, sized_meta), state));
+  put_number(head, crc32(crc32(0, sized_meta), state));
   return head + sized_meta;
 }
 
@@ -146,7 +146,7 @@ Result<SnapshotParts> take_apart(const std::string& name, std::string_view bytes
   const auto body = unseal(name, kSnapshotMagic, bytes);
   if (!body) return body.error();
   if (body->size() < 4) return bad_snapshot(ErrorCode::malformed, name, "has no meta");
-  const std::size_t meta_size = get_big_endian<std::uint32_t>(*body, 0);
+  const std::size_t meta_size = load_number<std::uint32_t>(*body, 0);
   if (meta_size > body->size() - 4) {
     return bad_snapshot(ErrorCode::malformed, name, "its meta is longer than the file");
   }

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "cnode/base/big_endian.h"
+#include "cnode/base/byte_order.h"
 #include "raft/log/base/checksum.h"
 
 // The file: CRC32 of what follows it, the index (64 bits), the live indexes as a ra_seq.
@@ -23,10 +23,10 @@ std::string path_of(const std::string& server_directory) {
 Result<void> write_horizon(Disk& disk, const std::string& server_directory, Index index,
                            const IndexSet& live) {
   std::string body;
-  put_big_endian(body, index);
+  put_number(body, index);
   body += live.encode();
   std::string bytes;
-  put_big_endian(bytes, crc32(0, body));
+  put_number(bytes, crc32(0, body));
   return replace_file(disk, path_of(server_directory), bytes + body);
 }
 
@@ -37,14 +37,14 @@ Result<std::optional<SnapshotHorizon>> read_horizon(Disk& disk,
     if (bytes.error().code == ErrorCode::not_found) return std::optional<SnapshotHorizon>();
     return bytes.error();
   }
-  if (bytes->size() <= kLiveAt || get_big_endian<std::uint32_t>(*bytes, 0) !=
+  if (bytes->size() <= kLiveAt || load_number<std::uint32_t>(*bytes, 0) !=
                                       crc32(0, std::string_view(*bytes).substr(kIndexAt))) {
     return std::optional<SnapshotHorizon>();
   }
   auto live = IndexSet::decode(std::string_view(*bytes).substr(kLiveAt));
   if (!live) return std::optional<SnapshotHorizon>();
   return std::optional<SnapshotHorizon>(
-      SnapshotHorizon{get_big_endian<std::uint64_t>(*bytes, kIndexAt),
+      SnapshotHorizon{load_number<std::uint64_t>(*bytes, kIndexAt),
                       std::make_shared<const IndexSet>(std::move(*live))});
 }
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "cnode/base/big_endian.h"
+#include "cnode/base/byte_order.h"
 #include "cnode/base/check.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/writer.h"
@@ -30,9 +30,9 @@ constexpr std::string_view name_of(MarkKind kind) {
 std::uint32_t finish_mark_crc(std::uint32_t crc, std::uint64_t sequence, std::uint64_t first_offset,
                               std::uint64_t salt) {
   std::string numbers;
-  put_big_endian(numbers, sequence);
-  put_big_endian(numbers, first_offset);
-  put_big_endian(numbers, salt);
+  put_number(numbers, sequence);
+  put_number(numbers, first_offset);
+  put_number(numbers, salt);
   return crc32c(crc, numbers);
 }
 
@@ -40,19 +40,19 @@ void append_record_header(std::string& out, std::uint32_t ref, std::string_view 
                           std::uint64_t index, std::uint64_t term, std::string_view data) {
   const std::uint32_t first = (uid.empty() ? 1U << 22 : 0) | ref;
   out.push_back(static_cast<char>(first >> 16));
-  put_big_endian(out, static_cast<std::uint16_t>(first));
+  put_number(out, static_cast<std::uint16_t>(first));
   if (!uid.empty()) {
-    put_big_endian(out, static_cast<std::uint16_t>(uid.size()));
+    put_number(out, static_cast<std::uint16_t>(uid.size()));
     out.append(uid);
   }
   const std::size_t checksum_at = out.size();
-  put_big_endian(out, std::uint32_t{0});
-  put_big_endian(out, static_cast<std::uint32_t>(data.size()));
+  put_number(out, std::uint32_t{0});
+  put_number(out, static_cast<std::uint32_t>(data.size()));
   const std::size_t covered_at = out.size();
-  put_big_endian(out, index);
-  put_big_endian(out, term);
+  put_number(out, index);
+  put_number(out, term);
   const std::uint32_t adler = adler32(1, std::string_view(out).substr(covered_at));
-  set_big_endian(out, checksum_at, adler32(adler, data));
+  store_number(out.data() + checksum_at, adler32(adler, data));
 }
 
 std::uint64_t mix_part(std::uint64_t number) {  // the finish of splitmix64
@@ -101,15 +101,15 @@ std::size_t mark_size(std::uint64_t offset) {
 
 void append_mark(std::string& out, const WalMark& mark, std::uint64_t offset) {
   std::string numbers;
-  put_big_endian(numbers, mark.sequence);
-  put_big_endian(numbers, mark.first_offset);
-  put_big_endian(numbers, mark.crc);
-  put_big_endian(numbers, mark.file_size);
-  put_big_endian(numbers, mark.quiet_parts);
-  put_big_endian(numbers, mark.quiet_set);
+  put_number(numbers, mark.sequence);
+  put_number(numbers, mark.first_offset);
+  put_number(numbers, mark.crc);
+  put_number(numbers, mark.file_size);
+  put_number(numbers, mark.quiet_parts);
+  put_number(numbers, mark.quiet_set);
   const std::size_t size = mark_size(offset);
   numbers.append(size - kWalMarkSize, '-');
-  put_big_endian(numbers, mark.salt);
+  put_number(numbers, mark.salt);
   etf::Writer data;
   data.version().tuple(2).atom(name_of(mark.kind)).binary(numbers);
   const std::size_t before = out.size();
@@ -126,22 +126,22 @@ std::optional<WalRecordView> view_header(std::string_view bytes, std::size_t off
   const auto first = static_cast<unsigned char>(bytes[0]);
   record.truncate = (first & 0x80) != 0;
   record.known_ref = (first & 0x40) != 0;
-  record.ref = (first & 0x3FU) << 16 | get_big_endian<std::uint16_t>(bytes, 1);
+  record.ref = (first & 0x3FU) << 16 | load_number<std::uint16_t>(bytes, 1);
   std::size_t at = 3;
   if (!record.known_ref) {
     if (bytes.size() < at + 2) return std::nullopt;
-    const std::size_t uid_size = get_big_endian<std::uint16_t>(bytes, at);
+    const std::size_t uid_size = load_number<std::uint16_t>(bytes, at);
     at += 2;
     if (bytes.size() < at + uid_size) return std::nullopt;
     record.uid = bytes.substr(at, uid_size);
     at += uid_size;
   }
   if (bytes.size() < at + kWalFixedSize) return std::nullopt;
-  record.adler = get_big_endian<std::uint32_t>(bytes, at);
-  record.index = get_big_endian<std::uint64_t>(bytes, at + 8);
-  record.term = get_big_endian<std::uint64_t>(bytes, at + 16);
+  record.adler = load_number<std::uint32_t>(bytes, at);
+  record.index = load_number<std::uint64_t>(bytes, at + 8);
+  record.term = load_number<std::uint64_t>(bytes, at + 16);
   record.header_size = at + kWalFixedSize;
-  record.size = record.header_size + get_big_endian<std::uint32_t>(bytes, at + 4);
+  record.size = record.header_size + load_number<std::uint32_t>(bytes, at + 4);
   return record;
 }
 
@@ -180,15 +180,15 @@ std::optional<WalMark> mark_of(const WalRecordView& record) {
   if (!numbers || (numbers->size() != kOldNumbers && numbers->size() < kNumbers)) {
     return std::nullopt;
   }
-  mark.sequence = get_big_endian<std::uint64_t>(*numbers, 0);
-  mark.first_offset = get_big_endian<std::uint64_t>(*numbers, 8);
-  mark.crc = get_big_endian<std::uint32_t>(*numbers, 16);
-  mark.salt = get_big_endian<std::uint64_t>(*numbers, numbers->size() - 8);
+  mark.sequence = load_number<std::uint64_t>(*numbers, 0);
+  mark.first_offset = load_number<std::uint64_t>(*numbers, 8);
+  mark.crc = load_number<std::uint32_t>(*numbers, 16);
+  mark.salt = load_number<std::uint64_t>(*numbers, numbers->size() - 8);
   mark.extended = numbers->size() >= kNumbers;
   if (mark.extended) {
-    mark.file_size = get_big_endian<std::uint64_t>(*numbers, 20);
-    mark.quiet_parts = get_big_endian<std::uint32_t>(*numbers, 28);
-    mark.quiet_set = get_big_endian<std::uint64_t>(*numbers, 32);
+    mark.file_size = load_number<std::uint64_t>(*numbers, 20);
+    mark.quiet_parts = load_number<std::uint32_t>(*numbers, 28);
+    mark.quiet_set = load_number<std::uint64_t>(*numbers, 32);
   }
   if (mark.sequence != record.index) return std::nullopt;
   return mark;

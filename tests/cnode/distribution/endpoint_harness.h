@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "cnode/base/bytes.h"
+#include "cnode/base/byte_order.h"
 #include "cnode/distribution/endpoint.h"
 #include "cnode/etf/writer.h"
 #include "tests/cnode/distribution/support.h"

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "cnode/base/bytes.h"
+#include "cnode/base/byte_order.h"
 #include "cnode/distribution/challenges.h"
 #include "tests/cnode/distribution/support.h"
 
