@@ -5,7 +5,8 @@
 #   usage: scripts/lint.sh [--quick] [FOLDER...]        default: the whole repository
 #
 # --quick leaves out what has to compile: format, includes, shellcheck and what is said of documents remain.
-# What is read: format (clang-format), includes (only of modules that the table in docs/architecture.md allows), headers
+# What is read: format (clang-format), includes (only of modules that the table in docs/architecture.md allows), names of
+# classes (each once) and functions that nobody calls (both in the whole repository only), headers
 # that compile alone (g++), clang-tidy (.clang-tidy), scripts (shellcheck), licence lines, the version (one everywhere),
 # the commands of transcripts (each has an example), pictures (made anew from their texts they are the same), and
 # citations: documents and sections of docs/protocol that files name, and the links of documents, are there.
@@ -247,6 +248,10 @@ check_includes() {
     /^#include "/ {
       split($0, parts, "\"")
       used = module_of(parts[2])
+      if (user != "" && parts[2] ~ /^tests\//) {
+        print "lint: " FILENAME ":" FNR ": " user " may not use what is there for tests" > "/dev/stderr"
+        bad = 1
+      }
       if (user == "" || used == "" || user == used || (user, used) in may) next
       print "lint: " FILENAME ":" FNR ": " user " may not use " used " (the table in docs/architecture.md)" > "/dev/stderr"
       bad = 1
@@ -254,8 +259,74 @@ check_includes() {
     END { exit bad }' docs/architecture.md "$@"
 }
 
+# Each class of the program has a name of its own, so that a name says which one is meant. Those that do not yet are
+# told apart by their namespaces: none is to be added.
+check_class_names() {
+  local known='Amnesia ApplyResult ClientCommands Command Endpoint Entry FailureDetector ForceMemberChange Machine
+    MachineFactory RecoveredMember ServerId SnapshotMeta StateCapture TransferLeadership TriggerElection Written'
+  awk -v known="$known" '
+    BEGIN {
+      count = split(known, names, /[ \n]+/)
+      for (i = 1; i <= count; i++) is_known[names[i]] = 1
+    }
+    FILENAME !~ /^(cnode|raft|kv)\// { next }
+    /^(class|struct|enum class) [A-Z]/ && (/\{/ || !/;$/) { # else it is only announced
+      name = $1 == "enum" ? $3 : $2
+      sub(/[^A-Za-z0-9_:].*|:$/, "", name)
+      if (name in place && !(name in is_known)) {
+        print "lint: " FILENAME ":" FNR ": " name " is also a class of " place[name] > "/dev/stderr"
+        bad = 1
+      }
+      place[name] = FILENAME
+    }
+    END { exit bad }' "$@"
+}
+
+# What a header of cnode or raft declares is called somewhere, be it by a test. A name counts, whatever it belongs to, so
+# this finds the sure cases only. Boost calls the first of `known`; the others are to go.
+check_calls() {
+  local known='throw_exception_from_error append_name connected_nodes registered_names unregister_name with_connection
+    dispatch'
+  awk -v known="$known" '
+    BEGIN {
+      count = split(known, names, /[ \n]+/)
+      for (i = 1; i <= count; i++) is_known[names[i]] = 1
+    }
+    {
+      sub(/\/\/.*/, "")
+      if ($0 !~ /[A-Za-z_]/) next
+      product = FILENAME !~ /^tests\//
+      in_header = FILENAME ~ /^(cnode|raft)\/.*\.h$/
+      # A function is defined where a line begins with it, in a source.
+      is_definition = product && FILENAME ~ /\.cc$/ && /^[A-Za-z]/ && !/[;=].*\(/
+      rest = $0
+      while (match(rest, /[A-Za-z_][A-Za-z0-9_]*/)) {
+        name = substr(rest, RSTART, RLENGTH)
+        before = RSTART == 1 ? "" : substr(rest, RSTART - 1, 1)
+        rest = substr(rest, RSTART + RLENGTH)
+        uses[name]++
+        if (substr(rest, 1, 1) != "(") continue
+        if (is_definition) uses[name]--
+        is_definition = 0 # what follows on the line is its body
+        if (in_header && before !~ /[.>:]/ && !(name in place)) place[name] = FILENAME ":" FNR
+      }
+    }
+    END {
+      for (name in place) {
+        if (uses[name] > 1 || name in is_known) continue
+        print "lint: " place[name] ": " name "() is called nowhere" > "/dev/stderr"
+        bad = 1
+      }
+      exit bad
+    }' "$@"
+}
+
 if [ ${#sources[@]} -gt 0 ]; then check format check_format; fi
 if [ ${#sources[@]} -gt 0 ]; then check includes check_includes "${sources[@]}" "${headers[@]}"; fi
+if [ ${#folders[@]} -eq 0 ]; then
+  check "class names" check_class_names "${headers[@]}"
+  check calls check_calls "${sources[@]}" "${headers[@]}"
+fi
 if [ -z "$quick" ] && [ ${#headers[@]} -gt 0 ]; then check "headers alone" check_headers; fi
 if [ ${#scripts[@]} -gt 0 ]; then check shellcheck shellcheck -x "${scripts[@]}"; fi
 check "licence lines" scripts/license_lines.sh

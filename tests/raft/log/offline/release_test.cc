@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "raft/log/base/numbered_name.h"
 #include "raft/log/offline/release.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "raft/log/base/numbered_name.h"
 #include "raft/log/directory/dets.h"
 #include "raft/log/directory/ownership.h"
 #include "raft/log/directory/server_marks.h"

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "raft/log/base/numbered_name.h"
 #include "raft/log/wal/wal_recovery.h"
 
 #include <gmock/gmock.h>
@@ -9,6 +8,7 @@
 #include <set>
 
 #include "raft/log/base/checksum.h"
+#include "raft/log/base/numbered_name.h"
 #include "raft/log/wal/wal.h"
 #include "raft/log/wal/wal_format.h"
 #include "tests/raft/log/special_values.h"

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "raft/log/base/numbered_name.h"
 #include "raft/log/wal/wal.h"
 
 #include <gmock/gmock.h>
@@ -12,6 +11,7 @@
 
 #include "cnode/base/executor.h"
 #include "raft/log/base/checksum.h"
+#include "raft/log/base/numbered_name.h"
 #include "raft/log/wal/wal_format.h"
 #include "raft/log/wal/wal_recovery.h"
 #include "tests/raft/log/store.h"
