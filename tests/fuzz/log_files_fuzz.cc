@@ -19,7 +19,7 @@ void expect(bool condition) {
   if (!condition) std::abort();
 }
 
-void read_wal(const std::string& bytes) {
+void read_wal_file(const std::string& bytes) {
   std::string notice;
   const auto records = parse_wal("fuzz", bytes, &notice);
   if (!records) return;
@@ -81,7 +81,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
   switch (data[0]) {
     case 'w':
-      rakv::raftlog::read_wal(bytes);
+      rakv::raftlog::read_wal_file(bytes);
       break;
     case 'd':
       rakv::raftlog::read_dets_file(bytes);
