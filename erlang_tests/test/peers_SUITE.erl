@@ -92,7 +92,7 @@ ei_25(Config) ->
     puts_and_gets(Config, {compile_c(Config, "/usr/lib/erlang/usr", []), []}).
 
 ei_29(Config) ->
-    Libc = filename:join(sources(), "ei29_libc.c"),
+    Libc = filename:join(rakv_ct:sources(), "ei29_libc.c"),
     puts_and_gets(Config, {compile_c(Config, filename:join(code:root_dir(), "usr"), [Libc]), []}).
 
 jinterface(Config) ->

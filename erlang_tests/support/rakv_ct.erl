@@ -26,7 +26,7 @@
 -export([start_beam/2, start_beam/3, start_ra/2, start_ra/3, stop_beam/2, kill_beam/2, sync_names/1, call/4, call/5, node_of/1]).
 -export([start_rakv/2, start_rakv/3, node_name/2, data_dir/2, system_dir/2, cookie/1]).
 -export([run/2, run/3, collect/2]).
--export([wait_until/1, wait_until/2, wait_for/2]).
+-export([wait_until/1, wait_until/2, wait_for/2, sources/0]).
 -export([beam_log/2, complaints/1]).
 -export_type([beam/0]).
 
@@ -322,11 +322,15 @@ runtime(25, Config, Options) ->
     Erlc = filename:join(filename:dirname(Erl), "erlc"),
     {Erl, [compiled(25, Erlc, Modules, Config)]}.
 
+%% Where this module and others that suites share have their sources.
+-spec sources() -> file:filename().
+sources() -> filename:dirname(proplists:get_value(source, ?MODULE:module_info(compile))).
+
 %% Compiles modules from beside this one with the compiler of an OTP.
 compiled(Otp, Erlc, Modules, Config) ->
     Out = filename:join(?config(rakv_dir, Config), "ebin" ++ integer_to_list(Otp)),
     ok = filelib:ensure_path(Out),
-    Sources = filename:dirname(proplists:get_value(source, ?MODULE:module_info(compile))),
+    Sources = sources(),
     [begin
          Source = filename:join(Sources, atom_to_list(Module) ++ ".erl"),
          Command = "env -u ERL_LIBS " ++ Erlc ++ " -o '" ++ Out ++ "' '" ++ Source ++ "' 2>&1; echo $?",
