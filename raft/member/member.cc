@@ -191,11 +191,11 @@ concept CarriesOut = requires(Part& part, Effect& effect) {
 /// Each effect is carried out by the one part whose business it is, or here.
 template <class Effect>
 void Member::hand_out(Effect& effect) {
-  const auto offer = [&](auto&... parts) {
+  const auto offer = [&](auto& member, auto&... parts) {
     constexpr int takers = (CarriesOut<decltype(parts), Effect> + ...);
     static_assert(takers <= 1, "an effect belongs to one part");
     if constexpr (takers == 0) {
-      carry_out(effect);
+      member.carry_out(effect);
     } else {
       const auto give = [&](auto& part) {
         if constexpr (CarriesOut<decltype(part), Effect>) part.carry_out(effect);
@@ -203,7 +203,7 @@ void Member::hand_out(Effect& effect) {
       (give(parts), ...);
     }
   };
-  offer(calls_, commands_, queries_, applier_, peers_);
+  offer(*this, calls_, commands_, queries_, applier_, peers_);
 }
 
 void Member::run_effects() {

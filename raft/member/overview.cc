@@ -241,7 +241,7 @@ void write_overview(const Member& member, etf::Writer& writer) {
   writer.atom("system_config");
   member.services().write_system_config(writer);
   writer.atom("commit_rate").floating(member.shown().commit_rate);
-  writer.atom("member.shown().commit_ratelast").floating(member.shown().last_commit_rate);
+  writer.atom("commit_rate_last").floating(member.shown().last_commit_rate);
 }
 
 void write_state_query_answer(const Member& member, std::string_view what, etf::Writer& reply) {
