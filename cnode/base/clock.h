@@ -30,7 +30,8 @@ class Clock {
    public:
     virtual ~Alarm() = default;
     /// `handler` is called from the io_context: without an error at `at`, or with
-    /// operation_aborted after cancel() or the alarm's end.
+    /// operation_aborted after cancel(). It is dropped when the alarm ends, which never happens to
+    /// one whose end somebody waits for.
     virtual void wait(time_point at, Handler handler) = 0;
     virtual void cancel() = 0;
   };

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include "tests/simulation/cluster.h"
 
@@ -66,6 +67,35 @@ TEST_F(SimulationTest, TheSameSeedGivesTheSameTraceByteForByte) {
     EXPECT_TRUE(lose_a_leader(seed) == trace) << "seed " << seed;
   }
   EXPECT_FALSE(lose_a_leader(1) == lose_a_leader(2)) << "chance has no say";
+}
+
+/// A leader that nobody hears answers nothing; the others elect one of theirs, and it follows when
+/// the links are whole again.
+TEST_F(SimulationTest, ALeaderThatIsCutOffFollowsAfterwards) {
+  SimulatedCluster cluster(chosen_seed(), {"a", "b", "c"});
+  cluster.form();
+  ASSERT_TRUE(cluster.put("key", 1));
+  SimulatedNode* first = cluster.leader();
+  std::string host;
+  for (const std::string name : {"a", "b", "c"}) {
+    if (&cluster.node(name) == first) host = name;
+  }
+  const std::vector<std::string> others = {"a", "b", "c", "client"};
+  for (const std::string& other : others) {
+    if (other != host) cluster.network.cut(host, other);
+  }
+  ASSERT_TRUE(cluster.run_until([&] { return cluster.leader() != first; }, 5min));
+  ASSERT_TRUE(cluster.run_until([&] { return cluster.put("key", 2); }, 5min));
+  EXPECT_EQ(first->member()->core().role(), raft::Role::leader) << "it has heard of nothing";
+  for (const std::string& other : others) cluster.network.mend(host, other);
+  EXPECT_TRUE(cluster.run_until(
+      [&] {
+        return first->member()->core().role() == raft::Role::follower &&
+               first->member()->last_applied() ==
+                   cluster.leader()->member()->core().log().last().index;
+      },
+      5min));
+  EXPECT_EQ(cluster.get("key"), "2");
 }
 
 /// Killed after each so many events of its start and of its work, whatever it was doing then.
