@@ -50,52 +50,57 @@ class TcpListener final : public Network::Listener {
   std::uint16_t port_;
 };
 
+/// What is to be called lives in the operation under way, not here: whoever asked holds this and is
+/// held by what is to be called, and the end of the io_context has to let go of both.
 class TcpConnecting final : public Network::Connecting,
                             public std::enable_shared_from_this<TcpConnecting> {
  public:
-  TcpConnecting(asio::io_context& io, Network::Connected done)
-      : resolver_(io), socket_(io), done_(std::move(done)) {}
+  explicit TcpConnecting(asio::io_context& io) : resolver_(io), socket_(io) {}
   ~TcpConnecting() override { cancel(); }
 
-  void run(const std::string& host, std::uint16_t port) {
+  void run(const std::string& host, std::uint16_t port, Network::Connected done) {
     resolver_.async_resolve(
         host, std::to_string(port),
-        [weak = weak_from_this()](error_code error, const tcp::resolver::results_type& found) {
-          if (const auto self = weak.lock()) self->resolved(error, found);
+        [weak = weak_from_this(), done = std::move(done)](
+            error_code error, const tcp::resolver::results_type& found) mutable {
+          if (const auto self = weak.lock()) self->resolved(error, found, std::move(done));
         });
   }
 
   void cancel() override {
-    done_ = nullptr;
+    over_ = true;
     error_code ignored;
     resolver_.cancel();
     socket_.close(ignored);
   }
 
  private:
-  void resolved(error_code error, const tcp::resolver::results_type& found) {
-    if (!done_) return;
-    if (error) return end(make_error(ErrorCode::not_found, error.message()));
-    asio::async_connect(socket_, found,
-                        [weak = weak_from_this()](error_code failed, const tcp::endpoint&) {
-                          if (const auto self = weak.lock()) self->connected(failed);
-                        });
+  void resolved(error_code error, const tcp::resolver::results_type& found,
+                Network::Connected done) {
+    if (over_) return;
+    if (error) return end(done, make_error(ErrorCode::not_found, error.message()));
+    asio::async_connect(
+        socket_, found,
+        [weak = weak_from_this(), done = std::move(done)](error_code failed, const tcp::endpoint&) {
+          if (const auto self = weak.lock()) self->connected(failed, done);
+        });
   }
 
-  void connected(error_code error) {
-    if (!done_) return;
-    if (error) return end(make_error(ErrorCode::unavailable, error.message()));
+  void connected(error_code error, const Network::Connected& done) {
+    if (over_) return;
+    if (error) return end(done, make_error(ErrorCode::unavailable, error.message()));
     close_on_exec(socket_);
-    end(make_tcp_transport(std::move(socket_)));
+    end(done, make_tcp_transport(std::move(socket_)));
   }
 
-  void end(Result<std::unique_ptr<Transport>> result) {
-    std::exchange(done_, nullptr)(std::move(result));
+  void end(const Network::Connected& done, Result<std::unique_ptr<Transport>> result) {
+    over_ = true;
+    done(std::move(result));
   }
 
   tcp::resolver resolver_;
   tcp::socket socket_;
-  Network::Connected done_;
+  bool over_ = false;
 };
 
 class TcpNetwork final : public Network {
@@ -127,8 +132,8 @@ class TcpNetwork final : public Network {
 
   std::shared_ptr<Connecting> connect(const std::string& host, std::uint16_t port,
                                       Connected done) override {
-    auto connecting = std::make_shared<TcpConnecting>(io_, std::move(done));
-    connecting->run(host, port);
+    auto connecting = std::make_shared<TcpConnecting>(io_);
+    connecting->run(host, port, std::move(done));
     return connecting;
   }
 

@@ -32,7 +32,8 @@ class Network {
     virtual void close() = 0;
   };
 
-  /// An attempt to connect. Its end, or cancel(), ends the attempt; `done` is not called then.
+  /// An attempt to connect. Its end, or cancel(), ends the attempt; `done` is not called then. It
+  /// does not hold `done`, which may hold it: the io_context does, until it calls it or ends.
   class Connecting {
    public:
     virtual ~Connecting() = default;
