@@ -84,15 +84,16 @@ void Core::note_leader(const ServerId& leader) {
   if (leader_ != leader) validated_ = Index(0);
   leader_ = leader;
   forget_elections();
-  if (leader == id_ || monitored_ == leader) return;
+  if (leader == id_) return;
+  if (monitored_ == leader) return redirect_held();  // it was watched, and not known to lead
   drop_monitor();
   watch_leader();
-  redirect_held();
 }
 
 void Core::watch_leader() {
   monitored_ = leader_;
   emit(effect::MonitorLeader{*leader_});
+  redirect_held();
 }
 
 void Core::drop_monitor() {
