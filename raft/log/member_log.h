@@ -227,6 +227,9 @@ class MemberLog final : private FlushSource {
   void term_vote_stored_up_to(std::uint64_t number);
   /// Whether meta() has a higher last_applied now, never more than is durable.
   bool note_last_applied(Index index);
+  /// What of the mark of an installation could not be done is tried again: perhaps nothing else
+  /// comes that would do it, and somebody waits for what the mark holds back.
+  void retry_install_mark();
   FlushSource& flush_source() { return *this; }
 
  private:
@@ -241,6 +244,7 @@ class MemberLog final : private FlushSource {
   void queue_marked_sparse();
   void write_install_mark();
   void remove_install_mark();
+  bool own_entries_behind_sparse() const;
   void note_durable(Index last);
   bool agrees_with(Position position) const;
   /// Whether the entry is to stay: needed, superseded a short while ago, or needed by a snapshot

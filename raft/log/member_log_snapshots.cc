@@ -69,10 +69,8 @@ void MemberLog::write_install_mark() {
       lifetime_.guard([this](const Result<void>& written) {
         install_mark_busy_ = false;
         install_mark_sure_ = static_cast<bool>(written);
-        if (!written) context_.jobs.report(written.error());  // the next entries try again
-        const bool own_behind_sparse =
-            pending_.empty() && last_sparse_sequence_ + 1 < next_sequence_;
-        if (unmarked_.empty() && incoming_.empty() && own_behind_sparse) {
+        if (!written) context_.jobs.report(written.error());  // retry_install_mark() tries again
+        if (unmarked_.empty() && incoming_.empty() && own_entries_behind_sparse()) {
           return remove_install_mark();  // they were written before the mark
         }
         if (written) queue_marked_sparse();
@@ -91,7 +89,8 @@ void MemberLog::remove_install_mark() {
       lifetime_.guard([this](const Result<void>& removed) {
         install_mark_busy_ = false;
         install_mark_sure_ = static_cast<bool>(removed);
-        if (!removed) return context_.jobs.report(removed.error());  // the next append tries again
+        // retry_install_mark() tries again, or the next append.
+        if (!removed) return context_.jobs.report(removed.error());
         install_mark_.reset();
         note_durable(std::exchange(durable_behind_mark_, 0));
         if (observer_ != nullptr) {
@@ -100,6 +99,17 @@ void MemberLog::remove_install_mark() {
         }
         queue_marked_sparse();
       }));
+}
+
+/// Everything that was queued is written, and the last of it is the log's.
+bool MemberLog::own_entries_behind_sparse() const {
+  return pending_.empty() && last_sparse_sequence_ + 1 < next_sequence_;
+}
+
+void MemberLog::retry_install_mark() {
+  if (!unmarked_.empty()) return queue_marked_sparse();
+  if (!install_mark_sure_ && incoming_.empty() && own_entries_behind_sparse())
+    remove_install_mark();
 }
 
 bool MemberLog::has_for_install(Index index) const {

@@ -382,7 +382,9 @@ void LogSystem::note_last_applied(const std::string& uid, Index index) {
 }
 
 void LogSystem::flush_metadata(DoneCallback done) {
-  flusher_.run();  // one that failed gets another chance
+  // What failed gets another chance.
+  flusher_.run();
+  for (auto& [uid, member] : members_) member->retry_install_mark();
   if (!metadata_dirty_ && !metadata_writing_) {
     context_.owner().post([done = std::move(done)] { done({}); });
     return;

@@ -132,8 +132,8 @@ class LogSystem final : private FlushOwner {
                        DoneCallback done);
   /// Remembers last_applied; it is written along with the next term change, or by flush_metadata().
   void note_last_applied(const std::string& uid, Index index);
-  /// Writes noted last_applied values if there are any (the owner calls it every few seconds, and
-  /// at stop).
+  /// Writes noted last_applied values if there are any, and tries again what failed in the
+  /// background (the owner calls it every few seconds, and at stop).
   void flush_metadata(DoneCallback done);
 
   /// Appended, not yet durable payload bytes over all members (for back-pressure).

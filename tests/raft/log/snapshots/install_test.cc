@@ -170,6 +170,55 @@ TEST(Install, AMarkThatCantBeWrittenHoldsTheEntriesBack) {
   EXPECT_FALSE(memory.exists("/data/a@host/KVAAAA/installing").value());
 }
 
+/// Nothing else comes that would try it again: all entries of the snapshot are here, and it waits
+/// for them to be on disk.
+TEST(Install, AMarkThatCouldNotBeWrittenIsTriedAgain) {
+  for (const DiskOperation fails : {DiskOperation::create, DiskOperation::sync_directory}) {
+    MemoryDisk memory;
+    FaultyDisk disk(memory);
+    Store store(disk);
+    MemberLog* log = store.add("kv", "KVAAAA");
+    log->append(entries(1, 10, 1));
+    store.settle();
+    disk.set_rule([&](DiskOperation operation, const std::string& path) -> std::optional<Error> {
+      if (operation != fails || path.find("KVAAAA") == std::string::npos) return std::nullopt;
+      return make_error(ErrorCode::io, path + ": Too many open files");
+    });
+    log->write_sparse({entry(17, 2)});
+    store.settle();
+    EXPECT_EQ(log->pending_writes(), 1U);
+    disk.set_rule({});
+    store.system->flush_metadata([](const Result<void>&) {});
+    store.settle();
+    EXPECT_EQ(log->pending_writes(), 0U);
+    EXPECT_TRUE(store.install(*log, 100, 3, IndexSet::of({17})));
+  }
+}
+
+/// The same for its removal: what was appended behind it is durable, and waits to count as that.
+TEST(Install, AMarkThatCouldNotBeRemovedIsTriedAgain) {
+  MemoryDisk memory;
+  FaultyDisk disk(memory);
+  Store store(disk);
+  MemberLog* log = store.add("kv", "KVAAAA");
+  log->append(entries(1, 10, 1));
+  store.settle();
+  log->write_sparse({entry(17, 2)});
+  store.settle();
+  disk.set_rule([](DiskOperation operation, const std::string& path) -> std::optional<Error> {
+    if (operation != DiskOperation::unlink || path.find("installing") == std::string::npos)
+      return std::nullopt;
+    return make_error(ErrorCode::io, path + ": can't remove: Input/output error");
+  });
+  log->append(entries(11, 12, 1));  // another leader's
+  store.settle();
+  EXPECT_EQ(log->last_written().index, 10U);
+  disk.set_rule({});
+  store.system->flush_metadata([](const Result<void>&) {});
+  store.settle();
+  EXPECT_EQ(log->last_written().index, 12U);
+}
+
 TEST(Install, ADamagedMarkMeansAmnesia) {
   MemoryDisk disk;
   {
