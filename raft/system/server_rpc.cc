@@ -174,6 +174,7 @@ void ServerSystem::restart_server_rpc(node::RpcCall call) {
     raftlog::MemberLog* again = log_system_.find(uid);
     if (again == nullptr) return answer_error(*waiting, "name_not_registered");
     const std::string name = again->config().id.name;
+    if (names_in_change_.contains(name)) return answer_error(*waiting, "name_not_registered");
     if (const auto running = pid_of(name)) return answer_already_started(*waiting, *running);
     const auto finish = [name, waiting](const Result<Member*>& started) {
       if (started) return answer_pid(*waiting, **started);

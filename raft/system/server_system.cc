@@ -308,7 +308,7 @@ void ServerSystem::restart_member(const std::string& name, const std::string& re
 void ServerSystem::start_again(const std::string& name, const std::string& uid,
                                const std::string& last_error) {
   raftlog::MemberLog* log = log_system_.find(uid);
-  if (log == nullptr || members_.contains(name)) return;
+  if (log == nullptr || members_.contains(name) || names_in_change_.contains(name)) return;
   start_member(*log, [this, name, uid, last_error](const Result<Member*>& started) {
     if (started) return;
     const std::string error = started.error().message;
@@ -341,6 +341,8 @@ void ServerSystem::delete_server(const std::string& name, std::function<void()> 
   boost::asio::post(
       io_, [this, uid = log->uid(), name, done = std::move(done), alive = alive_]() mutable {
         if (!*alive) return;
+        // One that had crashed, or that somebody restarts, has begun meanwhile.
+        if (pid_of(name)) return delete_server(name, std::move(done));
         log_system_.delete_server(uid, [name, done = std::move(done)](const Result<void>& deleted) {
           if (!deleted)
             spdlog::error("server {} can't be deleted: {}", name, deleted.error().message);

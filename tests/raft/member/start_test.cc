@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <boost/asio/post.hpp>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -160,6 +161,64 @@ TEST(MemberStart, MayBeDeleted) {
   EXPECT_EQ(deleted->value_or(""), "ok");
   EXPECT_EQ(shell.log_system().find_by_name("kv"), nullptr);
   EXPECT_FALSE(shell.node().whereis("kv"));
+}
+
+void write_default_and_kv(etf::Writer& writer) { writer.atom("default").atom("kv"); }
+
+/// A crash and a deletion in one turn of the event loop: exit(Pid, kill), force_delete_server.
+TEST(MemberStart, IsNotBegunForOneThatIsBeingDeleted) {
+  Shell shell;
+  const etf::Pid pid = shell.member()->pid();
+  shell.node().send_exit(pid.view(), pid.view(), etf::Writer().atom("kill").view());
+  Shell::Answer deleted;
+  boost::asio::post(shell.io(), [&] {
+    EXPECT_EQ(shell.member(), nullptr) << "it has crashed";
+    deleted = shell.rpc("delete_server_rpc", write_default_and_kv, 2);
+  });
+  shell.run();
+  EXPECT_EQ(deleted->value_or(""), "ok");
+  EXPECT_EQ(shell.log_system().find_by_name("kv"), nullptr);
+  EXPECT_FALSE(shell.node().whereis("kv")) << "a start that nobody can end has the name";
+}
+
+/// Settings of a restart are being stored when a new server takes the stopped one's name.
+TEST(MemberStart, IsNotBegunForOneWhoseNameIsTaken) {
+  Shell shell;
+  Peer b(shell, "b");
+  b.leads(1, {user(1, 1, "one")});
+  shell.run();
+  shell.stop();
+  shell.hold.worker = shell.hold.background = true;
+  const Shell::Answer restarted = shell.rpc(
+      "restart_server_rpc",
+      [&](etf::Writer& writer) {
+        writer.atom("default");
+        wire::write_server_id(writer, shell.id("kv"));
+        writer.map(0);
+      },
+      3);
+  shell.run();
+  const Shell::Answer started = shell.rpc(
+      "start_server_rpc",
+      [&](etf::Writer& writer) {
+        writer.atom("default").atom("machine").map(5);
+        writer.atom("id");
+        wire::write_server_id(writer, shell.id("kv"));
+        writer.atom("uid").binary("kvBBBBBBBBBB");
+        writer.atom("cluster_name").atom("kv").atom("machine").atom("history");
+        writer.atom("log_init_args").map(0);
+      },
+      3);
+  shell.run();  // what the former one has goes to segments first
+  shell.hold.worker = false;
+  shell.run();
+  shell.hold.background = false;
+  shell.run();
+  EXPECT_TRUE(started->value_or("").starts_with("{ok,")) << started->value_or("");
+  EXPECT_TRUE(restarted->value_or("").starts_with("{error,")) << restarted->value_or("");
+  ASSERT_NE(shell.member(), nullptr);
+  EXPECT_EQ(shell.member()->uid(), "kvBBBBBBBBBB");
+  EXPECT_EQ(&shell.member()->log(), shell.log_system().find("kvBBBBBBBBBB"));
 }
 
 TEST(MemberStart, FailsWhereTheSnapshotCannotBeRead) {
