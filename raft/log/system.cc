@@ -213,6 +213,13 @@ const Error* LogSystem::why_broken(const std::string& name) const {
   return found == broken_.end() ? nullptr : &found->second;
 }
 
+std::optional<std::string> LogSystem::uid_of(const std::string& name) const {
+  const auto row = names_.find(name);
+  const bool is_there =
+      row != names_.end() && (members_.contains(row->second) || broken_.contains(row->second));
+  return is_there ? std::optional(row->second) : std::nullopt;
+}
+
 void LogSystem::set_server_aside(const std::string& uid,
                                  std::function<void(Result<std::string>)> done) {
   if (find(uid) == nullptr || set_aside_.contains(uid)) {
@@ -296,7 +303,7 @@ void LogSystem::move_aside(const std::string& uid, std::function<void(Result<std
 
 void LogSystem::delete_server(const std::string& uid, DoneCallback done) {
   const auto found = members_.find(uid);
-  if (found == members_.end()) {
+  if (found == members_.end() && broken_.erase(uid) == 0) {
     context_.owner().post(
         [done = std::move(done),
          error = make_error(ErrorCode::not_found, directory_ + ": no server with UId " + uid)] {
@@ -304,8 +311,10 @@ void LogSystem::delete_server(const std::string& uid, DoneCallback done) {
         });
     return;
   }
-  by_writer_.erase(found->second->writer());
-  members_.erase(found);
+  if (found != members_.end()) {
+    by_writer_.erase(found->second->writer());
+    members_.erase(found);
+  }
   std::erase_if(names_, [&](const auto& row) { return row.second == uid; });
   deleting_.insert(uid);
   run_on(

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -119,11 +120,14 @@ class LogSystem final : private FlushOwner {
   void update_config(ServerConfig config, DoneCallback done);
   /// Why the registered server of that name can't be started; null when it can, or is not known.
   const Error* why_broken(const std::string& name) const;
+  /// The UId of the registered server of that name, also if it can't be started.
+  std::optional<std::string> uid_of(const std::string& name) const;
   /// Gives up a server's name but not its data: its directory becomes UID.replaced, with everything
   /// that the log has in it, and is never looked at again. `done` gets the directory. Its MemberLog
   /// must not be used any more.
   void set_server_aside(const std::string& uid, std::function<void(Result<std::string>)> done);
-  /// Removes a server with all its files. Its MemberLog is destroyed at once.
+  /// Removes a server with all its files, also one that can't be started. Its MemberLog is
+  /// destroyed at once.
   void delete_server(const std::string& uid, DoneCallback done);
 
   /// Makes term and vote durable, then calls back. Calls that wait for the disk together are

@@ -335,11 +335,11 @@ void ServerSystem::delete_server(const std::string& name, std::function<void()> 
   counters_.erase(name);
   last_pids_.erase(name);
   unasked_.erase(name);
-  raftlog::MemberLog* log = log_system_.find_by_name(name);
-  if (log == nullptr) return done();
+  const std::optional<std::string> registered = log_system_.uid_of(name);
+  if (!registered) return done();
   // The stopped member holds a reference to its log until the event loop has turned.
   boost::asio::post(
-      io_, [this, uid = log->uid(), name, done = std::move(done), alive = alive_]() mutable {
+      io_, [this, uid = *registered, name, done = std::move(done), alive = alive_]() mutable {
         if (!*alive) return;
         // One that had crashed, or that somebody restarts, has begun meanwhile.
         if (pid_of(name)) return delete_server(name, std::move(done));

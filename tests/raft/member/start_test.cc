@@ -181,6 +181,23 @@ TEST(MemberStart, IsNotBegunForOneThatIsBeingDeleted) {
   EXPECT_FALSE(shell.node().whereis("kv")) << "a start that nobody can end has the name";
 }
 
+/// One that can't be started: the answer is ok when it is gone, and its name is free.
+TEST(MemberStart, OneThatIsBrokenMayBeDeleted) {
+  Shell shell;
+  const std::string directory = "/data/a@127.0.0.1/" + shell.log().uid();
+  ASSERT_TRUE(raftlog::replace_file(shell.disk(), directory + "/config", "damage"));
+  shell.crash();
+  ASSERT_NE(shell.log_system().why_broken("kv"), nullptr);
+  const Shell::Answer deleted = shell.rpc("delete_server_rpc", write_default_and_kv, 2);
+  shell.run();
+  EXPECT_EQ(deleted->value_or(""), "ok");
+  EXPECT_EQ(shell.log_system().why_broken("kv"), nullptr);
+  EXPECT_FALSE(shell.disk().exists(directory).value());
+  shell.crash();
+  EXPECT_EQ(shell.log_system().why_broken("kv"), nullptr);
+  EXPECT_EQ(shell.log_system().find_by_name("kv"), nullptr);
+}
+
 /// Settings of a restart are being stored when a new server takes the stopped one's name.
 TEST(MemberStart, IsNotBegunForOneWhoseNameIsTaken) {
   Shell shell;
