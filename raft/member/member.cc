@@ -366,6 +366,7 @@ void Member::tick() {
     deletion_.tick();
     notifications_.retry();
     own_snapshots_.take_when_durable();
+    peers_.on_written();  // what held them back may have been other servers' entries
     tick_timer_.expires_at(tick_timer_.expiry() +
                            std::chrono::milliseconds(options_.tick_timeout_ms));
     tick();

@@ -189,5 +189,32 @@ TEST(Waiting, ChunksOfASnapshotAreCountedUntilItIsInstalledOrDropped) {
   EXPECT_EQ(shell.memory().snapshots.used(), 0U);
 }
 
+/// What other servers of the node write holds back the answers to a snapshot's pieces. When it is
+/// on disk they go on, also if this server itself has written nothing.
+TEST(Waiting, AnswersToPiecesOfASnapshotGoOnWhenOthersHaveWritten) {
+  Shell::Options options;
+  options.tick_ms = 500;
+  options.log.memory_budget_bytes = raftlog::MemoryBudget::kSmallestBytes;
+  Shell shell(options);
+  shell.add_server("other");
+  Peer b(shell, "b");
+  b.leads(1, {});
+  shell.run();
+  shell.hold.wal = true;
+  for (int i = 0; i < 8; ++i) shell.put("other", std::string(1 << 20, 'x'));
+  shell.run();
+  raftlog::SnapshotMeta meta;
+  meta.index = 10;
+  meta.term = 1;
+  meta.cluster = etf::Writer().version().map(0).take();
+  const std::string head = raftlog::encode_snapshot_meta(meta);
+  const Shell::Answer answer = b.sends_snapshot(1, head, 0, raft::ChunkFlag::init, {}, {});
+  shell.run();
+  ASSERT_EQ(shell.member()->core().role(), raft::Role::receive_snapshot);
+  EXPECT_EQ(answer->value_or(""), "");
+  shell.hold.wal = false;
+  shell.run_until([&] { return answer->has_value(); }, "the answer");
+}
+
 }  // namespace
 }  // namespace rakv::member::testing
