@@ -21,7 +21,7 @@ namespace rakv::raft::event {
 struct ElectionTimeout {
   std::optional<std::uint64_t> number;
 };
-/// The timer of effect::SetConditionTimer fired.
+/// The timer of effect::SetConditionTimer fired, or what is waited for came and had no room.
 struct ConditionTimeout {};
 /// The timer of effect::SetReceiveSnapshotTimer fired.
 struct ReceiveSnapshotTimeout {};

@@ -367,11 +367,20 @@ void Member::tick() {
     notifications_.retry();
     own_snapshots_.take_when_durable();
     peers_.on_written();  // what held them back may have been other servers' entries
+    ask_again();
     tick_timer_.expires_at(tick_timer_.expiry() +
                            std::chrono::milliseconds(options_.tick_timeout_ms));
     tick();
     step(raft::event::Tick{});
   });
+}
+
+/// The leader does not know what found no room here, and once it has a refusal its next messages
+/// say nothing new to this member: it waits for what was dropped.
+void Member::ask_again() {
+  if (!entries_dropped_ || overloaded() || blocked()) return;
+  entries_dropped_ = false;
+  step(raft::event::ConditionTimeout{});
 }
 
 /// What a restart may take as committed: applied here and durable here. The machine's own place,

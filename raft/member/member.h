@@ -236,6 +236,7 @@ class Member : public node::Process,
   void warn_of_amnesia() const;
   void standing_changed();
   void tick();
+  void ask_again();
   void note_last_applied();
   /// Entries were applied, or a snapshot was installed.
   void check_waiting_queries();
@@ -333,6 +334,7 @@ class Member : public node::Process,
   ShownValues shown_;
 
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  bool entries_dropped_ = false;  ///< a leader's, for want of room
 };
 
 }  // namespace rakv::member

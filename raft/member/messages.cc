@@ -182,15 +182,19 @@ bool Member::handle_peer_cast(std::string_view request) {
   }
   if (!*event) return false;
   if (!voters_.takes_part()) return true;
+  bool brings_entries = false;
   if (const auto* append = std::get_if<raft::event::AppendEntries>(&**event)) {
-    counters_->add(append->rpc.entries.empty() ? Counter::aer_received_follower_empty
-                                               : Counter::aer_received_follower);
-    // More than may wait for the disk: as if lost on the way. The leader sends it again when the
-    // next message shows the gap.
-    if (!append->rpc.entries.empty() && overloaded()) return true;
+    brings_entries = !append->rpc.entries.empty();
+    counters_->add(brings_entries ? Counter::aer_received_follower
+                                  : Counter::aer_received_follower_empty);
   }
+  // More than may wait for the disk: as if lost on the way. The leader sends it again when the next
+  // message shows the gap, or when there is room (ask_again()).
   ByteCharge charge;
-  if (!may_step_for_peer(request.size(), charge)) return true;
+  if ((brings_entries && overloaded()) || !may_step_for_peer(request.size(), charge)) {
+    entries_dropped_ |= brings_entries;
+    return true;
+  }
   step(std::move(**event), std::move(charge));
   return true;
 }

@@ -216,5 +216,37 @@ TEST(Waiting, AnswersToPiecesOfASnapshotGoOnWhenOthersHaveWritten) {
   shell.run_until([&] { return answer->has_value(); }, "the answer");
 }
 
+/// A follower takes no entries that would have to wait for the disk beyond its share. When the disk
+/// has caught up it asks for them again, and does not wait until the leader finds out.
+TEST(Waiting, EntriesThatHadNoRoomAreAskedForAgain) {
+  Shell::Options options;
+  options.tick_ms = 500;
+  options.log.memory_budget_bytes = raftlog::MemoryBudget::kSmallestBytes;
+  Shell shell(options);
+  Peer b(shell, "b");
+  b.leads(1, {user(1, 1, "one")});
+  shell.run();
+  ASSERT_EQ(b.acknowledged(), 1U);
+  shell.hold.wal = true;
+  b.leads(1, {user(2, 1, std::string(13 << 20, 'x'))}, 1, 1);
+  b.leads(1, {user(3, 1, "three")}, 2, 1);  // no room
+  b.leads(1, {}, 3, 1);                     // shows the gap
+  shell.run();
+  ASSERT_FALSE(b.replies().empty());
+  ASSERT_FALSE(b.replies().back().success);
+  b.leads(1, {user(3, 1, "three")}, 2, 1);  // still no room
+  shell.run();
+  const std::size_t before = b.replies().size();
+  shell.hold.wal = false;
+  shell.run();
+  b.leads(1, {}, 3, 1);  // the leader's tick
+  shell.run_until([&] { return b.replies().size() > before; }, "that it asks again");
+  EXPECT_FALSE(b.replies().back().success);
+  EXPECT_EQ(b.replies().back().next_index, raft::Index{3});
+  b.leads(1, {user(3, 1, "three")}, 2, 1);
+  shell.run();
+  EXPECT_EQ(b.acknowledged(), 3U);
+}
+
 }  // namespace
 }  // namespace rakv::member::testing
