@@ -5,6 +5,7 @@
 
 #include <boost/asio/post.hpp>
 #include <chrono>
+#include <utility>
 
 #include "cnode/base/check.h"
 #include "cnode/etf/version.h"
@@ -17,6 +18,9 @@ namespace {
 
 constexpr std::chrono::seconds kMetadataInterval{5};
 constexpr std::chrono::seconds kDiskCheckInterval{1};
+/// So many checks without any progress, and others should lead: a disk that is only slow, or a
+/// flush that the WAL waits for, gets further meanwhile.
+constexpr int kChecksWithoutProgress = 5;
 /// Before a server that could not be started for want of something is started again.
 constexpr std::chrono::seconds kStartPause{1};
 
@@ -459,6 +463,28 @@ void ServerSystem::tell_writable(bool before) {
   for (const auto& [name, member] : members_) before ? member->log_down() : member->log_up();
 }
 
+/// A disk that hangs gives no error. While more waits for it than may, nothing further is taken, so
+/// what waits does not grow.
+void ServerSystem::look_at_progress() {
+  const std::uint64_t queued = log_system_.queued_bytes();
+  const bool fell = queued < std::exchange(queued_before_, queued);
+  const bool stands = queued > log_system_.memory_budget().waiting_bytes() && !fell;
+  checks_without_progress_ = stands ? checks_without_progress_ + 1 : 0;
+  const bool stands_still = checks_without_progress_ >= kChecksWithoutProgress;
+  if (stands_still == wal_stands_still_) return;
+  if (stands_still) {
+    spdlog::error(
+        "{} bytes wait for the WAL, and none has become durable for {} s: commands are "
+        "refused, and others asked to lead, until the disk goes on",
+        queued, kChecksWithoutProgress);
+  } else {
+    spdlog::info("the WAL goes on");
+  }
+  const bool before = writable();
+  wal_stands_still_ = stands_still;
+  tell_writable(before);
+}
+
 void ServerSystem::trouble(const Error& error) { spdlog::error("{}", error.message); }
 
 void ServerSystem::check_disk_later() {
@@ -469,6 +495,7 @@ void ServerSystem::check_disk_later() {
     log_system_.drop_superseded();
     // A new file would only take what is left for votes.
     if (wal_is_down_ && !space_is_low_) log_system_.retry_wal();
+    look_at_progress();
     check_disk_later();
   });
 }

@@ -75,8 +75,9 @@ class ServerSystem : private raftlog::LogSystemObserver {
   void trouble(const Error& error) override;
   void check_disk_later();
   /// Whether new entries can be taken; members hear when that changes.
-  bool writable() const { return !wal_is_down_ && !space_is_low_; }
+  bool writable() const { return !wal_is_down_ && !space_is_low_ && !wal_stands_still_; }
   void tell_writable(bool before);
+  void look_at_progress();
   void start_again(const std::string& name, const std::string& uid, const std::string& last_error);
   void flush_metadata_regularly();
 
@@ -154,6 +155,10 @@ class ServerSystem : private raftlog::LogSystemObserver {
   bool wal_is_down_ = false;
   bool space_is_low_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  /// More waits for the disk than may, and nothing of it has become durable for a while.
+  bool wal_stands_still_ = false;
+  int checks_without_progress_ = 0;
+  std::uint64_t queued_before_ = 0;
 };
 
 }  // namespace rakv::member

@@ -248,5 +248,37 @@ TEST(Waiting, EntriesThatHadNoRoomAreAskedForAgain) {
   EXPECT_EQ(b.acknowledged(), 3U);
 }
 
+/// The disk of a leader hangs. What others have is committed without it, until no more may wait
+/// here: then somebody else should lead.
+TEST(Waiting, ALeaderWhoseDiskHangsHandsOver) {
+  Shell::Options options;
+  options.log.memory_budget_bytes = raftlog::MemoryBudget::kSmallestBytes;
+  Shell shell(options);
+  Peer b(shell, "b");
+  Peer c(shell, "c");
+  b.votes_for_kv();
+  shell.member()->trigger_election();
+  shell.run();
+  ASSERT_EQ(shell.member()->core().role(), raft::Role::leader);
+  shell.hold.wal = true;
+  const Shell::Answer large = shell.put("kv", std::string(13 << 20, 'x'));
+  shell.run();
+  for (Peer* peer : {&b, &c}) peer->acknowledges(1, 2);
+  shell.run();
+  EXPECT_TRUE(large->value_or("").starts_with("{wrap_reply,"));
+  const Shell::Answer refused = shell.put("kv", "y");
+  shell.run();
+  EXPECT_EQ(refused->value_or(""), "{error,wal_down}");
+  EXPECT_EQ(shell.member()->core().role(), raft::Role::leader);
+  shell.run_until([&] { return shell.member()->core().role() == raft::Role::await_condition; },
+                  "it asks another one to lead");
+  shell.hold.wal = false;
+  shell.run_until([&] { return shell.member()->core().role() == raft::Role::leader; },
+                  "it leads on, since nobody has taken over");
+  const Shell::Answer taken = shell.put("kv", "z");
+  shell.run();
+  EXPECT_EQ(shell.log().last().index, 3U);
+}
+
 }  // namespace
 }  // namespace rakv::member::testing
