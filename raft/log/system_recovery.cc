@@ -7,6 +7,7 @@
 #include "raft/log/base/numbered_name.h"
 #include "raft/log/directory/ownership.h"
 #include "raft/log/directory/server_directory.h"
+#include "raft/log/directory/server_marks.h"
 #include "raft/log/wal/kept_records.h"
 
 namespace rakv::raftlog {
@@ -162,6 +163,11 @@ Result<void> SystemRecovery::take_over(const RegisteredServers& registered) {
   }
   // A BEAM does not sync all that it writes.
   if (auto done = sync_tree(disk_, directory_); !done) return done;
+  // The voters may have been replaced, one by one, while a BEAM ran the servers.
+  for (const auto& entry : entries_) {
+    if (entry.kind != DirectoryEntry::Kind::directory) continue;
+    if (auto done = remove_known_voters(disk_, directory_of(entry.name)); !done) return done;
+  }
   std::uint64_t last_wal = 0;
   for (const auto& entry : entries_) {
     last_wal = std::max(last_wal, number_of_name(entry.name, ".wal").value_or(0));

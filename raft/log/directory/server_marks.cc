@@ -113,4 +113,8 @@ Result<void> write_known_voters(Disk& disk, const std::string& server_directory,
   return write_line(disk, path_of(server_directory, kKnownVoters), bytes);
 }
 
+Result<void> remove_known_voters(Disk& disk, const std::string& server_directory) {
+  return remove_line(disk, path_of(server_directory, kKnownVoters));
+}
+
 }  // namespace rakv::raftlog

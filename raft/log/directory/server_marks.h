@@ -40,5 +40,7 @@ Result<void> remove_install_mark(Disk& disk, const std::string& server_directory
 Result<std::string> read_known_voters(Disk& disk, const std::string& server_directory);
 Result<void> write_known_voters(Disk& disk, const std::string& server_directory,
                                 const std::string& bytes);
+/// Somebody else has run the server meanwhile.
+Result<void> remove_known_voters(Disk& disk, const std::string& server_directory);
 
 }  // namespace rakv::raftlog

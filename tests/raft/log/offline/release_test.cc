@@ -326,6 +326,22 @@ TEST(Release, RemovesTheMarkOfASnapshotThatWasBeingTakenIn) {
   EXPECT_EQ(read_install_mark(disk, kDirectory + "/KVAAAA").value(), std::nullopt);
 }
 
+/// While the BEAM runs the server its peers may be replaced one by one: what was known of them then
+/// would have it take its own cluster for another one.
+TEST(Release, WhoTheVotersWereIsForgottenWhenItComesBack) {
+  MemoryDisk disk;
+  write_log(disk);
+  ASSERT_TRUE(write_known_voters(disk, kDirectory + "/KVAAAA", "voters"));
+  {
+    Store store(disk);
+    EXPECT_EQ(store.system->find("KVAAAA")->known_voters(), "voters");
+  }
+  ASSERT_TRUE(release(disk, kDirectory, no_state));
+  Store store(disk);
+  ASSERT_TRUE(store.system);
+  EXPECT_EQ(store.system->find("KVAAAA")->known_voters(), "");
+}
+
 // ---- what ra finds in segments
 
 using Segments = std::vector<std::shared_ptr<const Segment>>;
