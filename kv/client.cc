@@ -17,10 +17,8 @@ namespace {
 constexpr int kMaxReadsOfAnEntry = 5;
 
 Error malformed_reply(const raft::ServerId& server, std::string_view term) {
-  etf::Limits limits;
-  limits.max_output_bytes = 400;
   return make_error(ErrorCode::malformed, "unexpected reply of " + to_string(server) + ": " +
-                                              etf::print_text(term, {}, limits) +
+                                              etf::print_brief(term) +
                                               ": check that it is a member of an ra_kv cluster");
 }
 
@@ -108,7 +106,7 @@ std::optional<KeyMetrics> read_key_metrics(std::string_view term) {
 
 std::string why_applied(const node::ApplyResult& result) {
   return result.status == node::ApplyResult::Status::timeout ? "no answer in time"
-                                                             : etf::print_text(result.term);
+                                                             : etf::print_brief(result.term);
 }
 
 }  // namespace
@@ -234,7 +232,7 @@ void Client::take(const std::shared_ptr<Operation>& operation, const raft::Serve
       return follow(operation, *leader);
   } else if (tagged(cursor, "error", 2)) {
     return operation->handler(make_error(
-        ErrorCode::unavailable, to_string(server) + " refused: " + etf::print_text(cursor.rest()) +
+        ErrorCode::unavailable, to_string(server) + " refused: " + etf::print_brief(cursor.rest()) +
                                     "; nothing was changed: see that member's log for more"));
   }
   operation->handler(Reply{std::string(result.term), server});
@@ -250,7 +248,7 @@ void Client::take_down(const std::shared_ptr<Operation>& operation, const raft::
                                    server.node() + ": check --cluster, or start the member"));
   }
   const std::string why =
-      to_string(server) + " ended or was cut off (" + etf::print_text(reason) + ")";
+      to_string(server) + " ended or was cut off (" + etf::print_brief(reason) + ")";
   if (operation->changes) return operation->handler(unknown_outcome(why));
   try_next(operation, make_error(ErrorCode::unavailable, why + ": try again"));
 }

@@ -65,7 +65,7 @@ Result<std::unique_ptr<member::StateMachine>> KvMachineFactory::make(
   }
   return make_error(
       ErrorCode::unsupported,
-      "this node runs the machine {module, ra_kv, _} only, not " + etf::print_text(machine));
+      "this node runs the machine {module, ra_kv, _} only, not " + etf::print_brief(machine));
 }
 
 std::string KvMachineFactory::configuration() const {

@@ -42,4 +42,12 @@ struct TextOptions {
 std::string print_text(std::string_view term, const TextOptions& options = {},
                        const Limits& limits = {});
 
+/// Of a longer term print_brief says only how long it is.
+inline constexpr std::size_t kMaxBriefBytes = 1024;
+
+/// For logs and reasons, whoever sent the term: as print_text, but `#Term<5000000 bytes>` for one
+/// that is longer than kMaxBriefBytes. A long text takes seconds and memory to make, and nobody
+/// reads it.
+std::string print_brief(std::string_view term);
+
 }  // namespace rakv::etf

@@ -422,4 +422,9 @@ std::string print_text(std::string_view term, const TextOptions& options, const 
   return Printer(*canonical, options, limits).run();
 }
 
+std::string print_brief(std::string_view term) {
+  if (term.size() > kMaxBriefBytes) return "#Term<" + std::to_string(term.size()) + " bytes>";
+  return print_text(term);
+}
+
 }  // namespace rakv::etf

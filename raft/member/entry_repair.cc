@@ -145,7 +145,7 @@ void EntryRepair::fetch_next() {
 std::optional<std::string> EntryRepair::take(const raftlog::SegmentSlot& slot,
                                              const node::ApplyResult& result) {
   if (result.status == node::ApplyResult::Status::timeout) return "no answer in time";
-  const auto unusable = [&] { return "it answered " + etf::print_text(result.term); };
+  const auto unusable = [&] { return "it answered " + etf::print_brief(result.term); };
   if (result.status != node::ApplyResult::Status::returned) return unusable();
   etf::Cursor cursor(result.term);
   if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 3u || !cursor.is_atom("ok"))

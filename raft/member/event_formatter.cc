@@ -89,7 +89,7 @@ void EventFormatter::format_next(const std::string& pid) {
           if (!std::exchange(complained_, true)) {
             spdlog::warn(
                 "{}: ra_event_formatter failed at a client, which gets plain ra_events: {}",
-                context_.log_id, etf::print_text(result.term));
+                context_.log_id, etf::print_brief(result.term));
           }
           etf::Writer plain;
           plain.tuple(3).atom("ra_event");

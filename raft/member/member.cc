@@ -459,7 +459,7 @@ void Member::on_down(const etf::Reference& monitor, std::string_view reason) {
 void Member::on_exit_signal(const etf::PidView&, std::string_view reason) {
   etf::Cursor cursor(reason);
   if (cursor.is_atom("normal")) return;
-  spdlog::warn("{}: exit signal {}, the server crashes", log_id_, etf::print_text(reason));
+  spdlog::warn("{}: exit signal {}, the server crashes", log_id_, etf::print_brief(reason));
   services_.on_crash(id_.name(), cursor.is_atom("kill") ? "killed" : "shutdown");
 }
 

@@ -130,7 +130,7 @@ void MemberStart::on_exit_signal(const etf::PidView&, std::string_view reason) {
   etf::Cursor cursor(reason);
   if (cursor.is_atom("normal")) return;
   spdlog::warn("{}: exit signal {} during the start, the server starts again", log_id_,
-               etf::print_text(reason));
+               etf::print_brief(reason));
   services_.on_crash(log_.config().id.name, cursor.is_atom("kill") ? "killed" : "shutdown");
 }
 

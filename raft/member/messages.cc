@@ -27,7 +27,7 @@ void Member::on_message(std::string_view message) {
   }
   commands_.flush();
   if (handle_system_message(gen->request)) return;
-  spdlog::debug("{}: unknown message {}", log_id_, etf::print_text(gen->request));
+  spdlog::debug("{}: unknown message {}", log_id_, etf::print_brief(gen->request));
 }
 
 void Member::handle_call(std::string_view from, std::string_view request) {
@@ -78,7 +78,7 @@ void Member::handle_cast(std::string_view request) {
   if (std::holds_alternative<wire::request::CompactLog>(decoded))
     return log_.trigger_major_compaction();
   if (handle_peer_cast(asked.term)) return;
-  spdlog::debug("{}: unknown cast {}", log_id_, etf::print_text(asked.term));
+  spdlog::debug("{}: unknown cast {}", log_id_, etf::print_brief(asked.term));
 }
 
 void Member::handle_leader_call(std::string_view from, std::string_view request,

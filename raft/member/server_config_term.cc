@@ -84,7 +84,7 @@ bool is_good_value(std::string_view key, std::string_view value) {
 Error bad_value(std::string_view key, std::string_view value) {
   return make_error(ErrorCode::invalid_argument, "server config: '" + std::string(key) +
                                                      "' can't be " +
-                                                     etf::print_text(value).substr(0, 200));
+                                                     etf::print_brief(value).substr(0, 200));
 }
 
 bool read_members(std::string_view term, std::vector<raftlog::ServerId>& members) {

@@ -167,10 +167,10 @@ void SnapshotSender::call(raft::ChunkFlag flag, std::uint64_t number,
         if (result.status == node::CallResult::Status::timeout)
           return fail("no answer within " + std::to_string(kCallTimeout.count()) + " s");
         if (result.status == node::CallResult::Status::down)
-          return fail("it went down: " + etf::print_text(result.term));
+          return fail("it went down: " + etf::print_brief(result.term));
         const Result<std::optional<wire::PeerReply>> reply = wire::decode_peer_reply(result.term);
         if (!reply) return fail(reply.error().message);
-        if (!*reply) return fail("it answered " + etf::print_text(result.term));
+        if (!*reply) return fail("it answered " + etf::print_brief(result.term));
         then(**reply);
       });
 }

@@ -253,6 +253,18 @@ TEST(Text, PrintsWhatCanNotBeRead) {
   EXPECT_EQ(print_text("h\x01"s), "#Malformed<byte 0 of the term can not be read>");
 }
 
+TEST(Text, OfALongTermOnlyItsLengthIsSaid) {
+  EXPECT_EQ(print_brief(Writer().tuple(2).atom("a").integer(1).view()), "{a,1}");
+  const std::string longest = Writer().binary(std::string(kMaxBriefBytes - 5, 'x')).take();
+  EXPECT_EQ(print_brief(longest), print_text(longest));
+  // To print a thousand integers of 4 KB takes seconds.
+  Writer integers;
+  integers.list(1000);
+  for (int i = 0; i < 1000; ++i) integers.big(false, std::string(4096, '\x7f'));
+  integers.nil();
+  EXPECT_EQ(print_brief(integers.view()), "#Term<4102006 bytes>");
+}
+
 TEST(Text, PrintsListsWithoutStringsWhenAsked) {
   TextOptions options;
   options.strings = false;
