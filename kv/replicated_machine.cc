@@ -14,7 +14,8 @@ Result<void> ReplicatedMachine::check_command(std::string_view data) const {
   // it travels on.
   for (const std::string_view term : {command->key, command->value}) {
     if (term.empty() || etf::is_plainly_canonical(term)) continue;
-    if (const Result<std::string> decodable = etf::canonicalize(term); !decodable)
+    if (const Result<std::string> decodable = etf::canonicalize(term, etf::kMessageLimits);
+        !decodable)
       return decodable.error();
   }
   return {};
@@ -39,7 +40,7 @@ void ReplicatedMachine::apply(const member::CommandMeta& meta, std::string_view 
 member::AuxResult ReplicatedMachine::handle_aux(std::string_view command,
                                                 const member::AuxContext& context,
                                                 etf::Writer& reply) {
-  etf::Cursor cursor(command);
+  etf::Cursor cursor(command, etf::kMessageLimits);
   if (cursor.is_atom("take_snapshot")) {
     reply.atom("ok");
     return {.replies = true, .takes_snapshot = true};

@@ -194,7 +194,7 @@ void Connection::handle_input() {
 bool Connection::handle_event(const FrameAssembler::Event& event) {
   const auto* message = std::get_if<FrameAssembler::Message>(&event);
   if (message == nullptr) return true;  // a tick: its bytes are counted already
-  etf::Cursor cursor(message->terms);
+  etf::Cursor cursor(message->terms, etf::kMessageLimits);
   const Result<DecodedMessage> decoded = decode_message(cursor, message->versioned);
   if (!decoded) {
     close(decoded.error());

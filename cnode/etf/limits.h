@@ -30,4 +30,9 @@ struct Limits {
   std::size_t max_output_bytes = std::size_t{256} << 20;
 };
 
+/// What comes from other nodes may nest as deep as a BEAM's terms do, within memory: walking over a
+/// level takes 24 bytes. A reader that is stricter than the BEAM cuts connections with it, and
+/// stops following a leader that has replicated such a term.
+inline constexpr Limits kMessageLimits{.max_depth = 1'000'000};
+
 }  // namespace rakv::etf

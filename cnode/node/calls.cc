@@ -200,7 +200,7 @@ namespace {
 
 /// Reads the reply of rex: the value, or {badrpc, Reason}.
 ApplyResult rex_result(std::string_view reply) {
-  etf::Cursor cursor(reply);
+  etf::Cursor cursor(reply, etf::kMessageLimits);
   if (cursor.kind() == etf::TermKind::tuple && cursor.tuple() == 2u && cursor.is_atom("badrpc")) {
     return {ApplyResult::Status::failed, cursor.skip().value_or(std::string_view{})};
   }
@@ -212,7 +212,7 @@ ApplyResult rex_result(std::string_view reply) {
 // A message for the pid our calls come from: {Tag, Reply}. Some servers answer to the pid, some to
 // the tag's alias; we give out no aliases, so this is where all replies arrive.
 void Node::Impl::on_message(std::string_view message) {
-  etf::Cursor cursor(message);
+  etf::Cursor cursor(message, etf::kMessageLimits);
   if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 2u) return;
   if (cursor.kind() != etf::TermKind::reference) return;
   const std::optional<etf::ReferenceView> tag = cursor.reference_view();
@@ -242,7 +242,7 @@ namespace {
 
 /// Reads the exit reason of erpc:execute_call/4.
 ApplyResult apply_result(std::string_view reason) {
-  etf::Cursor cursor(reason);
+  etf::Cursor cursor(reason, etf::kMessageLimits);
   if (cursor.kind() == etf::TermKind::tuple) {
     const std::optional<std::uint32_t> arity = cursor.tuple();
     if ((arity == 3u || arity == 4u) && cursor.kind() == etf::TermKind::reference &&

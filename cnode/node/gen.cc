@@ -18,7 +18,7 @@ std::optional<etf::ReferenceView> alias_in_tag(etf::Cursor cursor, int nesting) 
 
 std::optional<GenMessage> parse_gen_message(std::string_view message) {
   GenMessage parsed;
-  etf::Cursor cursor(message);
+  etf::Cursor cursor(message, etf::kMessageLimits);
   if (cursor.kind() == etf::TermKind::tuple) {
     const std::optional<std::uint32_t> arity = cursor.tuple();
     if (arity == 3u && cursor.is_atom("$gen_call")) {
@@ -35,20 +35,20 @@ std::optional<GenMessage> parse_gen_message(std::string_view message) {
       return parsed;
     }
   }
-  etf::Cursor whole(message);
+  etf::Cursor whole(message, etf::kMessageLimits);
   parsed.request = whole.skip().value_or(std::string_view{});
   if (!whole.at_end()) return std::nullopt;
   return parsed;
 }
 
 std::optional<SystemMessage> parse_system_message(std::string_view message) {
-  etf::Cursor cursor(message);
+  etf::Cursor cursor(message, etf::kMessageLimits);
   if (cursor.kind() != etf::TermKind::tuple || !cursor.tuple(3) || !cursor.is_atom("system"))
     return std::nullopt;
   SystemMessage parsed;
   parsed.from = cursor.skip().value_or(std::string_view{});
   parsed.request = cursor.skip().value_or(std::string_view{});
-  etf::Cursor asked(parsed.request);
+  etf::Cursor asked(parsed.request, etf::kMessageLimits);
   if (asked.kind() == etf::TermKind::tuple && asked.tuple(2) && asked.is_atom("terminate"))
     parsed.end_for = asked.skip();
   return parsed;

@@ -28,7 +28,7 @@ void Node::Impl::Rex::on_message(std::string_view message) {
     case GenMessage::Kind::call:
       return on_call(*gen);
     case GenMessage::Kind::cast: {
-      etf::Cursor request(gen->request);
+      etf::Cursor request(gen->request, etf::kMessageLimits);
       if (request.kind() == etf::TermKind::tuple && request.tuple() == 5u &&
           request.is_atom("cast")) {
         run(request, {ReplyTo::Form::nobody, {}, node_.options_.name});
@@ -46,7 +46,7 @@ void Node::Impl::Rex::on_call(const GenMessage& call) {
   const std::optional<ReplyAddress> address = parse_from(from);
   if (!address) return;
   ReplyTo to{ReplyTo::Form::gen, std::string(call.from), std::string(address->pid.node)};
-  etf::Cursor request(call.request);
+  etf::Cursor request(call.request, etf::kMessageLimits);
   if (request.kind() == etf::TermKind::tuple && request.tuple() == 5u &&
       (request.is_atom("call") || request.is_atom("block_call")) && run(request, to)) {
     return;
@@ -60,7 +60,7 @@ void Node::Impl::Rex::on_call(const GenMessage& call) {
 /// {From, {call, M, F, Args, GroupLeader}}, {From, features_request}, {From, {sbcast | send, Name,
 /// Message}}.
 void Node::Impl::Rex::on_plain_message(std::string_view message) {
-  etf::Cursor cursor(message);
+  etf::Cursor cursor(message, etf::kMessageLimits);
   if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 2u) return;
   if (cursor.kind() != etf::TermKind::pid) return;
   const std::string_view pid_term = cursor.rest();

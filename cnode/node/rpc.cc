@@ -66,7 +66,7 @@ const RpcFunction* RpcTable::find(std::string_view module, std::string_view func
 std::optional<std::vector<std::string_view>> list_elements(std::string_view list,
                                                            std::string& storage) {
   std::vector<std::string_view> elements;
-  etf::Cursor cursor(list);
+  etf::Cursor cursor(list, etf::kMessageLimits);
   if (cursor.kind() == etf::TermKind::string) {
     const std::optional<std::string_view> bytes = cursor.string();
     if (!bytes || !cursor.at_end()) return std::nullopt;
@@ -84,7 +84,7 @@ std::optional<std::vector<std::string_view>> list_elements(std::string_view list
     return elements;
   }
   storage.assign(list);
-  etf::Cursor own(storage);
+  etf::Cursor own(storage, etf::kMessageLimits);
   const std::optional<std::uint32_t> count = own.list();
   if (!count) return std::nullopt;
   elements.reserve(*count);  // at most a byte of the list each

@@ -212,7 +212,7 @@ void Node::Impl::handle(distribution::Connection& peer,
   std::string storage;
   const auto elements = list_elements(arguments, storage);
   if (!elements) {
-    etf::Cursor whole(arguments);
+    etf::Cursor whole(arguments, etf::kMessageLimits);
     if (!whole.skip() || !whole.at_end()) {
       peer.close(make_error(ErrorCode::malformed, "spawn request with undecodable arguments"));
       return;

@@ -93,7 +93,7 @@ void write_meta(etf::Writer& writer, std::int64_t ts_ms, std::string_view from) 
 
 /// The Mode of a client's `{command, _, {_, _, Mode}}`; empty if it can't be read.
 std::string_view mode_of_request(std::string_view request) {
-  etf::Cursor cursor(request);
+  etf::Cursor cursor(request, etf::kMessageLimits);
   if (cursor.kind() != etf::TermKind::tuple) return {};
   std::optional<std::uint32_t> arity = cursor.tuple();
   if (arity == 2U && cursor.is_atom("leader_call")) arity = cursor.tuple();

@@ -14,7 +14,7 @@ struct Tagged {
   std::uint32_t arity = 0;  ///< 0: a bare atom
   etf::Cursor elements;     ///< behind the tag
 
-  explicit Tagged(std::string_view term) : elements(term) {
+  explicit Tagged(std::string_view term) : elements(term, etf::kMessageLimits) {
     if (elements.kind() == etf::TermKind::tuple) {
       arity = elements.tuple().value_or(0);
       if (arity == 0) return;

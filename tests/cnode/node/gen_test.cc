@@ -120,6 +120,21 @@ TEST(ParseGenMessageTest, Cast) {
   EXPECT_EQ(parsed->request, Writer().integer(5).take());
 }
 
+TEST(ParseGenMessageTest, MayNestAsDeepAsTheTermsOfABeam) {
+  std::string deep;
+  for (int i = 0; i < 100'000; ++i) deep += "h\x01";
+  deep += "j";
+  const std::string call =
+      Writer().tuple(3).atom("$gen_call").raw(from(reference_bytes())).raw(deep).take();
+  const std::optional<GenMessage> asked = parse_gen_message(call);
+  ASSERT_TRUE(asked.has_value()) << "nobody would answer";
+  EXPECT_EQ(asked->request, deep);
+  const std::optional<GenMessage> cast =
+      parse_gen_message(Writer().tuple(2).atom("$gen_cast").raw(deep).view());
+  ASSERT_TRUE(cast.has_value()) << "entries that a leader sends would be dropped for ever";
+  EXPECT_TRUE(parse_gen_message(deep).has_value());
+}
+
 TEST(ParseGenMessageTest, EverythingElseIsInfoWithTheWholeMessage) {
   for (const std::string& message :
        {Writer().atom("$gen_call").take(), Writer().tuple(2).atom("$gen_call").integer(1).take(),

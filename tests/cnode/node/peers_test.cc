@@ -255,6 +255,34 @@ TEST_F(PeersTest, NetKernelAnswersEveryCall) {
   EXPECT_EQ(ask("get_state"), "{tag,{error,not_supported}}");
 }
 
+TEST_F(PeersTest, TermsThatNestAsDeepAsThoseOfABeamDoNotCloseTheConnection) {
+  std::string deep;
+  for (int i = 0; i < 100'000; ++i) deep += "h\x01";
+  deep += "j";
+  connect(distribution::kOfferedFlags);
+  const auto send = [&](distribution::OutMessage message, const std::string& payload) {
+    message.text += payload;
+    peer_->send(1, std::move(message));
+  };
+  const std::string arguments = etf::Writer().list(1).raw(deep).nil().take();
+  send(
+      distribution::encode_spawn_request(reference_, self_, self_, "no_such", "function", 1, false),
+      arguments);
+  EXPECT_EQ(next(), "SPAWNED pid");
+  const std::string call =
+      etf::Writer().list(4).reference(reference_).atom("m").atom("f").raw(arguments).nil().take();
+  send(
+      distribution::encode_spawn_request(reference_, self_, self_, "erpc", "execute_call", 4, true),
+      call);
+  EXPECT_EQ(next(), "SPAWNED pid");
+  EXPECT_EQ(next().rfind("DOWN ", 0), 0u);
+  send(distribution::encode_exit(self_, *node_->whereis("net_kernel")), deep);
+  send(distribution::encode_send_to_name(self_, "net_kernel"),
+       etf::Writer().tuple(3).atom("$gen_call").tuple(2).pid(self_).atom("tag").raw(deep).take());
+  EXPECT_EQ(next(), "{tag,{error,not_supported}}");
+  EXPECT_FALSE(closed_);
+}
+
 TEST_F(PeersTest, MonitorsThatHaveNoRoomEndAtOnce) {
   connect(distribution::kOfferedFlags);
   const distribution::PidOrName name = std::string_view("net_kernel");
