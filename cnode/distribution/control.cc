@@ -298,14 +298,14 @@ std::optional<ControlMessage> Reader::take_spawn_request(bool traced) {
   const std::optional<std::string_view> function = cursor_.atom();
   const std::optional<std::uint32_t> call_arity = cursor_.u32();
   const std::optional<std::string_view> options = cursor_.skip();
-  if (!module || !function || !call_arity || *call_arity > 255 || !options) return std::nullopt;
+  if (!module || !function || !call_arity || !options) return std::nullopt;
   SpawnRequestSignal signal;
   signal.reference = *reference;
   signal.from = *from;
   signal.group_leader = *group_leader;
   signal.module = *module;
   signal.function = *function;
-  signal.arity = static_cast<std::uint8_t>(*call_arity);
+  signal.arity = *call_arity;
   signal.options = *options;
   if (!read_spawn_options(*options, signal) || !skip(traced ? 1 : 0)) return std::nullopt;
   return signal;

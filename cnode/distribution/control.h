@@ -81,7 +81,7 @@ struct SpawnRequestSignal {
   etf::ReferenceView reference;
   etf::PidView from, group_leader;
   std::string_view module, function;
-  std::uint8_t arity = 0;
+  std::uint32_t arity = 0;   ///< of the arguments: more than 255 are no function's
   bool link = false;         ///< option `link`
   bool monitor = false;      ///< option `monitor`
   std::string_view options;  ///< the whole list, a term

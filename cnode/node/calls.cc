@@ -138,18 +138,19 @@ void Node::Impl::apply_locally(std::string_view caller, std::string_view module,
     answer(RpcOutcome::raised, atom_term(kNoRoom), etf::Writer().nil().view());
     return;
   }
-  std::optional<RpcCall> call = RpcCall::make(caller, arguments, answer);
-  if (!call) {
+  const std::optional<std::size_t> count = list_length(arguments);
+  if (!count) {
     answer(RpcOutcome::raised, atom_term("badarg"), etf::Writer().nil().view());
     return;
   }
-  call->set_charge(std::move(charge));
-  const RpcFunction* implementation = functions_.find(module, function, call->arguments().size());
-  if (implementation == nullptr) {
+  const RpcFunction* implementation = functions_.find(module, function, *count);
+  std::optional<RpcCall> call;
+  if (implementation != nullptr) call = RpcCall::make(caller, arguments, answer);
+  if (!call) {
     answer(RpcOutcome::raised, atom_term("undef"), undef_stack(module, function, arguments));
-    call->disarm();
     return;
   }
+  call->set_charge(std::move(charge));
   (*implementation)(std::move(*call));
 }
 

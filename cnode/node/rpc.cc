@@ -63,8 +63,23 @@ const RpcFunction* RpcTable::find(std::string_view module, std::string_view func
   return found == functions_.end() ? nullptr : &found->second;
 }
 
+std::optional<std::size_t> list_length(std::string_view list) {
+  etf::Cursor cursor(list, etf::kMessageLimits);
+  if (cursor.kind() == etf::TermKind::string) {
+    const std::optional<std::string_view> bytes = cursor.string();
+    return bytes && cursor.at_end() ? std::optional(bytes->size()) : std::nullopt;
+  }
+  const std::optional<std::uint32_t> count = cursor.list();
+  for (std::uint32_t i = 0; count && i < *count; ++i) {
+    if (!cursor.skip()) return std::nullopt;
+  }
+  if (!count || !cursor.list_end(*count) || !cursor.at_end()) return std::nullopt;
+  return *count;
+}
+
 std::optional<std::vector<std::string_view>> list_elements(std::string_view list,
                                                            std::string& storage) {
+  if (list_length(list).value_or(SIZE_MAX) > kMaxArguments) return std::nullopt;
   std::vector<std::string_view> elements;
   etf::Cursor cursor(list, etf::kMessageLimits);
   if (cursor.kind() == etf::TermKind::string) {
@@ -87,7 +102,7 @@ std::optional<std::vector<std::string_view>> list_elements(std::string_view list
   etf::Cursor own(storage, etf::kMessageLimits);
   const std::optional<std::uint32_t> count = own.list();
   if (!count) return std::nullopt;
-  elements.reserve(*count);  // at most a byte of the list each
+  elements.reserve(*count);
   for (std::uint32_t i = 0; i < *count; ++i) {
     const std::optional<std::string_view> element = own.skip();
     if (!element) return std::nullopt;

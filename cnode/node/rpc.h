@@ -49,7 +49,7 @@ class RpcCall {
   using Answer = std::function<void(RpcOutcome, const RpcTerm& term, std::string_view stack)>;
 
   /// Takes the encoded list of arguments apart. Nothing (and no answer) when it is not a proper
-  /// list of terms.
+  /// list of at most kMaxArguments terms.
   static std::optional<RpcCall> make(std::string_view caller_node, std::string_view arguments,
                                      Answer answer);
 
@@ -115,9 +115,16 @@ class RpcTable {
   mutable std::string sought_;  ///< of find(), to reuse its memory
 };
 
+/// No function has more arguments.
+inline constexpr std::size_t kMaxArguments = 255;
+
+/// How many elements an encoded proper list has (validated). Nothing when it is not one. Takes no
+/// memory for them, however many there are.
+std::optional<std::size_t> list_length(std::string_view list);
+
 /// Takes an encoded proper list apart into its elements (validated); the STRING form gives
-/// integers. Nothing when it is not a proper list. `storage` receives the elements' bytes and must
-/// outlive the views.
+/// integers. Nothing when it is not a proper list, or has more than kMaxArguments. `storage`
+/// receives the elements' bytes and must outlive the views.
 std::optional<std::vector<std::string_view>> list_elements(std::string_view list,
                                                            std::string& storage);
 

@@ -238,11 +238,10 @@ void Node::Impl::handle(distribution::Connection& peer,
             distribution::encode_spawn_reply(signal.reference, signal.from, flags, pid.view()));
 
   const std::string& caller = peer.peer().name;
-  if (signal.module == "erpc" && signal.function == "execute_call" && signal.arity == 4) {
-    if (!elements || elements->size() != 4) return terminate(entity, noproc());
+  const std::size_t given = elements ? elements->size() : 0;
+  if (signal.module == "erpc" && signal.function == "execute_call" && given == 4) {
     run_erpc(entity, caller, *elements);
-  } else if (signal.module == "erpc" && signal.function == "execute_cast" && signal.arity == 3) {
-    if (!elements || elements->size() != 3) return terminate(entity, noproc());
+  } else if (signal.module == "erpc" && signal.function == "execute_cast" && given == 3) {
     etf::Cursor module((*elements)[0]);
     etf::Cursor function((*elements)[1]);
     run_spawned(entity, caller, module.atom().value_or(""), function.atom().value_or(""),

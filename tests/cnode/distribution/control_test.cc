@@ -229,8 +229,15 @@ TEST(ControlTest, SpawnRequestsAndReplies) {
   EXPECT_FALSE(signal.link);
   EXPECT_EQ(signal.module, "erpc");
   EXPECT_EQ(signal.function, "execute_call");
-  EXPECT_EQ(signal.arity, 4);
+  EXPECT_EQ(signal.arity, 4u);
   EXPECT_EQ(monitored.payload(), arguments);
+  // A BEAM takes as many arguments as it is given, and says that there is no such function.
+  const Decoded many(terms([](Writer& w) {
+                       w.tuple(6).integer(29).reference(reference()).pid(kTheirs).pid(kTheirs);
+                       w.tuple(3).atom("m").atom("f").integer(300).nil();
+                     }) +
+                     arguments);
+  EXPECT_EQ(many.as<SpawnRequestSignal>().arity, 300u);
   const Decoded linked(request(30, [](Writer& w) {
     w.list(3).tuple(2).atom("priority").atom("high").atom("link").atom("monitor").nil();
   }));

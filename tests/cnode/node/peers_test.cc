@@ -283,6 +283,24 @@ TEST_F(PeersTest, TermsThatNestAsDeepAsThoseOfABeamDoNotCloseTheConnection) {
   EXPECT_FALSE(closed_);
 }
 
+TEST_F(PeersTest, AProcessWithMoreArgumentsThanAFunctionHasEndsAsOnABeam) {
+  connect(distribution::kOfferedFlags);
+  etf::Writer arguments;
+  arguments.list(300);
+  for (int i = 0; i < 300; ++i) arguments.atom("x");
+  arguments.nil();
+  distribution::OutMessage message;
+  etf::Writer writer(message.text);
+  writer.tuple(6).integer(29).reference(reference_).pid(self_).pid(self_);
+  writer.tuple(3).atom("m").atom("f").integer(300).list(1).atom("monitor").nil();
+  message.end_control();
+  message.text += arguments.view();
+  peer_->send(1, std::move(message));
+  EXPECT_EQ(next(), "SPAWNED pid");
+  EXPECT_EQ(next().rfind("DOWN {undef,[{m,f,[x,x,", 0), 0u);
+  EXPECT_FALSE(closed_);
+}
+
 TEST_F(PeersTest, MonitorsThatHaveNoRoomEndAtOnce) {
   connect(distribution::kOfferedFlags);
   const distribution::PidOrName name = std::string_view("net_kernel");

@@ -67,6 +67,24 @@ TEST(ListElementsTest, WhatIsNoProperList) {
   }
 }
 
+TEST(ListElementsTest, NotMoreThanAFunctionHasArguments) {
+  const auto list_of = [](std::uint32_t count) {
+    Writer list;
+    list.list(count);
+    for (std::uint32_t i = 0; i < count; ++i) list.nil();
+    return list.nil().take();
+  };
+  std::string storage;
+  EXPECT_EQ(list_elements(list_of(kMaxArguments), storage)->size(), kMaxArguments);
+  // A list of millions would take 16 times its bytes.
+  EXPECT_FALSE(list_elements(list_of(kMaxArguments + 1), storage).has_value());
+  EXPECT_EQ(list_length(list_of(1'000'000)), 1'000'000u);
+  EXPECT_EQ(list_length(Writer().byte_list(std::string(300, 'x')).view()), 300u);
+  EXPECT_EQ(list_length(Writer().nil().view()), 0u);
+  EXPECT_FALSE(list_length(Writer().list(1).integer(1).integer(2).view()).has_value());
+  EXPECT_FALSE(list_length(Writer().atom("a").view()).has_value());
+}
+
 TEST(UndefStackTest, NamesFunctionAndArguments) {
   const std::string arguments = Writer().list(1).integer(1).nil().take();
   const std::string expected =
