@@ -17,7 +17,7 @@ Node::Impl::Builtins::Builtins(Impl& node)
   };
   net_kernel_.entity = enlist(net_kernel_, "net_kernel");
   rex_.entity = enlist(rex_, "rex");
-  enlist(aten_sink_, "aten_sink");
+  aten_sink_.entity = enlist(aten_sink_, "aten_sink");
   io_leader_.entity = enlist(io_leader_, nullptr);
 }
 
@@ -59,7 +59,9 @@ void Node::Impl::Builtins::greet_global(std::string_view sender_node, std::strin
 // caller must not wait for ever.
 void Node::Impl::Builtins::NetKernel::on_message(std::string_view message) {
   const std::optional<GenMessage> gen = parse_gen_message(message);
-  if (!gen || gen->kind != GenMessage::Kind::call) return;
+  if (!gen) return;
+  if (gen->kind == GenMessage::Kind::info) return node_.refuse_system_message(entity, message);
+  if (gen->kind != GenMessage::Kind::call) return;
   const std::string& name = node_.options_.name;
   etf::Cursor cursor(gen->request);
   const bool is_auth =
@@ -85,7 +87,10 @@ void Node::Impl::Builtins::NetKernel::on_message(std::string_view message) {
 
 void Node::Impl::Builtins::AtenSink::on_message(std::string_view message) {
   const std::optional<GenMessage> gen = parse_gen_message(message);
-  if (!gen || gen->kind != GenMessage::Kind::cast) return;
+  if (!gen) return;
+  if (gen->kind == GenMessage::Kind::info) return node_.refuse_system_message(entity, message);
+  if (gen->kind == GenMessage::Kind::call)
+    return node_.refuse(entity, gen->from, "unsupported_call", gen->request);
   etf::Cursor cursor(gen->request);
   if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 2u || !cursor.is_atom("hb"))
     return;

@@ -35,6 +35,7 @@ class Node::Impl::Builtins {
    public:
     explicit AtenSink(Impl& node) : node_(node) {}
     void on_message(std::string_view message) override;
+    std::uint64_t entity = 0;
 
    private:
     Impl& node_;

@@ -95,4 +95,16 @@ Delivery Node::Impl::reply(const etf::PidView& from, std::string_view caller,
   return transmit(*peer, from, std::move(message), true);
 }
 
+void Node::Impl::refuse(std::uint64_t entity, std::string_view caller, std::string_view what,
+                        std::string_view request) {
+  reply(pid_of(entity), caller, [&](distribution::OutMessage& out) {
+    etf::Writer(out.text).tuple(2).atom("error").tuple(2).atom(what).raw(request);
+  });
+}
+
+void Node::Impl::refuse_system_message(std::uint64_t entity, std::string_view message) {
+  if (const std::optional<SystemMessage> system = parse_system_message(message))
+    refuse(entity, system->from, "unsupported_system_message", system->request);
+}
+
 }  // namespace rakv::node

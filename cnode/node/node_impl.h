@@ -74,6 +74,11 @@ class Node::Impl : private Process {
   Delivery send_to_name(const etf::PidView& from, std::string_view node, std::string_view name,
                         PayloadWriter payload, bool may_block);
   Delivery reply(const etf::PidView& from, std::string_view caller, PayloadWriter payload);
+  /// `{error, {What, Request}}` to a caller whose request `entity` does not know.
+  void refuse(std::uint64_t entity, std::string_view caller, std::string_view what,
+              std::string_view request);
+  /// Refuses one of OTP's system messages (sys.erl), which would else never be answered.
+  void refuse_system_message(std::uint64_t entity, std::string_view message);
   Delivery transmit(distribution::Connection& connection, const etf::PidView& from,
                     distribution::OutMessage message, bool may_block);
   /// A signal without payload, or with it already appended; lost when there is no connection.

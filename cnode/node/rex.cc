@@ -36,6 +36,7 @@ void Node::Impl::Rex::on_message(std::string_view message) {
       return;
     }
     case GenMessage::Kind::info:
+      node_.refuse_system_message(entity, message);
       return on_plain_message(message);
   }
 }

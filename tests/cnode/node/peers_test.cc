@@ -301,6 +301,20 @@ TEST_F(PeersTest, AProcessWithMoreArgumentsThanAFunctionHasEndsAsOnABeam) {
   EXPECT_FALSE(closed_);
 }
 
+TEST_F(PeersTest, EveryNameThatIsHereAnswersSystemMessagesAndCalls) {
+  connect(distribution::kOfferedFlags);
+  const auto ask = [&](const std::string& name, const std::string& kind) {
+    distribution::OutMessage message = distribution::encode_send_to_name(self_, name);
+    etf::Writer writer(message.text);
+    writer.tuple(3).atom(kind).tuple(2).pid(self_).atom("tag").atom("get_state");
+    peer_->send(1, std::move(message));
+    return next();
+  };
+  for (const char* name : {"net_kernel", "rex", "aten_sink"})
+    EXPECT_EQ(ask(name, "system"), "{tag,{error,{unsupported_system_message,get_state}}}") << name;
+  EXPECT_EQ(ask("aten_sink", "$gen_call"), "{tag,{error,{unsupported_call,get_state}}}");
+}
+
 TEST_F(PeersTest, MonitorsThatHaveNoRoomEndAtOnce) {
   connect(distribution::kOfferedFlags);
   const distribution::PidOrName name = std::string_view("net_kernel");
