@@ -171,7 +171,7 @@ class Node::Impl : private Process {
   PeerCharge watch_charge(std::string_view node);
   bool has_room_for_link() const;
   void add_link(Entity& entity, const etf::PidView& from);
-  std::map<std::string, std::weak_ptr<std::uint64_t>, std::less<>> watch_bytes_;  ///< by node
+  PeerCharges watch_charges_;
   /// Ids are never used again within one incarnation.
   std::unordered_map<std::uint64_t, Entity> entities_;
   std::map<std::string, std::uint64_t, std::less<>> names_;

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "cnode/base/byte_account.h"
@@ -47,6 +52,33 @@ class PeerCharge {
   ByteAccount* account_ = nullptr;
   ByteCharge charge_;
   std::shared_ptr<std::uint64_t> of_peer_;
+};
+
+/// Makes the charges of all other nodes. A node is known here as long as one of its charges lives,
+/// and no longer: nodes come under ever new names.
+class PeerCharges {
+ public:
+  /// An empty charge to `account` for what `node` has here.
+  PeerCharge of(ByteAccount* account, std::string_view node) {
+    const auto found = nodes_->find(node);
+    std::shared_ptr<std::uint64_t> bytes = found == nodes_->end() ? nullptr : found->second.lock();
+    if (!bytes) {
+      const auto made = nodes_->emplace(std::string(node), std::weak_ptr<std::uint64_t>()).first;
+      bytes = std::shared_ptr<std::uint64_t>(new std::uint64_t(0),
+                                             [nodes = nodes_, made](const std::uint64_t* count) {
+                                               delete count;
+                                               nodes->erase(made);
+                                             });
+      made->second = bytes;
+    }
+    return {account, std::move(bytes)};
+  }
+  /// How many nodes are known.
+  std::size_t nodes() const { return nodes_->size(); }
+
+ private:
+  using Nodes = std::map<std::string, std::weak_ptr<std::uint64_t>, std::less<>>;
+  std::shared_ptr<Nodes> nodes_ = std::make_shared<Nodes>();
 };
 
 }  // namespace rakv::node

@@ -45,9 +45,6 @@ void Node::Impl::on_closed(const std::string& node, const distribution::Connecti
     if (entity != entities_.end()) --entity->second.watch_count;
     watches_.erase(watch++);
   }
-  if (const auto bytes = watch_bytes_.find(node);
-      bytes != watch_bytes_.end() && bytes->second.expired())
-    watch_bytes_.erase(bytes);
   const std::string noconnection = etf::Writer().atom("noconnection").take();
   for (auto& [id, entity] : entities_) {
     const std::size_t links =

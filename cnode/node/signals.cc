@@ -77,14 +77,7 @@ void Node::Impl::handle(distribution::Connection& peer, const distribution::Mess
 
 PeerCharge Node::Impl::watch_charge(std::string_view node) {
   if (options_.memory == nullptr) return {};
-  auto found = watch_bytes_.find(node);
-  std::shared_ptr<std::uint64_t> bytes =
-      found == watch_bytes_.end() ? nullptr : found->second.lock();
-  if (!bytes) {
-    bytes = std::make_shared<std::uint64_t>(0);
-    watch_bytes_.insert_or_assign(std::string(node), bytes);
-  }
-  return {&options_.memory->watches, std::move(bytes)};
+  return watch_charges_.of(&options_.memory->watches, node);
 }
 
 bool Node::Impl::has_room_for_link() const {

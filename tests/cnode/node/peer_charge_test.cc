@@ -36,6 +36,22 @@ TEST(PeerChargeTest, ANodeWithMuchLeavesAThirdToThoseWithLittle) {
   EXPECT_EQ(*little, 0u);
 }
 
+TEST(PeerChargesTest, ANodeIsKnownAsLongAsItHasAnything) {
+  ByteAccount account("watches", kLimit);
+  PeerCharges charges;
+  PeerCharge first = charges.of(&account, "a@h");
+  ASSERT_TRUE(first.try_grow(PeerCharge::kLittleBytes));
+  // What a node has counts together, whoever asks.
+  const ByteCharge others(&account, kLimit / 3 * 2 - PeerCharge::kLittleBytes);
+  EXPECT_FALSE(charges.of(&account, "a@h").try_grow(1000));
+  EXPECT_TRUE(charges.of(&account, "b@h").try_grow(1000));
+  EXPECT_EQ(charges.nodes(), 1u);
+  // A call that was answered long after its node had gone, or under a name that nobody has.
+  first = PeerCharge();
+  EXPECT_EQ(charges.nodes(), 0u);
+  EXPECT_EQ(account.used(), others.bytes());
+}
+
 TEST(PeerChargeTest, WithoutAnAccountThereIsAlwaysRoom) {
   PeerCharge charge;
   EXPECT_TRUE(charge.try_grow(UINT64_MAX));
