@@ -10,8 +10,8 @@
 namespace rakv::kv {
 namespace {
 
-/// gen_statem:call/2 waits for ever; nobody waits longer than this.
-constexpr std::chrono::hours kForever{24};
+/// What waits here takes memory, also when the caller has gone meanwhile.
+constexpr std::chrono::milliseconds kLongest{60'000};
 
 std::optional<raft::ServerId> server_argument(const node::RpcCall& call, std::size_t position) {
   etf::Cursor cursor(call.argument(position));
@@ -23,8 +23,7 @@ std::optional<std::chrono::milliseconds> time_argument(const node::RpcCall& call
   etf::Cursor cursor(call.argument(position));
   const auto given = cursor.kind() == etf::TermKind::integer ? cursor.u64() : std::nullopt;
   if (!given) return std::nullopt;
-  const std::chrono::milliseconds longest = kForever;
-  return std::chrono::milliseconds(std::min(*given, static_cast<std::uint64_t>(longest.count())));
+  return std::chrono::milliseconds(std::min(*given, static_cast<std::uint64_t>(kLongest.count())));
 }
 
 void answer_value(node::RpcCall& call, const Result<StoredValue>& stored,
@@ -103,7 +102,7 @@ void RemoteClient::answer_aux_command(node::RpcCall call) {
       [&](distribution::OutMessage& out) {
         etf::Writer(out.text).tuple(2).atom("aux_command").raw(waiting->argument(1));
       },
-      kForever,
+      kLongest,
       [waiting](const node::CallResult& result) {
         if (result.status == node::CallResult::Status::reply) return waiting->answer(result.term);
         const std::string timeout = etf::Writer().atom("timeout").take();

@@ -14,7 +14,7 @@
 namespace rakv::kv {
 
 /// The client functions that other nodes use on this one by rpc, as they would on any node that has
-/// ra's code (ra_kv.erl, ra.erl):
+/// ra's code (ra_kv.erl, ra.erl). None waits for longer than 60 s, whatever the caller allows:
 ///  - ra_kv:get/3: {ok, Meta, Value}, {error, not_found}, {timeout, ServerId} or {error, Text}; the
 ///    value is read here when a server of this node has applied it, else at the leader;
 ///  - ra:aux_command/2: what the server answers; exits as gen_statem:call/2 does;

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "cnode/etf/text.h"
+#include "cnode/etf/writer.h"
 #include "tests/simulation/cluster.h"
 
 // Three whole nodes over a simulated network, memory disks and virtual time. RAKV_SEED=n runs
@@ -96,6 +98,26 @@ TEST_F(SimulationTest, ALeaderThatIsCutOffFollowsAfterwards) {
       },
       5min));
   EXPECT_EQ(cluster.get("key"), "2");
+}
+
+/// What waits for a caller takes memory, whether the caller is still there or not.
+TEST_F(SimulationTest, AReadByRpcThatNobodyCanAnswerEndsLongBeforeItsHour) {
+  SimulatedCluster cluster(chosen_seed(), {"a", "b", "c"});
+  cluster.form();
+  ASSERT_TRUE(cluster.put("key", 1));
+  SimulatedNode* leader = cluster.leader();
+  for (const std::string name : {"a", "b", "c"}) {
+    if (&cluster.node(name) != leader) cluster.node(name).kill(raftlog::CrashMode::keep_everything);
+  }
+  etf::Writer arguments;
+  arguments.list(3).tuple(2).atom("kv").atom(leader->name()).binary("key").integer(3'600'000).nil();
+  std::string answer;
+  cluster.client().node().apply(
+      leader->name(), "ra_kv", "get", arguments.view(), 1h,
+      [&](const node::ApplyResult& result) { answer = etf::print_text(result.term); });
+  cluster.client().turn();
+  EXPECT_TRUE(cluster.run_until([&] { return !answer.empty(); }, 90s));
+  EXPECT_EQ(answer, "{timeout,{kv," + leader->name() + "}}");
 }
 
 /// Killed after each so many events of its start and of its work, whatever it was doing then.
