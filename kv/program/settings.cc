@@ -270,8 +270,11 @@ Result<void> apply_setting(const Setting& setting, const SettingValue& value,
 
 Result<void> apply_texts(const Setting& setting, const std::vector<std::string>& texts,
                          StartOptions& options) {
-  if (std::holds_alternative<bool StartOptions::*>(setting.place))
-    return apply_setting(setting, true, options);
+  if (std::holds_alternative<bool StartOptions::*>(setting.place)) {
+    const std::string text = texts.empty() ? "true" : texts.back();
+    if (text != "true" && text != "false") return must("must be true or false");
+    return apply_setting(setting, text == "true", options);
+  }
   if (std::holds_alternative<std::vector<std::string> StartOptions::*>(setting.place))
     return apply_setting(setting, texts, options);
   if (std::holds_alternative<std::string StartOptions::*>(setting.place) || setting.is_size)

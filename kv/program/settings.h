@@ -56,7 +56,8 @@ std::string_view similar_setting(std::string_view name);
 Result<void> apply_setting(const Setting& setting, const SettingValue& value,
                            StartOptions& options);
 
-/// As apply_setting for what a command line gives: one text, several for a list, none for a flag.
+/// As apply_setting for what a command line gives: one text, several for a list. A flag is set, or
+/// has the text true or false.
 Result<void> apply_texts(const Setting& setting, const std::vector<std::string>& texts,
                          StartOptions& options);
 

@@ -70,7 +70,8 @@ void apply_command_line(const Given& given, StartOptions& options) {
   }
   for (const Setting& setting : start_settings()) {
     if (given.options.at(&setting)->count() == 0) continue;
-    const Result<void> applied = apply_texts(setting, given.texts.at(&setting), options);
+    const Result<void> applied =
+        apply_texts(setting, given.options.at(&setting)->results(), options);
     if (!applied)
       throw CLI::ValidationError("--" + std::string(setting.name) + ": " + applied.error().message);
   }

@@ -141,6 +141,20 @@ TEST(Settings, BadValuesAreRefusedInWordsAndChangeNothing) {
   }
 }
 
+TEST(Settings, AFlagMayBeTakenBackByItsText) {
+  const Setting& flag = *find_setting("exit-with-parent");
+  StartOptions options;
+  const auto after = [&](const std::vector<std::string>& texts) {
+    EXPECT_TRUE(apply_texts(flag, texts, options));
+    return options.exit_with_parent;
+  };
+  EXPECT_TRUE(after({}));
+  EXPECT_FALSE(after({"false"})) << "--exit-with-parent=false on the command line";
+  EXPECT_TRUE(after({"true"}));
+  EXPECT_FALSE(after({"true", "false"}));
+  EXPECT_FALSE(apply_texts(flag, {"maybe"}, options));
+}
+
 TEST(SettingsFile, CookiesSurviveWhateverTheyHold) {
   EXPECT_EQ(options_of(R"(cookie = "a#b, [c] \"d\" 'e' = 1")").cookie, R"(a#b, [c] "d" 'e' = 1)");
   EXPECT_EQ(options_of("cookie = '12345'").cookie, "12345");
