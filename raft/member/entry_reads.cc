@@ -26,7 +26,7 @@ void EntryReads::serve(std::string_view from, const wire::request::ReadEntries& 
   std::vector<raftlog::Index> wanted;
   std::uint64_t bytes = 0;
   for (const std::uint64_t index : *asked.indexes) {
-    if (index == 0 || !seams_.log.has(index)) continue;
+    if (!seams_.log.has(index)) continue;
     wanted.push_back(index);
     bytes += seams_.log.payload_bytes(index);
   }

@@ -79,22 +79,25 @@ raft::IndexTerm read_condition(std::string_view options) {
 
 std::optional<std::vector<std::uint64_t>> read_indexes(std::string_view list) {
   std::vector<std::uint64_t> indexes;
+  const auto add = [&](std::uint64_t index) {
+    if (index > 0) indexes.push_back(index);
+  };
   etf::Cursor cursor(list);
   if (cursor.kind() == etf::TermKind::string) {
-    for (const char byte : cursor.string().value_or("")) {
-      indexes.push_back(static_cast<unsigned char>(byte));
+    for (const char byte : cursor.string().value_or("")) add(static_cast<unsigned char>(byte));
+  } else {
+    const std::optional<std::uint32_t> count = cursor.list();
+    if (!count) return std::nullopt;
+    for (std::uint32_t i = 0; i < *count; ++i) {
+      const std::optional<std::string_view> element = cursor.skip();
+      if (!element) return std::nullopt;
+      etf::Cursor index(*element);
+      add(index.kind() == etf::TermKind::integer ? index.u64().value_or(0) : 0);
     }
-    return indexes;
+    if (!cursor.list_end(*count) || !cursor.at_end()) return std::nullopt;
   }
-  const std::optional<std::uint32_t> count = cursor.list();
-  if (!count) return std::nullopt;
-  for (std::uint32_t i = 0; i < *count; ++i) {
-    const std::optional<std::string_view> element = cursor.skip();
-    if (!element) return std::nullopt;
-    etf::Cursor index(*element);
-    indexes.push_back(index.kind() == etf::TermKind::integer ? index.u64().value_or(0) : 0);
-  }
-  if (!cursor.list_end(*count) || !cursor.at_end()) return std::nullopt;
+  std::sort(indexes.begin(), indexes.end());
+  indexes.erase(std::unique(indexes.begin(), indexes.end()), indexes.end());
   return indexes;
 }
 

@@ -72,7 +72,8 @@ struct AuxCommand {
 /// `{read_entries, Indexes}`
 struct ReadEntries {
   std::string_view list;  ///< Indexes, encoded
-  /// Nothing when it is no proper list; what is no index in it is 0.
+  /// Each once, in ascending order, without what is no index: the answer is a map, which no BEAM
+  /// takes with a key twice. Nothing when it is no proper list.
   std::optional<std::vector<std::uint64_t>> indexes;
 };
 /// `{transfer_leadership, Server}`

@@ -135,10 +135,13 @@ TEST(ClientRequests, QueriesAndTheirConditions) {
 TEST(ClientRequests, IndexesToBeRead) {
   using Indexes = std::vector<std::uint64_t>;
   EXPECT_EQ(Decoded<request::ReadEntries>("{read_entries, [300, 1, 70000]}").value.indexes,
-            (Indexes{300, 1, 70000}));
+            (Indexes{1, 300, 70000}));
   EXPECT_EQ(Decoded<request::ReadEntries>("{read_entries, []}").value.indexes, Indexes{});
   EXPECT_EQ(Decoded<request::ReadEntries>("{read_entries, [500, -1, x]}").value.indexes,
-            (Indexes{500, 0, 0}));
+            (Indexes{500}));
+  // A map with a key twice would cost the connection with the caller.
+  EXPECT_EQ(Decoded<request::ReadEntries>("{read_entries, [300, 5, 300, 5]}").value.indexes,
+            (Indexes{5, 300}));
   // Small integers come as a list of bytes.
   etf::Writer bytes;
   bytes.tuple(2).atom("read_entries").byte_list("\x01\xff");
