@@ -132,6 +132,7 @@ class Node::Impl : private Process {
   void keep_connected(const std::string& node);
   void release_connection(const std::string& node);
   void redial(const std::string& node);
+  void dial_kept(const std::string& node);
   void beat();
   void poll_detector();
   void notify(FunctionRef<void(NodeObserver&)> tell);
@@ -219,6 +220,7 @@ class Node::Impl : private Process {
     std::size_t users = 0;
     std::chrono::milliseconds pause;
     std::unique_ptr<Timer> timer;
+    std::string failure{};  ///< of the last dial, which was noted
   };
   std::map<std::string, Kept, std::less<>> kept_;
   Timer beat_timer_;

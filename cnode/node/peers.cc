@@ -23,8 +23,10 @@ void Node::Impl::on_up(std::shared_ptr<distribution::Connection> made) {
   handlers.on_drained = [this, node] {
     notify([&](NodeObserver& observer) { observer.on_node_writable(node); });
   };
-  if (const auto kept = kept_.find(node); kept != kept_.end())
+  if (const auto kept = kept_.find(node); kept != kept_.end()) {
     kept->second.pause = options_.redial_min;
+    kept->second.failure.clear();
+  }
   made->set_member(kept_.contains(node));
   made->start(std::move(handlers));
   notify([&](NodeObserver& observer) { observer.on_node_up(node); });
@@ -95,8 +97,19 @@ void Node::Impl::keep_connected(const std::string& node) {
   if (++kept.users > 1) return;
   if (const auto open = connection(node)) open->set_member(true);
   kept.pause = options_.redial_min;
+  dial_kept(node);
+}
+
+/// Says why it fails, once for each reason.
+void Node::Impl::dial_kept(const std::string& node) {
   connect(node, [this, node](const Result<void>& result) {
-    if (!result) redial(node);
+    if (result) return;
+    const auto found = kept_.find(node);
+    if (found != kept_.end() && !stopping_ && options_.on_note &&
+        std::exchange(found->second.failure, result.error().message) != result.error().message) {
+      options_.on_note(result.error().message + "; it is tried again");
+    }
+    redial(node);
   });
 }
 
@@ -116,10 +129,7 @@ void Node::Impl::redial(const std::string& node) {
   kept.timer = std::make_unique<Timer>(io_, std::chrono::milliseconds(jitter(random_)));
   kept.pause = std::min(kept.pause * 2, options_.redial_max);
   kept.timer->async_wait([this, node, alive = alive_](boost::system::error_code error) {
-    if (error || !*alive) return;
-    connect(node, [this, node](const Result<void>& result) {
-      if (!result) redial(node);
-    });
+    if (!error && *alive) dial_kept(node);
   });
 }
 

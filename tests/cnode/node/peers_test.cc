@@ -41,6 +41,7 @@ class Epmd {
     accept();
   }
   std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+  std::size_t requests() const { return sockets_.size(); }
 
  private:
   void accept() {
@@ -313,6 +314,17 @@ TEST_F(PeersTest, EveryNameThatIsHereAnswersSystemMessagesAndCalls) {
   for (const char* name : {"net_kernel", "rex", "aten_sink"})
     EXPECT_EQ(ask(name, "system"), "{tag,{error,{unsupported_system_message,get_state}}}") << name;
   EXPECT_EQ(ask("aten_sink", "$gen_call"), "{tag,{error,{unsupported_call,get_state}}}");
+}
+
+TEST_F(PeersTest, WhyANodeThatIsWantedCanNotBeConnectedIsSaidOnce) {
+  // What answers the look-up is no epmd for it.
+  node_->keep_connected("x@127.0.0.1");
+  ASSERT_TRUE(run_until(io_, [&] { return !notes_.empty(); }));
+  EXPECT_NE(notes_.front().find("connecting with x@127.0.0.1: "), std::string::npos)
+      << notes_.front();
+  const std::size_t dials = epmd_.requests();
+  ASSERT_TRUE(run_until(io_, [&] { return epmd_.requests() >= dials + 2; }));
+  EXPECT_EQ(notes_.size(), 1u);
 }
 
 TEST_F(PeersTest, MonitorsThatHaveNoRoomEndAtOnce) {
