@@ -19,6 +19,10 @@ constexpr std::string_view kAtoms = "a list of atoms";
 /// A list's announced length is only trusted so far before its elements are there.
 constexpr std::uint32_t kReservedEntries = 4096;
 
+/// Members ask one another for a few facts by their names. In memory a name takes many times its
+/// bytes.
+constexpr std::uint32_t kMaxAtoms = 64;
+
 SharedBytes with_version_byte(std::string_view command) {
   SharedBytes payload = SharedBytes::uninitialized(1 + command.size());
   payload.mutable_data()[0] = static_cast<char>(etf::kVersionMagic);
@@ -67,6 +71,7 @@ std::string_view RecordReader::any(std::string_view field) {
 std::vector<std::string> RecordReader::atoms(std::string_view field) {
   std::vector<std::string> names;
   const std::uint32_t count = take(cursor_.list(), field, kAtoms);
+  if (count > kMaxAtoms) fail(field, "a list of at most 64 atoms");
   for (std::uint32_t i = 0; i < count && ok(); ++i) {
     names.emplace_back(take(cursor_.atom(), field, kAtoms));
   }

@@ -422,6 +422,14 @@ TEST(Decoders, SayWhichFieldIsBad) {
   for (const auto& [text, words] : replies) {
     expect_words(decode_peer_reply(term(text)), text, words);
   }
+  // A million of them would take 32 MB, and once more in the answer.
+  std::string keys = "machine_version";
+  for (int i = 1; i < 64; ++i) keys += ",k";
+  const auto asks = [](const std::string& list) {
+    return decode_peer_cast(term("{info_rpc, {kv, 'n@h'}, 1, [" + list + "]}"));
+  };
+  EXPECT_TRUE(asks(keys).has_value());
+  expect_words(asks(keys + ",k"), "65 keys", "at most 64 atoms");
 }
 
 TEST(Decoders, SurviveEveryTruncation) {
