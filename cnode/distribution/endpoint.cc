@@ -390,9 +390,18 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     connection->hold(holds.contains(peer));
     // Posted, so that on_closed of the old connection, which is posted too, comes before.
     asio::post(io, [self = shared_from_this(), connection] {
-      if (!self->stopped && self->events.on_up) self->events.on_up(connection);
+      if (self->stopped || self->is_replaced(*connection)) return;
+      if (self->events.on_up) self->events.on_up(connection);
     });
     resolve_dialling(peer, {});
+  }
+
+  /// Whether a later attempt has taken its place. One that nobody has heard of by then is not
+  /// announced any more: its end would be told behind the beginning of its successor, and would
+  /// clear what is that one's.
+  bool is_replaced(const Connection& connection) const {
+    const auto found = connections.find(connection.peer().name);
+    return connection.closed() && found != connections.end() && found->second.get() != &connection;
   }
 
   void connection_gone(const std::string& peer, AttemptId attempt) {

@@ -90,6 +90,32 @@ TEST_F(EndpointTest, ATakeoverReportsDownBeforeUp) {
   ASSERT_TRUE(run_until(io_, [&] { return a->events.size() == 2; }));
 }
 
+TEST_F(EndpointTest, AConnectionThatIsReplacedBeforeItIsAnnouncedIsNotAnnounced) {
+  TestNode b(io_, "b@127.0.0.2", options());
+  // Two attempts of one peer, whose last messages come at the same moment.
+  std::vector<std::unique_ptr<test::Stranger>> attempts;
+  std::vector<std::string> replies;
+  for (int i = 0; i < 2; ++i) {
+    attempts.push_back(std::make_unique<test::Stranger>(io_, raw_socket("127.0.0.2")));
+    attempts.back()->claim("a@127.0.0.1");
+    ASSERT_EQ(attempts.back()->hear(), "sok");
+    const std::string challenge = attempts.back()->hear();
+    ASSERT_EQ(challenge.substr(0, 1), "N");
+    const Digest known =
+        digest("cookie", static_cast<std::uint32_t>(load_number(challenge.substr(9), 4)));
+    replies.push_back("rabcd" + std::string(known.begin(), known.end()));
+  }
+  for (std::size_t i = 0; i < 2; ++i) attempts[i]->say(replies[i]);
+  EXPECT_EQ(attempts[0]->hear().substr(0, 1), "a");
+  EXPECT_EQ(attempts[0]->hear(), "closed");
+  EXPECT_EQ(attempts[1]->hear().substr(0, 1), "a");
+  io_.restart();
+  io_.poll();
+  ASSERT_FALSE(b.events.empty());
+  EXPECT_EQ(b.events.back(), "up a@127.0.0.1");
+  EXPECT_NE(b.endpoint->connection("a@127.0.0.1"), nullptr);
+}
+
 TEST_F(EndpointTest, AThiefOfANameWithoutTheCookieBreaksNothing) {
   TestNode a(io_, "a@127.0.0.1", options()), b(io_, "b@127.0.0.2", options());
   auto& outcome = a.dial(b.name);
