@@ -45,12 +45,12 @@ std::string leader_call(const etf::Writer& request) {
   return etf::Writer().tuple(2).atom("leader_call").raw(request.view()).take();
 }
 
-std::optional<Written> read_written(std::string_view meta) {
+std::optional<CommittedPosition> read_written(std::string_view meta) {
   etf::Cursor cursor(meta);
   if (cursor.kind() != etf::TermKind::map) return {};
   const std::optional<std::uint32_t> pairs = cursor.map();
   if (!pairs) return {};
-  Written written;
+  CommittedPosition written;
   for (std::uint32_t pair = 0; pair < *pairs; ++pair) {
     if (cursor.is_atom("index")) {
       written.index = cursor.u64().value_or(0);
@@ -270,7 +270,8 @@ void Client::after_pause(Clock::time_point deadline, std::function<void()> then)
   });
 }
 
-void Client::write(std::string command, Clock::time_point deadline, Handler<Written> handler) {
+void Client::write(std::string command, Clock::time_point deadline,
+                   Handler<CommittedPosition> handler) {
   etf::Writer request;
   request.tuple(3).atom("command").atom("normal").tuple(3).atom("$usr").raw(command).atom(
       "await_consensus");
@@ -280,7 +281,7 @@ void Client::write(std::string command, Clock::time_point deadline, Handler<Writ
                   etf::Cursor cursor(reply->term);
                   if (tagged(cursor, "wrap_reply", 2)) {
                     if (tagged(cursor, "ok", 2)) {
-                      if (std::optional<Written> written = read_written(cursor.rest())) {
+                      if (std::optional<CommittedPosition> written = read_written(cursor.rest())) {
                         written->leader = reply->server;
                         return handler(*written);
                       }
@@ -293,7 +294,7 @@ void Client::write(std::string command, Clock::time_point deadline, Handler<Writ
 }
 
 void Client::put(std::string_view key, std::string_view value, Clock::time_point deadline,
-                 Handler<Written> handler) {
+                 Handler<CommittedPosition> handler) {
   const Result<std::uint32_t> hash = etf::phash2(value);
   if (!hash) return handler(hash.error());
   const Result<std::size_t> size = etf::external_size(value);
@@ -304,7 +305,8 @@ void Client::put(std::string_view key, std::string_view value, Clock::time_point
   write(command.take(), deadline, std::move(handler));
 }
 
-void Client::remove(std::string_view key, Clock::time_point deadline, Handler<Written> handler) {
+void Client::remove(std::string_view key, Clock::time_point deadline,
+                    Handler<CommittedPosition> handler) {
   write(etf::Writer().tuple(2).atom("delete").raw(key).take(), deadline, std::move(handler));
 }
 

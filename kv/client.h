@@ -28,7 +28,7 @@ struct ClientOptions {
 };
 
 /// Where a put or delete stands in the log.
-struct Written {
+struct CommittedPosition {
   std::uint64_t index = 0;
   std::uint64_t term = 0;
   raft::ServerId leader;
@@ -69,9 +69,9 @@ class Client {
 
   /// Stores `value` under `key`; both are encoded terms (ra_kv:put/4).
   void put(std::string_view key, std::string_view value, Clock::time_point deadline,
-           Handler<Written> handler);
+           Handler<CommittedPosition> handler);
   /// ra_kv:delete/3; not_found when the key was not there.
-  void remove(std::string_view key, Clock::time_point deadline, Handler<Written> handler);
+  void remove(std::string_view key, Clock::time_point deadline, Handler<CommittedPosition> handler);
   /// A linearizable read (ra_kv:get/3): asks for the entry's place, then reads it, at the leader or
   /// where the options say.
   /// When the entry is gone by then (the key was overwritten and the log compacted, or the leader
@@ -101,7 +101,7 @@ class Client {
   void take_down(const std::shared_ptr<Operation>& operation, const raft::ServerId& server,
                  std::string_view reason);
   void follow(const std::shared_ptr<Operation>& operation, const raft::ServerId& leader);
-  void write(std::string command, Clock::time_point deadline, Handler<Written> handler);
+  void write(std::string command, Clock::time_point deadline, Handler<CommittedPosition> handler);
   void find_entry(const std::shared_ptr<Read>& read);
   void read_entry(const std::shared_ptr<Read>& read, const raft::ServerId& server,
                   std::uint64_t index, std::string_view members);

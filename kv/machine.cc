@@ -39,18 +39,18 @@ std::string_view read_hash(etf::Cursor& cursor) {
   return hash;
 }
 
-std::optional<Command> read_command(std::string_view data) {
+std::optional<KvCommand> read_command(std::string_view data) {
   etf::Cursor cursor(data, kAnyDepth);
   const std::optional<std::uint32_t> arity = cursor.tuple();
-  Command command;
+  KvCommand command;
   if (arity == 4U && cursor.is_atom("put")) {
-    command.kind = Command::Kind::put;
+    command.kind = KvCommand::Kind::put;
     command.key = cursor.skip().value_or(std::string_view{});
     command.value = cursor.skip().value_or(std::string_view{});
     command.hash = read_hash(cursor);
     if (command.hash.empty()) return std::nullopt;
   } else if (arity == 2U && cursor.is_atom("delete")) {
-    command.kind = Command::Kind::remove;
+    command.kind = KvCommand::Kind::remove;
     command.key = cursor.skip().value_or(std::string_view{});
   } else {
     return std::nullopt;
@@ -110,15 +110,15 @@ bool read_index_and_hash(etf::Cursor& cursor, std::uint64_t& index, std::string_
 
 }  // namespace
 
-Result<Command> parse_command(std::string_view data) {
-  const std::optional<Command> command = read_command(data);
+Result<KvCommand> parse_command(std::string_view data) {
+  const std::optional<KvCommand> command = read_command(data);
   if (!command) return unsupported_command();
   return *command;
 }
 
-CommandOutcome KvMachine::apply(std::uint64_t index, const Command& command) {
+CommandOutcome KvMachine::apply(std::uint64_t index, const KvCommand& command) {
   const CanonicalKey key(command.key);
-  if (command.kind == Command::Kind::put) {
+  if (command.kind == KvCommand::Kind::put) {
     put(key.view(), index, command.hash);
     return CommandOutcome::ok;
   }

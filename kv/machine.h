@@ -20,7 +20,7 @@
 namespace rakv::kv {
 
 /// A user command of ra_kv, as views into the encoded command.
-struct Command {
+struct KvCommand {
   enum class Kind { put, remove };
   Kind kind = Kind::put;
   std::string_view key;    ///< the key as it came, encoded
@@ -33,7 +33,7 @@ struct Command {
 /// ra_kv crash on such commands, again on every replay, so a leader must refuse them before they
 /// are appended (docs/protocol/wire.md 9.19). `size` is not used and need not be there, as in
 /// ra_kv.
-Result<Command> parse_command(std::string_view data);
+Result<KvCommand> parse_command(std::string_view data);
 
 /// What applying a command says to the client.
 enum class CommandOutcome {
@@ -48,7 +48,7 @@ enum class CommandOutcome {
 class KvMachine {
  public:
   /// Carries out a command committed at `index`.
-  CommandOutcome apply(std::uint64_t index, const Command& command);
+  CommandOutcome apply(std::uint64_t index, const KvCommand& command);
 
   /// The index of the entry that holds the key's latest value, 0 when the key is not there (0 is
   /// never a put). A key that is not a valid term is not there either.

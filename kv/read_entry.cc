@@ -14,7 +14,7 @@ namespace rakv::kv {
 namespace {
 
 /// The stored Meta map with the keys index, members and term added.
-bool write_meta(etf::Writer& writer, const raftlog::Entry& entry, const wire::EntryView& view,
+bool write_meta(etf::Writer& writer, const raftlog::StoredEntry& entry, const wire::EntryView& view,
                 std::string_view members) {
   etf::Cursor meta(view.meta);
   const std::optional<std::uint32_t> count = meta.map();
@@ -36,7 +36,8 @@ void answer_unreadable(node::RpcCall& call, std::uint64_t index, std::string_vie
 
 /// Answers with the value where it lies in the entry: a large one is never copied.
 void answer_read(node::RpcCall& call, std::uint64_t index,
-                 const Result<std::vector<raftlog::Entry>>& entries, std::string_view members) {
+                 const Result<std::vector<raftlog::StoredEntry>>& entries,
+                 std::string_view members) {
   etf::Writer reply;
   if (!entries && entries.error().code == ErrorCode::not_found) {
     return answer_unreadable(call, index,
@@ -48,13 +49,13 @@ void answer_read(node::RpcCall& call, std::uint64_t index,
     return answer_unreadable(call, index, entries.error().message);
   if (!entries)
     return call.answer(reply.tuple(2).atom("error").binary(entries.error().message).view());
-  const raftlog::Entry& entry = entries->front();
+  const raftlog::StoredEntry& entry = entries->front();
   const wire::EntryView view = wire::parse_entry(entry.payload.view());
-  const Result<Command> command = view.kind == raft::EntryKind::user
-                                      ? parse_command(view.data)
-                                      : Result<Command>(make_error(ErrorCode::not_found, ""));
+  const Result<KvCommand> command = view.kind == raft::EntryKind::user
+                                        ? parse_command(view.data)
+                                        : Result<KvCommand>(make_error(ErrorCode::not_found, ""));
   reply.tuple(3).atom("ok");
-  if (command && command->kind == Command::Kind::put && write_meta(reply, entry, view, members)) {
+  if (command && command->kind == KvCommand::Kind::put && write_meta(reply, entry, view, members)) {
     return call.answer({reply.view(), entry.payload, command->value});
   }
   // The committed entry, and no put: no client was ever told this index.
@@ -77,11 +78,11 @@ std::chrono::milliseconds time_of(std::string_view timeout) {
 /// `room` is held until the answer is queued for the caller.
 void read(member::Member& member, const std::shared_ptr<node::RpcCall>& call, std::uint64_t index,
           std::shared_ptr<ByteCharge> room) {
-  member.read_entry(
-      index, time_of(call->argument(3)),
-      [call, index, room = std::move(room)](const Result<std::vector<raftlog::Entry>>& entries) {
-        answer_read(*call, index, entries, call->argument(2));
-      });
+  member.read_entry(index, time_of(call->argument(3)),
+                    [call, index, room = std::move(room)](
+                        const Result<std::vector<raftlog::StoredEntry>>& entries) {
+                      answer_read(*call, index, entries, call->argument(2));
+                    });
 }
 
 }  // namespace

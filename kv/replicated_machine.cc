@@ -8,7 +8,7 @@
 namespace rakv::kv {
 
 Result<void> ReplicatedMachine::check_command(std::string_view data) const {
-  const Result<Command> command = parse_command(data);
+  const Result<KvCommand> command = parse_command(data);
   if (!command) return command.error();
   // A map with a key twice passes a mere skip, but no BEAM can decode it: it would cut every link
   // it travels on.
@@ -23,7 +23,7 @@ Result<void> ReplicatedMachine::check_command(std::string_view data) const {
 
 void ReplicatedMachine::apply(const member::CommandMeta& meta, std::string_view data,
                               etf::Writer* reply) {
-  const Result<Command> command = parse_command(data);
+  const Result<KvCommand> command = parse_command(data);
   // What could not be appended here may have come from a BEAM leader, whose replicas crash on it:
   // it has no effect.
   const CommandOutcome result =

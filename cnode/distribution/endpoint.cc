@@ -229,7 +229,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     epmd::Options lookup_options = options.epmd;
     lookup_options.deadline = options.step_timeout;
     epmd::lookup(io, lookup_options, name->alive, name->host,
-                 [self = shared_from_this(), peer, attempt](Result<epmd::Endpoint> found) {
+                 [self = shared_from_this(), peer, attempt](Result<epmd::NodeAddress> found) {
                    if (!self->running(peer, attempt)) return;
                    if (!found) return self->dial_failed(peer, attempt, found.error());
                    self->resolve_and_connect(peer, attempt, found->address, found->port);

@@ -103,7 +103,7 @@ class Registrar {
 };
 
 /// Where a node listens.
-struct Endpoint {
+struct NodeAddress {
   std::string address;  ///< numeric IPv4 or IPv6 address that epmd answered on
   std::uint16_t port = 0;
 };
@@ -112,7 +112,7 @@ struct Endpoint {
 /// endpoint, or `not_found`, `unavailable` (host unknown, no epmd there), `timeout`; it is called
 /// exactly once, from the io_context.
 void lookup(boost::asio::io_context& io, const Options& options, std::string alive_name,
-            std::string host, std::function<void(Result<Endpoint>)> done);
+            std::string host, std::function<void(Result<NodeAddress>)> done);
 
 /// Asks the epmd of `host` for all its names.
 void names(boost::asio::io_context& io, const Options& options, std::string host,

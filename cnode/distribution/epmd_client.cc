@@ -122,7 +122,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
 }  // namespace
 
 void lookup(asio::io_context& io, const Options& options, std::string alive_name, std::string host,
-            std::function<void(Result<Endpoint>)> done) {
+            std::function<void(Result<NodeAddress>)> done) {
   Result<std::string> request = encode_lookup(alive_name);
   if (!request) {
     asio::post(io, [done, error = request.error()] { done(error); });
@@ -136,7 +136,7 @@ void lookup(asio::io_context& io, const Options& options, std::string alive_name
       return true;
     }
     if (!*port) return false;
-    done(Endpoint{address, **port});
+    done(NodeAddress{address, **port});
     return true;
   };
   std::make_shared<Exchange>(io, options, std::move(host), std::move(*request), std::move(feed),

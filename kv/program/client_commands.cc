@@ -311,12 +311,13 @@ Error no_outcome() {
                     "no answer in time; the outcome is unknown: read the key before you try again");
 }
 
-std::string place(const char* what, const Written& written) {
+std::string place(const char* what, const CommittedPosition& written) {
   return std::string(what) + " at index " + std::to_string(written.index) + ", term " +
          std::to_string(written.term) + ", leader " + written.leader.node();
 }
 
-int report_written(const Arguments& arguments, const char* what, const Result<Written>& written) {
+int report_written(const Arguments& arguments, const char* what,
+                   const Result<CommittedPosition>& written) {
   if (written) {
     const std::string line = printable(place(what, *written));
     return write_output("", line + "\n", "'" + arguments.key + "' was " + line);
@@ -336,9 +337,10 @@ int run_put(const Arguments& arguments) {
   if (!value) return report_error(value.error());
   Session session(arguments);
   if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
-  return report_written(arguments, "stored", session.wait<Written>(no_outcome(), [&](auto handler) {
-    session.client().put(*key, *value, arguments.deadline, std::move(handler));
-  }));
+  return report_written(
+      arguments, "stored", session.wait<CommittedPosition>(no_outcome(), [&](auto handler) {
+        session.client().put(*key, *value, arguments.deadline, std::move(handler));
+      }));
 }
 
 int run_delete(const Arguments& arguments) {
@@ -347,7 +349,7 @@ int run_delete(const Arguments& arguments) {
   Session session(arguments);
   if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
   return report_written(arguments, "deleted",
-                        session.wait<Written>(no_outcome(), [&](auto handler) {
+                        session.wait<CommittedPosition>(no_outcome(), [&](auto handler) {
                           session.client().remove(*key, arguments.deadline, std::move(handler));
                         }));
 }

@@ -99,7 +99,7 @@ std::string number(std::uint64_t value) { return std::to_string(value); }
 std::string server_line(const raftlog::ServerReport& server) {
   std::string line = "server " + server.name + " (UId " + server.uid + "): term " +
                      number(server.meta.term) + ", voted for " +
-                     (server.meta.voted_for ? server.meta.voted_for->node : "nobody") +
+                     (server.meta.voted_for ? server.meta.voted_for->node() : "nobody") +
                      ", applied " + number(server.meta.last_applied) + ", ";
   if (server.snapshot) {
     line += "snapshot at " + number(server.snapshot->index) + " with " +

@@ -8,8 +8,8 @@
 namespace rakv::kv {
 
 Result<void> can_take_over(const raftlog::ServerConfig& config, const std::string& node) {
-  if (config.id.node != node) {
-    return make_error(ErrorCode::unsupported, "belongs to the node " + config.id.node + ", not " +
+  if (config.id.node() != node) {
+    return make_error(ErrorCode::unsupported, "belongs to the node " + config.id.node() + ", not " +
                                                   node +
                                                   "; start rakv under that name, or let a member "
                                                   "of the new name join the cluster instead");

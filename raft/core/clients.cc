@@ -32,7 +32,7 @@ namespace {
 CallToken token_of(const event::ClientCommand& request) { return request.token; }
 CallToken token_of(const event::ReadRequest& request) { return request.token; }
 CallToken token_of(const event::LeaderRequest& request) { return request.token; }
-CallToken token_of(const event::TransferLeadership& request) { return request.token; }
+CallToken token_of(const event::TransferLeadershipRequested& request) { return request.token; }
 }  // namespace
 
 CallToken Core::token_of_held(const Held& held) {
@@ -56,7 +56,7 @@ void Core::on(event::CallersGone& event) {
 /// This member leads now: what was held happens as if it had just come.
 void Core::execute_held() {
   std::deque<Held> waiting = std::exchange(held_, {});
-  event::ClientCommands commands;
+  event::CommandBatch commands;
   for (Held& held : waiting) {
     if (auto* command = std::get_if<event::ClientCommand>(&held)) {
       commands.commands.push_back(std::move(*command));
@@ -66,12 +66,12 @@ void Core::execute_held() {
     commands.commands.clear();
     if (auto* read = std::get_if<event::ReadRequest>(&held)) on(*read);
     if (auto* request = std::get_if<event::LeaderRequest>(&held)) on(*request);
-    if (auto* transfer = std::get_if<event::TransferLeadership>(&held)) on(*transfer);
+    if (auto* transfer = std::get_if<event::TransferLeadershipRequested>(&held)) on(*transfer);
   }
   if (!commands.commands.empty()) on(commands);
 }
 
-void Core::on(event::ClientCommands& event) {
+void Core::on(event::CommandBatch& event) {
   if (role() == Role::leader) {
     execute_commands(std::move(event.commands));
     return;

@@ -243,7 +243,7 @@ class Core {
   Configuration of_snapshot(Cluster members) const;
   /// A request kept until a leader is known.
   using Held = std::variant<event::ClientCommand, event::ReadRequest, event::LeaderRequest,
-                            event::TransferLeadership>;
+                            event::TransferLeadershipRequested>;
 
   // --- the step's frame (core.cc) ---
   template <class EffectType>
@@ -261,15 +261,15 @@ class Core {
   void on(event::LogDown& event);
   void on(event::LogUp& event);
   void on(event::SnapshotTaken& event);
-  void on(event::ClientCommands& event);
+  void on(event::CommandBatch& event);
   void on(event::FlushLowPriority& event);
   void on(event::ReadRequest& event);
   void on(event::LeaderRequest& event);
   void on(event::CallersGone& event);
-  void on(event::TransferLeadership& event);
-  void on(event::TriggerElection& event);
+  void on(event::TransferLeadershipRequested& event);
+  void on(event::TriggerElectionRequested& event);
   void on(event::ElectionRequested& event);
-  void on(event::ForceMemberChange& event);
+  void on(event::ForceMemberChangeRequested& event);
   void on(event::AppendEntries& event);
   void on(event::AppendEntriesReplied& event);
   void on(event::VoteRequested& event);
@@ -285,7 +285,7 @@ class Core {
   void on(event::SnapshotInstalled& event);
   void on(event::SnapshotTransferEnded& event);
   void on(event::LeaderDown& event);
-  void on(event::FailureDetector& event);
+  void on(event::SuspicionChanged& event);
   void on(event::NodeUp& event);
   void on(event::NodeDown& event);
   void on(event::PeerDeleted& event);

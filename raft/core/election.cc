@@ -174,7 +174,7 @@ void Core::on(event::ElectionTimeout& event) {
 
 void Core::on(event::ElectionRequested&) { election_wanted(); }
 
-void Core::on(event::TriggerElection& event) {
+void Core::on(event::TriggerElectionRequested& event) {
   if (role() == Role::receive_snapshot) {
     emit(effect::DropCall{event.token});
     return;

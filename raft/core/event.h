@@ -79,7 +79,7 @@ struct ClientCommand {
   std::optional<VoterStatus> voter_status;
 };
 /// Commands in the order of arrival. Give many at once: they become one append.
-struct ClientCommands {
+struct CommandBatch {
   std::vector<ClientCommand> commands;
 };
 /// Time to append some of the queued low-priority commands; answers effect::ScheduleFlush.
@@ -99,19 +99,19 @@ struct LeaderRequest {
   CallToken token;
 };
 /// {transfer_leadership, Target} in a leader_call.
-struct TransferLeadership {
+struct TransferLeadershipRequested {
   CallToken token;
   ServerId target;
 };
 /// The call trigger_election.
-struct TriggerElection {
+struct TriggerElectionRequested {
   CallToken token;
 };
 /// The cast election_timeout (or try_become_leader): someone wants this member to try an election
 /// now.
 struct ElectionRequested {};
 /// The call force_member_change: make this member the only one.
-struct ForceMemberChange {
+struct ForceMemberChangeRequested {
   CallToken token;
 };
 
@@ -203,7 +203,7 @@ struct LeaderDown {
 };
 /// The failure detector's opinion of the node of effect::MonitorLeader changed (or its first
 /// opinion).
-struct FailureDetector {
+struct SuspicionChanged {
   std::string node;
   bool up = true;
 };
@@ -228,14 +228,14 @@ namespace rakv::raft {
 using Event = std::variant<
     event::ElectionTimeout, event::ConditionTimeout, event::ReceiveSnapshotTimeout,
     event::SnapshotRetry, event::Tick, event::Written, event::LogDown, event::LogUp,
-    event::SnapshotTaken, event::ClientCommands, event::FlushLowPriority, event::ReadRequest,
-    event::LeaderRequest, event::CallersGone, event::TransferLeadership, event::TriggerElection,
-    event::ElectionRequested, event::ForceMemberChange, event::AppendEntries,
-    event::AppendEntriesReplied, event::VoteRequested, event::VoteReplied, event::PreVoteRequested,
-    event::PreVoteReplied, event::Heartbeat, event::HeartbeatReplied, event::InfoRequested,
-    event::InfoReplied, event::InstallSnapshot, event::InstallSnapshotReplied,
+    event::SnapshotTaken, event::CommandBatch, event::FlushLowPriority, event::ReadRequest,
+    event::LeaderRequest, event::CallersGone, event::TransferLeadershipRequested,
+    event::TriggerElectionRequested, event::ElectionRequested, event::ForceMemberChangeRequested,
+    event::AppendEntries, event::AppendEntriesReplied, event::VoteRequested, event::VoteReplied,
+    event::PreVoteRequested, event::PreVoteReplied, event::Heartbeat, event::HeartbeatReplied,
+    event::InfoRequested, event::InfoReplied, event::InstallSnapshot, event::InstallSnapshotReplied,
     event::SnapshotInstalled, event::SnapshotTransferEnded, event::LeaderDown, event::PeerDeleted,
-    event::FailureDetector, event::NodeUp, event::NodeDown, event::PeerSuspended,
+    event::SuspicionChanged, event::NodeUp, event::NodeDown, event::PeerSuspended,
     event::PeerResumed>;
 
 }  // namespace rakv::raft

@@ -112,7 +112,7 @@ void Core::sync_peers() {
 // --- leadership transfer
 // ------------------------------------------------------------------------------------------------
 
-void Core::on(event::TransferLeadership& event) {
+void Core::on(event::TransferLeadershipRequested& event) {
   switch (role()) {
     case Role::leader:
       transfer_leadership(event.token, event.target);
@@ -173,7 +173,7 @@ void Core::offer_leadership() {
 // --- forced shrink
 // ------------------------------------------------------------------------------------------------------
 
-void Core::on(event::ForceMemberChange& event) {
+void Core::on(event::ForceMemberChangeRequested& event) {
   switch (role()) {
     case Role::leader:
     case Role::candidate:

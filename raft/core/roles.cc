@@ -161,7 +161,7 @@ void Core::on(event::LeaderDown& event) {
   }
 }
 
-void Core::on(event::FailureDetector& event) {
+void Core::on(event::SuspicionChanged& event) {
   if (event.up) {
     silent_nodes_.erase(event.node);
   } else if (has_member_on(event.node) && silent_nodes_.insert(event.node).second) {

@@ -114,7 +114,7 @@ void MemberLog::store_known_voters(std::string bytes, DoneCallback done) {
 }
 
 void MemberLog::forget_from(Index index, const std::string& reason, DoneCallback done) {
-  Amnesia amnesia = amnesia_.value_or(Amnesia{});
+  AmnesiaMark amnesia = amnesia_.value_or(AmnesiaMark{});
   amnesia.reason = reason;
   context_.jobs.run_on(
       context_.jobs.background(),
@@ -147,7 +147,7 @@ bool MemberLog::has(Index index) const {
 std::optional<Term> MemberLog::term_at(Index index) const {
   if (snapshot_ && index == snapshot_->meta.index) return snapshot_->meta.term;
   if (empty_ || index > last_.index || !needed(index)) return std::nullopt;
-  if (const Entry* entry = memory_.find(index)) return entry->term;
+  if (const StoredEntry* entry = memory_.find(index)) return entry->term;
   const auto place = segments_.find(index);
   if (!place) return std::nullopt;
   return place->slot.term;
@@ -163,12 +163,12 @@ Error missing_entry(const std::string& directory, Index index) {
 }  // namespace
 
 void MemberLog::read(std::vector<Index> indexes, ReadCallback callback) {
-  std::vector<Entry> entries;
+  std::vector<StoredEntry> entries;
   std::vector<std::pair<std::size_t, SegmentTable::Place>> on_disk;
   std::optional<Error> missing;
   for (const Index index : indexes) {
     const bool may_be = !empty_ && index <= last_.index;
-    if (const Entry* entry = may_be ? memory_.find(index) : nullptr) {
+    if (const StoredEntry* entry = may_be ? memory_.find(index) : nullptr) {
       entries.push_back(*entry);
     } else if (auto place = may_be && keeps(index) ? segments_.find(index) : std::nullopt) {
       on_disk.emplace_back(entries.size(), std::move(*place));
@@ -179,8 +179,8 @@ void MemberLog::read(std::vector<Index> indexes, ReadCallback callback) {
     }
   }
   if (missing || on_disk.empty()) {
-    auto outcome = missing ? Result<std::vector<Entry>>(std::move(*missing))
-                           : Result<std::vector<Entry>>(std::move(entries));
+    auto outcome = missing ? Result<std::vector<StoredEntry>>(std::move(*missing))
+                           : Result<std::vector<StoredEntry>>(std::move(entries));
     context_.jobs.post([outcome = std::move(outcome), callback = std::move(callback)]() mutable {
       callback(std::move(outcome));
     });
@@ -189,7 +189,7 @@ void MemberLog::read(std::vector<Index> indexes, ReadCallback callback) {
   context_.jobs.run_on(
       context_.jobs.worker(),
       [entries = std::move(entries),
-       on_disk = std::move(on_disk)]() mutable -> Result<std::vector<Entry>> {
+       on_disk = std::move(on_disk)]() mutable -> Result<std::vector<StoredEntry>> {
         for (const auto& [at, place] : on_disk) {
           auto entry = place.segment->read(place.slot);
           if (!entry) return entry.error();
@@ -200,21 +200,22 @@ void MemberLog::read(std::vector<Index> indexes, ReadCallback callback) {
       std::move(callback));
 }
 
-Result<Entry> MemberLog::read_blocking(Index index) const {
+Result<StoredEntry> MemberLog::read_blocking(Index index) const {
   if (!empty_ && index <= last_.index && needed(index)) {
-    if (const Entry* entry = memory_.find(index)) return *entry;
+    if (const StoredEntry* entry = memory_.find(index)) return *entry;
     if (const auto place = segments_.find(index)) return place->segment->read(place->slot);
   }
   return missing_entry(directory_, index);
 }
 
-void MemberLog::visit(IndexRange range, std::function<void(const Entry&)> use, DoneCallback done) {
-  std::vector<std::variant<Entry, SegmentTable::Place>> found;
+void MemberLog::visit(IndexRange range, std::function<void(const StoredEntry&)> use,
+                      DoneCallback done) {
+  std::vector<std::variant<StoredEntry, SegmentTable::Place>> found;
   found.reserve(range.last - range.first + 1);
   std::optional<Error> missing;
   for (Index index = range.first; index <= range.last && !missing; ++index) {
     const bool may_be = !empty_ && index <= last_.index && needed(index);
-    if (const Entry* entry = may_be ? memory_.find(index) : nullptr) {
+    if (const StoredEntry* entry = may_be ? memory_.find(index) : nullptr) {
       found.emplace_back(*entry);
     } else if (auto place = may_be ? segments_.find(index) : std::nullopt) {
       found.emplace_back(std::move(*place));
@@ -227,7 +228,7 @@ void MemberLog::visit(IndexRange range, std::function<void(const Entry&)> use, D
       [found = std::move(found), missing = std::move(missing),
        use = std::move(use)]() -> Result<void> {
         for (const auto& one : found) {
-          if (const auto* entry = std::get_if<Entry>(&one)) {
+          if (const auto* entry = std::get_if<StoredEntry>(&one)) {
             use(*entry);
             continue;
           }
@@ -291,14 +292,14 @@ void MemberLog::read_snapshot_file(std::function<void(Result<SnapshotFile>)> cal
 
 std::uint64_t MemberLog::payload_bytes(Index index) const {
   if (empty_ || index > last_.index || !needed(index)) return 0;
-  if (const Entry* entry = memory_.find(index)) return entry->payload.size();
+  if (const StoredEntry* entry = memory_.find(index)) return entry->payload.size();
   const auto place = segments_.find(index);
   return place ? place->slot.size : 0;
 }
 
 // ---- writing
 
-void MemberLog::queue(const Entry& entry, bool sparse) {
+void MemberLog::queue(const StoredEntry& entry, bool sparse) {
   const std::uint64_t sequence = next_sequence_++;
   PendingWrite* back = pending_.empty() ? nullptr : &pending_.back();
   const bool continues =
@@ -317,7 +318,7 @@ void MemberLog::make_place_for(Index first) {
   if (!empty_ && first <= last_.index) truncate_after(first - 1);
 }
 
-void MemberLog::note_last(const Entry& entry) {
+void MemberLog::note_last(const StoredEntry& entry) {
   RAKV_CHECK_MSG(empty_ ? entry.index <= 1 : entry.index == last_.index + 1,
                  "a log has no gaps above its snapshot");
   RAKV_CHECK_MSG(entry.term >= last_.term, "terms do not decrease along a log");
@@ -328,14 +329,14 @@ void MemberLog::note_last(const Entry& entry) {
   queue(entry, false);
 }
 
-void MemberLog::append(Entry entry) {
+void MemberLog::append(StoredEntry entry) {
   make_place_for(entry.index);
   note_last(entry);
   context_.queue.append(writer_, next_sequence_ - 1, entry);
   memory_.append(std::move(entry));
 }
 
-void MemberLog::append(std::vector<Entry> entries) {
+void MemberLog::append(std::vector<StoredEntry> entries) {
   if (entries.empty()) return;
   if (entries.size() == 1) return append(std::move(entries.front()));
   make_place_for(entries.front().index);
@@ -366,7 +367,7 @@ void MemberLog::truncate_after(Index index) {
     memory_.clear();
     first_index_ = 1;
   }
-  // Written events of what is gone must not be taken for what will be written in its place.
+  // WalWritten events of what is gone must not be taken for what will be written in its place.
   // What waits last need not be what is highest: live entries of a snapshot come in between.
   std::erase_if(pending_, [&](const PendingWrite& write) { return write.range.first > index; });
   for (PendingWrite& write : pending_) write.range.last = std::min(write.range.last, index);
@@ -389,7 +390,7 @@ void MemberLog::note_durable(Index last) {
   last_written_ = {last, term_at(last).value_or(last_written_.term)};
 }
 
-void MemberLog::handle_written(const Written& event) {
+void MemberLog::handle_written(const WalWritten& event) {
   bool own_behind_sparse = false;
   while (!pending_.empty() && pending_.front().first_sequence <= event.sequence) {
     PendingWrite& front = pending_.front();
@@ -417,22 +418,22 @@ void MemberLog::handle_written(const Written& event) {
 /// newer entry were in a segment and in none of them, an older file would be read over it, and an
 /// entry of one leader's log would stand behind one of another's. What is not in the WAL yet will
 /// be in a later file; the flush does not wait for it, for the WAL may wait for the flush.
-std::vector<Entry> MemberLog::entries_to_flush(Index& next, Index last,
-                                               const SegmentOptions& limits) const {
+std::vector<StoredEntry> MemberLog::entries_to_flush(Index& next, Index last,
+                                                     const SegmentOptions& limits) const {
   std::set<Index> unwritten;  // of incoming_
-  for (const Entry& entry : unmarked_) unwritten.insert(entry.index);
+  for (const StoredEntry& entry : unmarked_) unwritten.insert(entry.index);
   Index own_unwritten = UINT64_MAX;
   for (const PendingWrite& write : pending_) {
     if (!write.sparse) own_unwritten = std::min(own_unwritten, write.range.first);
     for (Index i = write.range.first; write.sparse && i <= write.range.last; ++i)
       unwritten.insert(i);
   }
-  std::vector<Entry> part;
+  std::vector<StoredEntry> part;
   std::uint64_t bytes = 0;
   const auto full = [&] {
     return part.size() == limits.max_entries || bytes > limits.max_size_bytes;
   };
-  const auto take = [&](const Entry& entry) {
+  const auto take = [&](const StoredEntry& entry) {
     bytes += entry.payload.size();
     part.push_back(entry);
   };
@@ -444,7 +445,7 @@ std::vector<Entry> MemberLog::entries_to_flush(Index& next, Index last,
     }
   };
   if (next <= last) {
-    memory_.for_each({next, last}, [&](const Entry& entry) {
+    memory_.for_each({next, last}, [&](const StoredEntry& entry) {
       take_incoming_below(entry.index);
       if (full()) return false;
       const bool replaced = incoming_on_disk_.contains(entry.index) ||

@@ -70,7 +70,7 @@ class MemberLog final : private FlushSource {
   /// Set when recovery found that this member has lost something it may have promised (log shorter
   /// than last_applied, damaged snapshot, damaged WAL part), now or at an earlier start: it must
   /// not vote until it has caught up.
-  const std::optional<Amnesia>& amnesia() const { return amnesia_; }
+  const std::optional<AmnesiaMark>& amnesia() const { return amnesia_; }
   /// The member has caught up. `done` comes when the next start will know it, too.
   void end_amnesia(DoneCallback done);
   /// See server_marks.h.
@@ -88,7 +88,7 @@ class MemberLog final : private FlushSource {
   void use_snapshot(std::function<Result<void>(const Snapshot&)> use, DoneCallback done);
   /// Gives the entries of the range to `use`, in order, on the worker's thread. Errors as read();
   /// the entries before the one that can't be read have been given then.
-  void visit(IndexRange range, std::function<void(const Entry&)> use, DoneCallback done);
+  void visit(IndexRange range, std::function<void(const StoredEntry&)> use, DoneCallback done);
   /// The entry at `index`, above the snapshot, can't be read: it and all behind it are given up, to
   /// be fetched again from the leader, with amnesia.
   void forget_from(Index index, const std::string& reason, DoneCallback done);
@@ -109,16 +109,16 @@ class MemberLog final : private FlushSource {
   /// Term of an entry or of the snapshot's index; nothing when unknown here.
   std::optional<Term> term_at(Index index) const;
   /// The entry if it is in memory (the most recent ones are). Does not touch a disk.
-  const Entry* fetch(Index index) const { return memory_.find(index); }
+  const StoredEntry* fetch(Index index) const { return memory_.find(index); }
   /// Whether the log has it anywhere (memory or segment, above the snapshot or live).
   bool has(Index index) const;
   /// Reads entries wherever they are, in the order asked for, superseded ones that are still kept
   /// among them (superseded_entries.h); not_found names the first that is missing, corrupt one
   /// whose checksum fails. The callback always comes later on the owner's executor.
-  using ReadCallback = std::function<void(Result<std::vector<Entry>>)>;
+  using ReadCallback = std::function<void(Result<std::vector<StoredEntry>>)>;
   void read(std::vector<Index> indexes, ReadCallback callback);
   /// As read, at once, waiting for the disk: for tools and tests.
-  Result<Entry> read_blocking(Index index) const;
+  Result<StoredEntry> read_blocking(Index index) const;
   /// The newest snapshot. Its state bytes stay in memory only until release_snapshot_state().
   const std::optional<Snapshot>& snapshot() const { return snapshot_; }
   void release_snapshot_state() {
@@ -126,7 +126,7 @@ class MemberLog final : private FlushSource {
   }
   /// The newest snapshot's file, to be sent to a peer: whole, its checksum verified.
   struct SnapshotFile {
-    SnapshotMeta meta;
+    StoredSnapshotMeta meta;
     SharedBytes bytes;
     IndexSet live_indexes;
   };
@@ -140,8 +140,8 @@ class MemberLog final : private FlushSource {
   /// Appends entries with ascending, gapless indexes. The first may be at or below last().index:
   /// what is there and above is truncated first and last_written falls below it. A first index
   /// above last()+1 is a programmer's fault.
-  void append(std::vector<Entry> entries);
-  void append(Entry entry);
+  void append(std::vector<StoredEntry> entries);
+  void append(StoredEntry entry);
   /// Drops everything above `index` (>= the snapshot's). Nothing is written: after a crash the
   /// suffix may be back, as Raft allows for entries that were never committed.
   void truncate_after(Index index);
@@ -153,7 +153,7 @@ class MemberLog final : private FlushSource {
   /// On disk nothing tells them from entries of the log itself. So where the log ends is written
   /// down first (`installing`, server_marks.h), and what is appended afterwards counts as durable
   /// only when that mark is gone again: a crash at any moment loses none of it.
-  void write_sparse(std::vector<Entry> entries);
+  void write_sparse(std::vector<StoredEntry> entries);
   void drop_sparse();
   /// Whether the entry would be there after install_snapshot: the log has it, or write_sparse()
   /// brought it.
@@ -166,16 +166,16 @@ class MemberLog final : private FlushSource {
   /// Writes a snapshot of this member's own state at an index it has applied and written; then
   /// entries up to the index, except live ones, are dropped, and segments without live entries
   /// removed. One at a time: `unavailable` otherwise.
-  void write_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
+  void write_snapshot(StoredSnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
                       DoneCallback done);
   /// The same with the live indexes in any order: they are sorted in the background.
-  void write_snapshot(SnapshotMeta meta, SharedBytes state, std::vector<Index> live_indexes,
+  void write_snapshot(StoredSnapshotMeta meta, SharedBytes state, std::vector<Index> live_indexes,
                       DoneCallback done);
   /// Makes a snapshot received from the leader this member's beginning: call it when
   /// pending_writes() is 0 after write_sparse. What the log has above it stays if it agrees with
   /// the snapshot at its index; everything else that the log held is dropped. Nothing may be
   /// appended or truncated until `done` has been called.
-  void install_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
+  void install_snapshot(StoredSnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
                         DoneCallback done);
   /// After a start with snapshot()->live_indexes_known == false (nothing at or below the snapshot
   /// has been dropped then): what the owner found in the machine's state; made durable.
@@ -210,7 +210,7 @@ class MemberLog final : private FlushSource {
     segments_.find_damage(index, std::move(callback));
   }
   /// Puts entries that other members have in the place of those that can't be read.
-  void replace_damaged(SegmentDamage damage, std::map<Index, Entry> replacements,
+  void replace_damaged(SegmentDamage damage, std::map<Index, StoredEntry> replacements,
                        DoneCallback done) {
     segments_.replace_damaged(std::move(damage), std::move(replacements), std::move(done));
   }
@@ -219,7 +219,7 @@ class MemberLog final : private FlushSource {
 
   WriterId writer() const { return writer_; }
   /// The WAL's event.
-  void handle_written(const Written& event);
+  void handle_written(const WalWritten& event);
   void set_config(ServerConfig config) { config_ = std::move(config); }
   /// A term and vote are about to be stored. Gives what term_vote_stored_up_to() is to be told when
   /// they are.
@@ -239,8 +239,8 @@ class MemberLog final : private FlushSource {
     bool sparse;
   };
   void make_place_for(Index first);
-  void note_last(const Entry& entry);
-  void queue(const Entry& entry, bool sparse);
+  void note_last(const StoredEntry& entry);
+  void queue(const StoredEntry& entry, bool sparse);
   void queue_marked_sparse();
   void write_install_mark();
   void remove_install_mark();
@@ -264,8 +264,8 @@ class MemberLog final : private FlushSource {
   bool needed(Index index) const;
   bool any_needed(IndexRange range) const;
 
-  std::vector<Entry> entries_to_flush(Index& next, Index last,
-                                      const SegmentOptions& limits) const override;
+  std::vector<StoredEntry> entries_to_flush(Index& next, Index last,
+                                            const SegmentOptions& limits) const override;
   Index take_changed_from() override { return std::exchange(changed_from_, UINT64_MAX); }
   std::uint64_t next_segment() const override { return next_segment_; }
   void add_segment(std::shared_ptr<const Segment> segment) override;
@@ -278,7 +278,7 @@ class MemberLog final : private FlushSource {
   MetaRow meta_;
   bool term_vote_stored_ = true;
   std::uint64_t term_vote_number_ = 0;  // of the newest store_term_vote
-  std::optional<Amnesia> amnesia_;
+  std::optional<AmnesiaMark> amnesia_;
   std::string known_voters_;
   MemberLogObserver* observer_ = nullptr;
   WriterId writer_;
@@ -289,15 +289,15 @@ class MemberLog final : private FlushSource {
   Position last_written_;
   MemoryTable memory_;
   // Sparse entries wait here until the mark for them is on disk.
-  std::vector<Entry> unmarked_;
+  std::vector<StoredEntry> unmarked_;
   std::optional<Index> install_mark_;  // the log's end as it stands, or may stand, on disk
   bool install_mark_sure_ = true;      // false after an error
   bool install_mark_busy_ = false;     // a job is about it
   std::uint64_t last_sparse_sequence_ = 0;
   Index durable_behind_mark_ = 0;  // of the log; counts when the mark is gone
 
-  std::map<Index, Entry> incoming_;  // write_sparse, until install_snapshot or in a segment
-  IndexSet incoming_on_disk_;        // of write_sparse, in segments already
+  std::map<Index, StoredEntry> incoming_;  // write_sparse, until install_snapshot or in a segment
+  IndexSet incoming_on_disk_;              // of write_sparse, in segments already
   std::uint64_t next_sequence_ = 1;
   std::deque<PendingWrite> pending_;
   std::optional<Snapshot> snapshot_;

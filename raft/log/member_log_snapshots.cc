@@ -18,7 +18,7 @@ void MemberLog::drop_sparse() {
   incoming_on_disk_ = {};
 }
 
-void MemberLog::write_sparse(std::vector<Entry> entries) {
+void MemberLog::write_sparse(std::vector<StoredEntry> entries) {
   for (auto& entry : entries) {
     // The same index and term: the same entry. Not to write it again leaves what is behind it.
     if (entry.index <= last_.index && term_at(entry.index) == entry.term) continue;
@@ -118,21 +118,21 @@ bool MemberLog::has_for_install(Index index) const {
 
 // ---- snapshots
 
-void MemberLog::write_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
+void MemberLog::write_snapshot(StoredSnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
                                DoneCallback done) {
   RAKV_CHECK_MSG(meta.index <= last_written_.index, "a snapshot covers durable entries only");
   begin_snapshot({std::move(meta), std::move(state), std::move(live_indexes), true}, std::nullopt,
                  false, std::move(done));
 }
 
-void MemberLog::write_snapshot(SnapshotMeta meta, SharedBytes state,
+void MemberLog::write_snapshot(StoredSnapshotMeta meta, SharedBytes state,
                                std::vector<Index> live_indexes, DoneCallback done) {
   RAKV_CHECK_MSG(meta.index <= last_written_.index, "a snapshot covers durable entries only");
   begin_snapshot({std::move(meta), std::move(state), {}, true}, std::move(live_indexes), false,
                  std::move(done));
 }
 
-void MemberLog::install_snapshot(SnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
+void MemberLog::install_snapshot(StoredSnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
                                  DoneCallback done) {
   begin_snapshot({std::move(meta), std::move(state), std::move(live_indexes), true}, std::nullopt,
                  true, std::move(done));

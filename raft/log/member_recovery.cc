@@ -21,7 +21,7 @@ Result<bool> is_empty(Disk& disk, const std::string& path) {
 }
 
 /// How many members the cluster of a snapshot has.
-std::uint32_t cluster_size(const SnapshotMeta& meta) {
+std::uint32_t cluster_size(const StoredSnapshotMeta& meta) {
   etf::Cursor cursor(meta.cluster);
   if (!cursor.version()) return 0;
   const bool is_map = cursor.kind() == etf::TermKind::map;
@@ -49,7 +49,7 @@ class MemberRecovery {
   /// Where a tail entry is: in the WAL's entry, or in a segment.
   struct Place {
     Term term;
-    const Entry* in_wal;
+    const StoredEntry* in_wal;
   };
 
   Result<void> prepare_directory();
@@ -143,7 +143,8 @@ Result<void> MemberRecovery::read_marks() {
 
 /// Written down at once.
 Result<void> MemberRecovery::record_amnesia(const std::string& reason, bool term_lost) {
-  member_.amnesia = Amnesia{reason, term_lost || (member_.amnesia && member_.amnesia->term_lost)};
+  member_.amnesia =
+      AmnesiaMark{reason, term_lost || (member_.amnesia && member_.amnesia->term_lost)};
   notices_.push_back(directory_ + ": " + reason +
                      "; the server must not vote until it has caught up");
   return write_amnesia(disk_, directory_, *member_.amnesia);

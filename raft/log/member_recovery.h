@@ -37,7 +37,7 @@ struct RecoveredLog {
   ServerConfig config;
   /// Of the member's UId. Its term is not below that of any entry.
   MetaRow meta;
-  std::optional<Amnesia> amnesia;
+  std::optional<AmnesiaMark> amnesia;
   std::string known_voters;
   std::optional<Index> install_mark;
 

@@ -10,13 +10,13 @@ std::optional<IndexRange> MemoryTable::tail_range() const {
   return IndexRange{tail_.front().index, tail_.back().index};
 }
 
-void MemoryTable::append(Entry entry) {
+void MemoryTable::append(StoredEntry entry) {
   RAKV_CHECK(tail_.empty() || entry.index == tail_.back().index + 1);
   bytes_ += entry.payload.size();
   tail_.push_back(std::move(entry));
 }
 
-void MemoryTable::put_sparse(Entry entry) {
+void MemoryTable::put_sparse(StoredEntry entry) {
   RAKV_CHECK(tail_.empty() || entry.index < tail_.front().index);
   bytes_ += entry.payload.size();
   // Mostly above all others: a snapshot hands over a run's live entries one by one.
@@ -25,7 +25,7 @@ void MemoryTable::put_sparse(Entry entry) {
   place = std::move(entry);
 }
 
-const Entry* MemoryTable::find(Index index) const {
+const StoredEntry* MemoryTable::find(Index index) const {
   if (!tail_.empty() && index >= tail_.front().index) {
     const Index at = index - tail_.front().index;
     return at < tail_.size() ? &tail_[at] : nullptr;

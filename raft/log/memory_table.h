@@ -24,12 +24,12 @@ class MemoryTable {
 
   /// Adds at the end. The index must be last+1 when the run is not empty; any index starts an empty
   /// run.
-  void append(Entry entry);
+  void append(StoredEntry entry);
   /// Puts an entry outside the run (live entries of a snapshot being installed, recovery).
   /// Replaces.
-  void put_sparse(Entry entry);
+  void put_sparse(StoredEntry entry);
   /// The entry, or nullptr. Valid until the next change.
-  const Entry* find(Index index) const;
+  const StoredEntry* find(Index index) const;
   /// Drops every entry above `index`.
   void truncate_after(Index index);
   /// Drops the run's entries up to `index` and sparse ones, except those that `is_live` accepts;
@@ -37,7 +37,7 @@ class MemoryTable {
   template <class IsLive>
   void drop_prefix(Index index, IsLive&& is_live) {
     while (!tail_.empty() && tail_.front().index <= index) {
-      Entry entry = std::move(tail_.front());
+      StoredEntry entry = std::move(tail_.front());
       tail_.pop_front();
       bytes_ -= entry.payload.size();
       if (is_live(entry.index)) put_sparse(std::move(entry));
@@ -54,7 +54,8 @@ class MemoryTable {
   /// Drops one entry if it is there with that term (it is in a segment now). In the run only from
   /// the front.
   bool drop_flushed(Index index, Term term);
-  /// Calls `visit(const Entry&)` for entries in `range`, in index order, until it gives false.
+  /// Calls `visit(const StoredEntry&)` for entries in `range`, in index order, until it gives
+  /// false.
   template <class Visit>
   void for_each(IndexRange range, Visit&& visit) const {
     for (auto at = sparse_.lower_bound(range.first); at != sparse_.end() && at->first <= range.last;
@@ -81,8 +82,8 @@ class MemoryTable {
   void clear();
 
  private:
-  std::deque<Entry> tail_;
-  std::map<Index, Entry> sparse_;  // all below tail_
+  std::deque<StoredEntry> tail_;
+  std::map<Index, StoredEntry> sparse_;  // all below tail_
   std::uint64_t bytes_ = 0;
 };
 

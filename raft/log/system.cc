@@ -149,9 +149,9 @@ void LogSystem::register_server(ServerConfig config, std::function<void(Result<M
                                      [&](const auto& row) { return row.second == config.uid; });
   if (!printed) {
     refused = printed.error();
-  } else if (names_.contains(config.id.name)) {
+  } else if (names_.contains(config.id.name())) {
     refused = make_error(ErrorCode::already_exists,
-                         directory_ + ": a server named " + config.id.name + " exists already");
+                         directory_ + ": a server named " + config.id.name() + " exists already");
   } else if (uid_taken) {
     refused = make_error(ErrorCode::already_exists,
                          directory_ + ": a server with UId " + config.uid + " exists already");
@@ -160,9 +160,9 @@ void LogSystem::register_server(ServerConfig config, std::function<void(Result<M
     context_.owner().post([done = std::move(done), error = std::move(*refused)] { done(error); });
     return;
   }
-  names_[config.id.name] = config.uid;  // taken from here on; given back if it fails
+  names_[config.id.name()] = config.uid;  // taken from here on; given back if it fails
   creating_.insert(config.uid);
-  const auto failed = [this, name = config.id.name, uid = config.uid, done](const Error& error) {
+  const auto failed = [this, name = config.id.name(), uid = config.uid, done](const Error& error) {
     names_.erase(name);
     creating_.erase(uid);
     done(error);
@@ -458,7 +458,7 @@ void LogSystem::drop_superseded() {
 
 void LogSystem::handle_wal_events(std::vector<WalEvent> events) {
   for (auto& event : events) {
-    if (const auto* written = std::get_if<Written>(&event)) {
+    if (const auto* written = std::get_if<WalWritten>(&event)) {
       const auto found = by_writer_.find(written->writer);
       if (found != by_writer_.end()) found->second->handle_written(*written);
     } else if (const auto* closed = std::get_if<WalClosed>(&event)) {

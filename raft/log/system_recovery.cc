@@ -148,7 +148,7 @@ Result<void> SystemRecovery::admit(const std::string& uid) const {
   if (!config && row == system_.names.end()) return {};
   Result<void> admitted = config ? context_.admit(*config) : config.error();
   if (admitted) return {};
-  return make_error(admitted.error().code, "server " + (config ? config->id.name : row->first) +
+  return make_error(admitted.error().code, "server " + (config ? config->id.name() : row->first) +
                                                " (UId " + uid + "): " + admitted.error().message);
 }
 
@@ -245,7 +245,7 @@ Result<void> SystemRecovery::adopt_servers() {
     if (!there) return there.error();
     if (!*there) continue;  // its deletion was finished just now
     const auto config = read_server_config(disk_, directory_of(entry.name));
-    if (!config || config->uid != entry.name || system_.names.contains(config->id.name)) {
+    if (!config || config->uid != entry.name || system_.names.contains(config->id.name())) {
       system_.notices.push_back(directory_of(entry.name) +
                                 ": belongs to no registered server; left alone");
       continue;
@@ -254,10 +254,10 @@ Result<void> SystemRecovery::adopt_servers() {
     if (auto done = sync_tree(disk_, directory_of(entry.name)); !done) {
       return done;
     }
-    system_.names[config->id.name] = config->uid;
+    system_.names[config->id.name()] = config->uid;
     names_changed_ = true;
-    system_.notices.push_back(directory_ + ": server " + config->id.name + " (UId " + config->uid +
-                              ") was not registered and has been taken in");
+    system_.notices.push_back(directory_ + ": server " + config->id.name() + " (UId " +
+                              config->uid + ") was not registered and has been taken in");
   }
   return {};
 }
@@ -405,7 +405,7 @@ void SystemRecovery::note_unflushed() {
     if (writer.records.empty()) continue;
     const auto [lowest, highest] = std::minmax_element(
         writer.records.begin(), writer.records.end(),
-        [](const Entry& one, const Entry& other) { return one.index < other.index; });
+        [](const StoredEntry& one, const StoredEntry& other) { return one.index < other.index; });
     system_.wal_ranges[uid] = {lowest->index, highest->index};
   }
   system_.wal_files = std::move(wal_.files);

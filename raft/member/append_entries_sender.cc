@@ -44,10 +44,10 @@ void AppendEntriesSender::pump() {
         context_.counters.add(Counter::dropped_sends);
         return drop_all();
     }
-    std::vector<raftlog::Entry> entries;
+    std::vector<raftlog::StoredEntry> entries;
     std::uint64_t bytes = 0;
     for (raft::Index index = next.first; index <= next.last && bytes < kMessageBytes; ++index) {
-      const raftlog::Entry* entry = context_.log.fetch(index.value());
+      const raftlog::StoredEntry* entry = context_.log.fetch(index.value());
       if (entry == nullptr) break;
       bytes += entry->payload.size();
       entries.push_back(*entry);
@@ -62,13 +62,13 @@ void AppendEntriesSender::pump() {
 }
 
 /// Sends the first part of the front message and leaves the rest at the front.
-void AppendEntriesSender::send(std::vector<raftlog::Entry> entries) {
+void AppendEntriesSender::send(std::vector<raftlog::StoredEntry> entries) {
   raft::effect::SendAppendEntries& next = queue_.front();
   context_.node.cast(context_.pid, to_.node(), to_.name(), [&](distribution::OutMessage& out) {
     etf::Writer writer(out.text);
     wire::write_append_entries_head(writer, {next.term, context_.core.id(), next.commit,
                                              next.prev_index, next.prev_term, entries.size()});
-    for (const raftlog::Entry& entry : entries) {
+    for (const raftlog::StoredEntry& entry : entries) {
       wire::write_entry(
           writer, raft::Index{entry.index}, raft::Term{entry.term}, entry.payload,
           [&](const SharedBytes& owner, std::string_view part) { out.share(owner, part); });
@@ -97,8 +97,8 @@ void AppendEntriesSender::read_from_disk() {
   }
   context_.counters.add(Counter::read_segment, static_cast<std::int64_t>(wanted.size()));
   reading_ = true;
-  context_.read(std::move(wanted), [this, first = next.first, term = next.term,
-                                    alive = alive_](Result<std::vector<raftlog::Entry>> entries) {
+  context_.read(std::move(wanted), [this, first = next.first, term = next.term, alive = alive_](
+                                       Result<std::vector<raftlog::StoredEntry>> entries) {
     if (!*alive) return;
     reading_ = false;
     if (!entries) {

@@ -29,7 +29,7 @@ class AppendEntriesSender {
   void pump();
 
  private:
-  void send(std::vector<raftlog::Entry> entries);
+  void send(std::vector<raftlog::StoredEntry> entries);
   void read_from_disk();
   void drop_all();
 

@@ -40,7 +40,7 @@ void Applier::go_on() {
   while (!ranges_.empty() && !stopped_) {
     raft::effect::Apply& range = ranges_.front();
     while (range.first <= range.last) {
-      const raftlog::Entry* entry = seams_.log.fetch(range.first.value());
+      const raftlog::StoredEntry* entry = seams_.log.fetch(range.first.value());
       if (entry == nullptr) break;
       apply(*entry, range.leader);
       ++range.first;
@@ -62,13 +62,13 @@ void Applier::read_from_disk(const raft::effect::Apply& range) {
   }
   seams_.wait();
   seams_.log.read(std::move(wanted),
-                  [this, alive = alive_](Result<std::vector<raftlog::Entry>> entries) {
+                  [this, alive = alive_](Result<std::vector<raftlog::StoredEntry>> entries) {
                     if (!*alive || stopped_) return;
                     // The start finds out what of the log can be read, and fetches the rest from
                     // the leader.
                     if (!entries) return seams_.failed(entries.error());
                     raft::effect::Apply& waiting = ranges_.front();
-                    for (const raftlog::Entry& entry : *entries) {
+                    for (const raftlog::StoredEntry& entry : *entries) {
                       RAKV_CHECK(entry.index == waiting.first.value());
                       apply(entry, waiting.leader);
                       ++waiting.first;
@@ -78,7 +78,7 @@ void Applier::read_from_disk(const raft::effect::Apply& range) {
                   });
 }
 
-void Applier::apply(const raftlog::Entry& entry, bool as_leader) {
+void Applier::apply(const raftlog::StoredEntry& entry, bool as_leader) {
   applied_ = raft::Index{entry.index};
   const wire::EntryView view = wire::parse_entry(entry.payload.view());
   if (view.kind == raft::EntryKind::unknown) {

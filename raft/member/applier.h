@@ -63,7 +63,7 @@ class Applier {
  private:
   void go_on();
   void read_from_disk(const raft::effect::Apply& range);
-  void apply(const raftlog::Entry& entry, bool as_leader);
+  void apply(const raftlog::StoredEntry& entry, bool as_leader);
   bool replies_here(const wire::ReplyMode& mode, std::string_view from, bool as_leader) const;
 
   Seams seams_;

@@ -110,7 +110,7 @@ void ClientCommands::gather(std::string_view from, std::string_view request,
 void ClientCommands::flush() {
   flush_scheduled_ = false;
   if (batch_.empty()) return;
-  raft::event::ClientCommands event;
+  raft::event::CommandBatch event;
   event.commands.swap(batch_);
   seams_.step(std::move(event));
 }

@@ -44,8 +44,8 @@ void EntryReads::serve(std::string_view from, const wire::request::ReadEntries& 
 void EntryReads::answer(const std::string& from, std::vector<raftlog::Index> wanted,
                         ByteCharge room) {
   auto held = std::make_shared<ByteCharge>(std::move(room));
-  seams_.read(std::move(wanted), [this, from, held = std::move(held),
-                                  alive = alive_](Result<std::vector<raftlog::Entry>> entries) {
+  seams_.read(std::move(wanted), [this, from, held = std::move(held), alive = alive_](
+                                     Result<std::vector<raftlog::StoredEntry>> entries) {
     if (!*alive) return;
     etf::Writer reply;
     if (!entries) {
@@ -54,7 +54,7 @@ void EntryReads::answer(const std::string& from, std::vector<raftlog::Index> wan
     }
     reply.tuple(2).atom("ok").tuple(4).atom("read_plan").byte_list(seams_.log.uid());
     reply.map(entries->size());
-    for (const raftlog::Entry& entry : *entries) {
+    for (const raftlog::StoredEntry& entry : *entries) {
       reply.u64(entry.index).tuple(3).u64(entry.index).u64(entry.term);
       reply.raw(etf::without_version(entry.payload.view()));
     }

@@ -45,7 +45,7 @@ void EntryRepair::read(std::vector<raftlog::Index> indexes,
 void EntryRepair::attempt(const Indexes& indexes, int left,
                           raftlog::MemberLog::ReadCallback callback) {
   context_.log.read(*indexes, [this, indexes, left, callback = std::move(callback), alive = alive_](
-                                  Result<std::vector<raftlog::Entry>> entries) mutable {
+                                  Result<std::vector<raftlog::StoredEntry>> entries) mutable {
     if (!*alive) return;
     if (entries || entries.error().code != ErrorCode::corrupt || left == 0)
       return callback(std::move(entries));
@@ -67,8 +67,8 @@ void EntryRepair::find_first(const Indexes& indexes, std::size_t position,
   if (indexes->size() == 1) return found(indexes->front());
   if (position == indexes->size()) return found(std::nullopt);
   context_.log.read({(*indexes)[position]},
-                    [this, indexes, position, found = std::move(found),
-                     alive = alive_](const Result<std::vector<raftlog::Entry>>& entries) mutable {
+                    [this, indexes, position, found = std::move(found), alive = alive_](
+                        const Result<std::vector<raftlog::StoredEntry>>& entries) mutable {
                       if (!*alive) return;
                       if (!entries && entries.error().code == ErrorCode::corrupt)
                         return found((*indexes)[position]);
@@ -160,8 +160,8 @@ std::optional<std::string> EntryRepair::take(const raftlog::SegmentSlot& slot,
   const auto ts = static_cast<std::int64_t>(map_integer(*meta, "ts").value_or(0));
   const std::string mode = etf::Writer().atom("noreply").take();
   queue_.front().replacements.emplace(
-      slot.index, raftlog::Entry{slot.index, slot.term,
-                                 wire::encode_user(ts, caller_in(*meta), *command, mode)});
+      slot.index, raftlog::StoredEntry{slot.index, slot.term,
+                                       wire::encode_user(ts, caller_in(*meta), *command, mode)});
   return std::nullopt;
 }
 

@@ -45,7 +45,7 @@ class EntryRepair {
     raftlog::Index index;
     std::function<void(bool replaced)> done;
     raftlog::SegmentDamage damage;
-    std::map<raftlog::Index, raftlog::Entry> replacements;
+    std::map<raftlog::Index, raftlog::StoredEntry> replacements;
     std::vector<raft::ServerId> peers;
     std::size_t next_peer = 0;
     std::string last_error = "there is no other member";

@@ -19,8 +19,6 @@ namespace {
 
 constexpr std::chrono::seconds kPersistInterval{1};
 
-raftlog::ServerId to_log(const raft::ServerId& id) { return {id.name(), id.node()}; }
-
 }  // namespace
 
 std::string print_server_id(const raft::ServerId& id) {
@@ -121,7 +119,7 @@ void Member::go_live() {
     // sent.
     etf::Writer undefined;
     undefined.version().atom("undefined");
-    log_.append(raftlog::Entry{0, 0, SharedBytes::copy_of(undefined.view())});
+    log_.append(raftlog::StoredEntry{0, 0, SharedBytes::copy_of(undefined.view())});
   }
   raft::effect::ClusterChanged cluster;
   carry_out(cluster);
@@ -156,7 +154,7 @@ void Member::stop(std::string_view reason_atom) {
   services_.node.unsubscribe(*this);
 }
 
-void Member::trigger_election() { step(raft::event::TriggerElection{}); }
+void Member::trigger_election() { step(raft::event::TriggerElectionRequested{}); }
 
 // --- events and effects
 // -----------------------------------------------------------------------------------------------
@@ -246,10 +244,8 @@ void Member::carry_out(raft::effect::PersistTermVote& effect) {
 // Nothing may be promised on the strength of a vote that can be forgotten: while it can't be stored
 // everything behind it waits.
 void Member::persist(const raft::effect::PersistTermVote& effect) {
-  std::optional<raftlog::ServerId> vote;
-  if (effect.voted_for) vote = to_log(*effect.voted_for);
   services_.log_system.store_term_vote(
-      log_.uid(), effect.term.value(), std::move(vote),
+      log_.uid(), effect.term.value(), effect.voted_for,
       [this, effect, alive = alive_](const Result<void>& stored) {
         if (!*alive || stopped_) return;
         if (stored) {
@@ -270,7 +266,7 @@ void Member::persist(const raft::effect::PersistTermVote& effect) {
 
 void Member::carry_out(raft::effect::AppendToLog& effect) {
   counters_->add(Counter::write_ops);
-  std::vector<raftlog::Entry> entries;
+  std::vector<raftlog::StoredEntry> entries;
   entries.reserve(effect.entries.size());
   const std::int64_t now = services_.system_time_ms();
   for (raft::Entry& entry : effect.entries) {
@@ -399,7 +395,7 @@ void Member::check_waiting_queries() {
 void Member::carry_out(raft::effect::MonitorLeader& effect) {
   peer_watch_.monitor_leader(effect.leader);
   const bool up = services_.node.status(effect.leader.node()) == node::NodeStatus::up;
-  events_.push_back({raft::event::FailureDetector{effect.leader.node(), up}, {}});
+  events_.push_back({raft::event::SuspicionChanged{effect.leader.node(), up}, {}});
 }
 
 void Member::carry_out(raft::effect::DemonitorLeader&) { peer_watch_.demonitor_leader(); }
@@ -485,7 +481,7 @@ void Member::on_node_down(const std::string& node) {
 
 void Member::on_node_status(const std::string& node, node::NodeStatus status) {
   if (blocked() && !concerns_members(node)) return;
-  step(raft::event::FailureDetector{node, status == node::NodeStatus::up});
+  step(raft::event::SuspicionChanged{node, status == node::NodeStatus::up});
 }
 
 }  // namespace rakv::member

@@ -25,8 +25,6 @@ constexpr std::uint64_t kSliceBytes = 2 << 20;
 /// What a request that waits for the member takes besides its bytes.
 constexpr std::size_t kHeldBytes = 128;
 
-raft::ServerId to_core(const raftlog::ServerId& id) { return {id.name, id.node}; }
-
 }  // namespace
 
 /// What has been made of the log so far.
@@ -39,7 +37,7 @@ struct MemberStart::Replay {
   std::optional<raftlog::IndexSet> live_indexes;  ///< if the log does not know them
 
   Result<void> read_state(const raftlog::Snapshot& snapshot);
-  void take(const raftlog::Entry& entry);
+  void take(const raftlog::StoredEntry& entry);
 };
 
 Result<void> MemberStart::Replay::read_state(const raftlog::Snapshot& snapshot) {
@@ -53,7 +51,7 @@ Result<void> MemberStart::Replay::read_state(const raftlog::Snapshot& snapshot) 
   return {};
 }
 
-void MemberStart::Replay::take(const raftlog::Entry& entry) {
+void MemberStart::Replay::take(const raftlog::StoredEntry& entry) {
   const raft::IndexTerm at{raft::Index{entry.index}, raft::Term{entry.term}};
   if (runs.empty() || runs.back().term != at.term) runs.push_back({at.index, at.term});
   next = entry.index + 1;
@@ -76,14 +74,14 @@ MemberStart::MemberStart(MemberServices& services, raftlog::MemberLog& log,
       counters_(std::move(counters)),
       options_(std::move(options)),
       done_(std::move(done)),
-      log_id_(print_server_id(to_core(log.config().id))),
+      log_id_(print_server_id(log.config().id)),
       held_charge_(services.node.charge(&MemoryAccounts::waiting)) {}
 
 MemberStart::~MemberStart() { alive_.reset(); }
 
 Result<void> MemberStart::begin() {
   pid_ = services_.node.spawn(*this);
-  const std::string& name = log_.config().id.name;
+  const std::string& name = log_.config().id.name();
   if (!services_.node.register_name(name, pid_)) {
     services_.node.terminate(pid_, etf::Writer().atom("shutdown").view());
     return make_error(ErrorCode::already_exists, "the name " + name + " is in use on this node");
@@ -131,7 +129,7 @@ void MemberStart::on_exit_signal(const etf::PidView&, std::string_view reason) {
   if (cursor.is_atom("normal")) return;
   spdlog::warn("{}: exit signal {} during the start, the server starts again", log_id_,
                etf::print_brief(reason));
-  services_.on_crash(log_.config().id.name, cursor.is_atom("kill") ? "killed" : "shutdown");
+  services_.on_crash(log_.config().id.name(), cursor.is_atom("kill") ? "killed" : "shutdown");
 }
 
 void MemberStart::report_progress() {
@@ -150,7 +148,7 @@ Result<void> MemberStart::make_replay() {
   replay_->next = std::max<raftlog::Index>(log_.first_index(), 1);
   raft::CoreState& core = replay_->core;
   const raftlog::ServerConfig& config = log_.config();
-  core.id = to_core(config.id);
+  core.id = config.id;
   core.uid = config.uid;
   core.options = options_.core;
   for (const auto& [key, value] : config.others) {
@@ -167,8 +165,8 @@ Result<void> MemberStart::make_replay() {
     core.cluster = std::move(*cluster);
     core.last_applied = raft::Index{log_.snapshot()->meta.index};
   } else {
-    for (const raftlog::ServerId& member : config.initial_members)
-      core.cluster.emplace(to_core(member), raft::PeerConfig{});
+    for (const raft::ServerId& member : config.initial_members)
+      core.cluster.emplace(member, raft::PeerConfig{});
   }
   if (log_.amnesia()) {
     // Of what is above the snapshot, some may be older than what was applied.
@@ -212,7 +210,7 @@ void MemberStart::read_entries() {
     if (bytes >= kSliceBytes) break;
   }
   log_.visit(
-      slice, [replay = replay_](const raftlog::Entry& entry) { replay->take(entry); },
+      slice, [replay = replay_](const raftlog::StoredEntry& entry) { replay->take(entry); },
       guarded([this](const Result<void>& read) {
         if (read) return read_entries();
         give_up_from(replay_->next, read.error().message);
@@ -235,7 +233,7 @@ void MemberStart::finish() {
   }
   raft::CoreState& core = replay_->core;
   core.current_term = raft::Term{log_.meta().term};
-  if (log_.meta().voted_for) core.voted_for = to_core(*log_.meta().voted_for);
+  core.voted_for = log_.meta().voted_for;
   core.log = raft::LogShape(snapshot, std::move(replay_->runs), raft::Index{log_.last().index},
                             raft::Index{log_.last_written().index});
   RecoveredMember recovered{std::move(core), std::move(replay_->machine), replay_->snapshot_bytes,

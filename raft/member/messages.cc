@@ -43,12 +43,12 @@ void Member::handle_call(std::string_view from, std::string_view request) {
   if (std::holds_alternative<wire::request::TriggerElection>(decoded)) {
     if (!voters_.takes_part()) return answer_stays_out(from);
     if (blocked() && !calls_.may_wait(asked.term.size())) return refuse_for_memory(from);
-    return step(raft::event::TriggerElection{calls_.pending().add(from, asked.term)});
+    return step(raft::event::TriggerElectionRequested{calls_.pending().add(from, asked.term)});
   }
   if (std::holds_alternative<wire::request::ForceMemberChange>(decoded)) {
     voters_.forget();
     if (blocked() && !calls_.may_wait(asked.term.size())) return refuse_for_memory(from);
-    return step(raft::event::ForceMemberChange{calls_.pending().add(from, asked.term)});
+    return step(raft::event::ForceMemberChangeRequested{calls_.pending().add(from, asked.term)});
   }
   if (!serve(from, decoded)) calls_.answer_unsupported(from, asked.term);
 }
@@ -102,8 +102,8 @@ void Member::handle_leader_call(std::string_view from, std::string_view request,
   }
   if (const auto* transfer = std::get_if<wire::request::TransferLeadership>(&decoded)) {
     if (!transfer->target) return calls_.answer_unsupported(from, request);
-    return step(
-        raft::event::TransferLeadership{calls_.pending().add(from, request), *transfer->target});
+    return step(raft::event::TransferLeadershipRequested{calls_.pending().add(from, request),
+                                                         *transfer->target});
   }
   step(raft::event::LeaderRequest{calls_.pending().add(from, request)});
 }

@@ -264,9 +264,10 @@ void write_state_query_answer(const Member& member, std::string_view what, etf::
   } else if (name == "machine") {
     member.machine().write_state(reply);
   } else if (name == "initial_members") {
-    const std::vector<raftlog::ServerId>& initial = member.log().config().initial_members;
+    const std::vector<raft::ServerId>& initial = member.log().config().initial_members;
     reply.list(initial.size());
-    for (const raftlog::ServerId& known : initial) reply.tuple(2).atom(known.name).atom(known.node);
+    for (const raft::ServerId& known : initial)
+      reply.tuple(2).atom(known.name()).atom(known.node());
     reply.nil();
   } else if (name == "members_info") {
     write_members_info(member, reply);

@@ -9,7 +9,8 @@
 
 namespace rakv::member {
 
-std::uint64_t snapshot_file_bytes(const raftlog::SnapshotMeta& meta, std::size_t state_bytes) {
+std::uint64_t snapshot_file_bytes(const raftlog::StoredSnapshotMeta& meta,
+                                  std::size_t state_bytes) {
   constexpr std::size_t kHeaderBytes = 13;
   return kHeaderBytes + raftlog::encode_snapshot_meta(meta).size() + state_bytes;
 }
@@ -35,7 +36,7 @@ void OwnSnapshots::take_when_durable() {
   const std::optional<raftlog::Term> term = log.term_at(index);
   if (!term) return;
 
-  raftlog::SnapshotMeta meta;
+  raftlog::StoredSnapshotMeta meta;
   meta.index = index;
   meta.term = *term;
   etf::Writer cluster;

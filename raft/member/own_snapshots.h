@@ -14,7 +14,7 @@
 namespace rakv::member {
 
 /// The size of snapshot.dat for this meta and a state of so many bytes.
-std::uint64_t snapshot_file_bytes(const raftlog::SnapshotMeta& meta, std::size_t state_bytes);
+std::uint64_t snapshot_file_bytes(const raftlog::StoredSnapshotMeta& meta, std::size_t state_bytes);
 
 /// Snapshots of the member's own state. A release cursor is at last_applied: it is taken once
 /// everything up to there is durable here, no transfer to a peer needs the old snapshot, and none
@@ -68,7 +68,7 @@ class OwnSnapshots {
  private:
   /// A snapshot of the state at `meta`, which is being copied.
   struct Copy {
-    raftlog::SnapshotMeta meta;
+    raftlog::StoredSnapshotMeta meta;
     std::unique_ptr<StateCapture> state;
   };
   void copy();

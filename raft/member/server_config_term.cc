@@ -87,7 +87,7 @@ Error bad_value(std::string_view key, std::string_view value) {
                                                      etf::print_brief(value).substr(0, 200));
 }
 
-bool read_members(std::string_view term, std::vector<raftlog::ServerId>& members) {
+bool read_members(std::string_view term, std::vector<raft::ServerId>& members) {
   etf::Cursor cursor(term);
   const std::optional<raft::Cluster> cluster = wire::read_cluster(cursor);
   if (!cluster) return false;
@@ -97,7 +97,7 @@ bool read_members(std::string_view term, std::vector<raftlog::ServerId>& members
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::optional<raft::ServerId> id = wire::read_server_id(again);
     if (!id) return false;
-    members.push_back({id->name(), id->node()});
+    members.push_back(*id);
   }
   return true;
 }
@@ -135,7 +135,7 @@ Result<raftlog::ServerConfig> read_server_config_term(std::string_view term) {
     if (name == "id") {
       const std::optional<raft::ServerId> id = wire::read_server_id(value_cursor);
       if (!id) return bad_key(name);
-      config.id = {id->name(), id->node()};
+      config.id = *id;
     } else if (name == "uid") {
       const std::optional<std::string_view> uid = value_cursor.binary();
       if (!uid) return bad_key(name);
@@ -154,7 +154,7 @@ Result<raftlog::ServerConfig> read_server_config_term(std::string_view term) {
       set_other(config, name, etf::with_version(*value));
     }
   }
-  if (config.id.name.empty()) return bad_key("id");
+  if (config.id.name().empty()) return bad_key("id");
   if (!raftlog::valid_uid(config.uid)) return bad_key("uid");
   if (config.machine.empty()) return bad_key("machine");
   if (config.cluster_name.empty()) return bad_key("cluster_name");

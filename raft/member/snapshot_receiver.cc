@@ -21,7 +21,7 @@ void SnapshotReceiver::begin() {
 }
 
 void SnapshotReceiver::accept_entries(std::vector<raft::Entry> entries) {
-  std::vector<raftlog::Entry> written;
+  std::vector<raftlog::StoredEntry> written;
   written.reserve(entries.size());
   for (raft::Entry& entry : entries)
     written.push_back({entry.index.value(), entry.term.value(), std::move(entry.payload)});

@@ -92,20 +92,20 @@ void SnapshotSender::read_live_entries() {
   }
   live_bytes_sent_ += bytes;
   context_.read(std::move(wanted),
-                [this, alive = alive_](const Result<std::vector<raftlog::Entry>>& entries) {
+                [this, alive = alive_](const Result<std::vector<raftlog::StoredEntry>>& entries) {
                   if (!*alive) return;
                   if (!entries) return fail(entries.error().message);
                   send_live_entries(*entries);
                 });
 }
 
-void SnapshotSender::send_live_entries(const std::vector<raftlog::Entry>& entries) {
+void SnapshotSender::send_live_entries(const std::vector<raftlog::StoredEntry>& entries) {
   call(
       raft::ChunkFlag::pre, 0,
       [&](distribution::OutMessage& out) {
         etf::Writer writer(out.text);
         writer.list(entries.size());
-        for (const raftlog::Entry& entry : entries) {
+        for (const raftlog::StoredEntry& entry : entries) {
           wire::write_entry(
               writer, raft::Index{entry.index}, raft::Term{entry.term}, entry.payload,
               [&](const SharedBytes& owner, std::string_view part) { out.share(owner, part); });

@@ -31,7 +31,7 @@ class SnapshotSender {
   void send_init();
   void ask_last_applied();
   void read_live_entries();
-  void send_live_entries(const std::vector<raftlog::Entry>& entries);
+  void send_live_entries(const std::vector<raftlog::StoredEntry>& entries);
   void send_chunk();
   void on_last_reply(const wire::PeerReply& reply);
   /// Calls the member with this part; `then` gets a reply that is one of the records of ra.

@@ -161,7 +161,7 @@ void ServerSystem::add_directory_functions() {
     });
   };
   const auto write_pid = [this](etf::Writer& reply, const raftlog::MemberLog* log) {
-    const auto running = log != nullptr ? pid_of(log->config().id.name) : std::nullopt;
+    const auto running = log != nullptr ? pid_of(log->config().id.name()) : std::nullopt;
     if (running) {
       reply.pid(*running);
     } else {
@@ -184,7 +184,7 @@ void ServerSystem::add_directory_functions() {
   });
   add("name_of", [this](etf::Writer& reply, std::string_view key) {
     const raftlog::MemberLog* log = registered(key);
-    reply.atom(log != nullptr ? log->config().id.name : "undefined");
+    reply.atom(log != nullptr ? log->config().id.name() : "undefined");
   });
   add("cluster_name_of", [this](etf::Writer& reply, std::string_view key) {
     const raftlog::MemberLog* log = registered(key);

@@ -86,10 +86,10 @@ void ServerSystem::start_server_rpc(node::RpcCall call) {
     return call.answer(
         etf::Writer().tuple(2).atom("error").raw(reason_term(config.error())).view());
   }
-  const std::string name = config->id.name;
+  const std::string name = config->id.name();
   if (raftlog::MemberLog* log = log_system_.find(config->uid); log != nullptr) {
     // As on a BEAM, where a server that is registered does not run before it is asked for.
-    const auto running = unasked_.contains(name) ? std::nullopt : pid_of(log->config().id.name);
+    const auto running = unasked_.contains(name) ? std::nullopt : pid_of(log->config().id.name());
     if (running) return answer_already_started(call, *running);
     return answer_error(call, "not_new");
   }
@@ -97,10 +97,10 @@ void ServerSystem::start_server_rpc(node::RpcCall call) {
     return call.answer(
         child_failure(name, etf::Writer().tuple(2).atom("already_started").pid(*running).view()));
   }
-  if (config->id.node != node_.name()) {
+  if (config->id.node() != node_.name()) {
     return call.answer(
         child_failure(name, reason_term(make_error(ErrorCode::invalid_argument,
-                                                   "the id names node " + config->id.node))));
+                                                   "the id names node " + config->id.node()))));
   }
   if (map_integer(call.argument(2), "initial_machine_version").value_or(0) > 0) {
     return answer_error(call, "invalid_initial_machine_version");
@@ -173,7 +173,7 @@ void ServerSystem::restart_server_rpc(node::RpcCall call) {
     if (!*alive) return;
     raftlog::MemberLog* again = log_system_.find(uid);
     if (again == nullptr) return answer_error(*waiting, "name_not_registered");
-    const std::string name = again->config().id.name;
+    const std::string name = again->config().id.name();
     if (names_in_change_.contains(name)) return answer_error(*waiting, "name_not_registered");
     if (const auto running = pid_of(name)) return answer_already_started(*waiting, *running);
     const auto finish = [name, waiting](const Result<Member*>& started) {

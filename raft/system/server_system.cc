@@ -162,7 +162,7 @@ void ServerSystem::start_registered(std::function<void()> done) {
     if (*alive) boost::asio::post(io_, done);
   });
   for (raftlog::MemberLog* log : log_system_.members()) {
-    const std::string name = log->config().id.name;
+    const std::string name = log->config().id.name();
     if (find(name) != nullptr) continue;
     unasked_.insert(name);
     start_member(*log, [this, name, all, alive = alive_](const Result<Member*>& started) {
@@ -201,12 +201,12 @@ Result<MemberOptions> ServerSystem::member_options(const raftlog::ServerConfig& 
   options.cluster_name = etf::without_version(config.cluster_name);
   const std::string_view metrics_key = config_value(config, "metrics_key");
   options.metrics_key =
-      metrics_key.empty() ? etf::Writer().atom(config.id.name).take() : std::string(metrics_key);
+      metrics_key.empty() ? etf::Writer().atom(config.id.name()).take() : std::string(metrics_key);
   return options;
 }
 
 void ServerSystem::start_member(raftlog::MemberLog& log, Started done) {
-  const std::string name = log.config().id.name;
+  const std::string name = log.config().id.name();
   if (Member* running = find(name)) return done(running);
   const auto joined = starting_.find(name);
   if (joined != starting_.end()) return joined->second.waiting.push_back(std::move(done));
@@ -220,20 +220,20 @@ void ServerSystem::start_member(raftlog::MemberLog& log, Started done) {
 
 Result<std::unique_ptr<MemberStart>> ServerSystem::begin_start(raftlog::MemberLog& log) {
   const raftlog::ServerConfig& config = log.config();
-  if (config.id.node != node_.name()) {
+  if (config.id.node() != node_.name()) {
     return make_error(ErrorCode::unsupported,
-                      "it belongs to node " + config.id.node + ", this is " + node_.name());
+                      "it belongs to node " + config.id.node() + ", this is " + node_.name());
   }
   Result<std::unique_ptr<StateMachine>> machine =
       machines_.make(etf::without_version(config.machine));
   if (!machine) return machine.error();
   Result<MemberOptions> options = member_options(config);
   if (!options) return options.error();
-  std::shared_ptr<Counters>& counters = counters_[config.id.name];
+  std::shared_ptr<Counters>& counters = counters_[config.id.name()];
   if (!counters) counters = std::make_shared<Counters>();
   auto start = std::make_unique<MemberStart>(
       services_, log, std::move(*machine), counters, std::move(*options),
-      [this, name = config.id.name](Result<std::unique_ptr<Member>> made) {
+      [this, name = config.id.name()](Result<std::unique_ptr<Member>> made) {
         end_start(name, std::move(made));
       });
   if (const Result<void> begun = start->begin(); !begun) return begun.error();

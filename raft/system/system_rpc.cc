@@ -108,8 +108,8 @@ void ServerSystem::write_directory_overview(etf::Writer& writer) {
   const std::vector<raftlog::MemberLog*> logs = log_system_.members();
   writer.map(logs.size());
   for (const raftlog::MemberLog* log : logs) {
-    writer.atom(log->config().id.name);
-    write_directory_row(writer, log->config().id.name, *log);
+    writer.atom(log->config().id.name());
+    write_directory_row(writer, log->config().id.name(), *log);
   }
 }
 
@@ -203,7 +203,7 @@ void ServerSystem::add_system_functions() {
     const std::vector<raftlog::MemberLog*> logs = log_system_.members();
     reply.list(logs.size());
     for (const raftlog::MemberLog* log : logs)
-      reply.tuple(2).atom(log->config().id.name).binary(log->uid());
+      reply.tuple(2).atom(log->config().id.name()).binary(log->uid());
     reply.nil();
   });
   functions.add("ra_log_wal", "force_roll_over", 1, [this](node::RpcCall call) {
@@ -220,7 +220,7 @@ void ServerSystem::add_system_functions() {
     if (log != nullptr && key == "current_term") {
       reply.u64(log->meta().term);
     } else if (log != nullptr && key == "voted_for" && log->meta().voted_for) {
-      reply.tuple(2).atom(log->meta().voted_for->name).atom(log->meta().voted_for->node);
+      reply.tuple(2).atom(log->meta().voted_for->name()).atom(log->meta().voted_for->node());
     } else if (log != nullptr && key == "last_applied") {
       reply.u64(log->meta().last_applied);
     } else {

@@ -38,7 +38,7 @@ struct Ignore final : CompletionSink {
   void wal_events(std::vector<WalEvent>) override {}
 };
 
-Entry entry_of(Index index, std::size_t size) {
+StoredEntry entry_of(Index index, std::size_t size) {
   return {index, 1, SharedBytes::copy_of(std::string(size, 'v'))};
 }
 
@@ -78,7 +78,7 @@ void through_the_thread(benchmark::State& state) {
       {
         std::lock_guard lock(mutex);
         for (const auto& event : events) {
-          if (const auto* written = std::get_if<Written>(&event)) sequence = written->sequence;
+          if (const auto* written = std::get_if<WalWritten>(&event)) sequence = written->sequence;
         }
       }
       changed.notify_one();

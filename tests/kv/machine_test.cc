@@ -27,7 +27,7 @@ std::string term(std::string_view text) {
 /// Parses and applies a command given as text.
 CommandOutcome apply(KvMachine& machine, std::uint64_t index, std::string_view text) {
   const std::string encoded = term(text);
-  const Result<Command> command = parse_command(encoded);
+  const Result<KvCommand> command = parse_command(encoded);
   EXPECT_TRUE(command.has_value()) << text;
   return command ? machine.apply(index, *command) : CommandOutcome::not_found;
 }
@@ -42,9 +42,9 @@ std::string state_text(const KvMachine& machine) { return etf::print_text(state_
 
 TEST(ParseCommand, Put) {
   const std::string encoded = term("{put, <<\"k\">>, {some, [value]}, #{size => 3, hash => 77}}");
-  const Result<Command> command = parse_command(encoded);
+  const Result<KvCommand> command = parse_command(encoded);
   ASSERT_TRUE(command.has_value());
-  EXPECT_EQ(command->kind, Command::Kind::put);
+  EXPECT_EQ(command->kind, KvCommand::Kind::put);
   EXPECT_EQ(command->key, term("<<\"k\">>"));
   EXPECT_EQ(command->value, term("{some, [value]}"));
   EXPECT_EQ(command->hash, term("77"));
@@ -52,9 +52,9 @@ TEST(ParseCommand, Put) {
 
 TEST(ParseCommand, Delete) {
   const std::string encoded = term("{delete, any_term}");
-  const Result<Command> command = parse_command(encoded);
+  const Result<KvCommand> command = parse_command(encoded);
   ASSERT_TRUE(command.has_value());
-  EXPECT_EQ(command->kind, Command::Kind::remove);
+  EXPECT_EQ(command->kind, KvCommand::Kind::remove);
   EXPECT_EQ(command->key, term("any_term"));
 }
 
@@ -71,7 +71,7 @@ TEST(ParseCommand, PoisonIsRefused) {
        {"{put, k, v, #{size => 1}}", "{put, k, v, #{}}", "{put, k, v, []}", "{put, k, v}",
         "{put, k, v, #{hash => 1}, more}", "{delete}", "{delete, k, v}", "{get, k}", "noop",
         "{'Put', k, v, #{hash => 1}}", "put", "<<\"put\">>", "[put]", "{}", "#{}", "1"}) {
-    const Result<Command> command = parse_command(term(text));
+    const Result<KvCommand> command = parse_command(term(text));
     ASSERT_FALSE(command.has_value()) << text;
     EXPECT_EQ(command.error().code, ErrorCode::unsupported);
     EXPECT_NE(command.error().message.find("{put, Key, Value"), std::string::npos);
@@ -148,13 +148,13 @@ TEST(KvMachine, OneKeyInManyEncodings) {
   for (const auto& group : groups) {
     for (const std::string& stored : group) {
       KvMachine machine;
-      machine.apply(9, {Command::Kind::put, stored, "j", term("5")});
+      machine.apply(9, {KvCommand::Kind::put, stored, "j", term("5")});
       for (const std::string& asked : group) {
         EXPECT_EQ(machine.find(asked), 9u) << test::to_hex(stored) << " " << test::to_hex(asked);
-        machine.apply(9, {Command::Kind::put, asked, "j", term("5")});
+        machine.apply(9, {KvCommand::Kind::put, asked, "j", term("5")});
         EXPECT_EQ(machine.key_count(), 1u);
       }
-      EXPECT_EQ(machine.apply(10, {Command::Kind::remove, group.front(), {}, {}}),
+      EXPECT_EQ(machine.apply(10, {KvCommand::Kind::remove, group.front(), {}, {}}),
                 CommandOutcome::ok);
     }
   }
@@ -218,7 +218,7 @@ TEST(KvMachine, MakesTheCommandOfALiveIndexFromItsValue) {
   apply(machine, 8, "{put, other, 1, #{hash => [odd]}}");
   const Result<std::string> made = machine.command_at(7, value);
   ASSERT_TRUE(made) << made.error().message;
-  const Result<Command> command = parse_command(*made);
+  const Result<KvCommand> command = parse_command(*made);
   ASSERT_TRUE(command);
   EXPECT_EQ(command->key, term("{user, <<\"k\">>}"));
   EXPECT_EQ(command->value, value);
@@ -310,10 +310,11 @@ TEST(KvMachine, BehavesLikeAMap) {
     key.binary("key" + std::to_string(random() % 30'000));
     const std::string encoded = key.take();
     if (random() % 3 == 0) {
-      const CommandOutcome result = machine.apply(index, {Command::Kind::remove, encoded, {}, {}});
+      const CommandOutcome result =
+          machine.apply(index, {KvCommand::Kind::remove, encoded, {}, {}});
       ASSERT_EQ(result == CommandOutcome::ok, model.erase(encoded) == 1);
     } else {
-      machine.apply(index, {Command::Kind::put, encoded, "j", hash});
+      machine.apply(index, {KvCommand::Kind::put, encoded, "j", hash});
       model[encoded] = index;
     }
     ASSERT_EQ(machine.find(encoded), model.contains(encoded) ? model[encoded] : 0);

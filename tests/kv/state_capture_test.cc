@@ -21,11 +21,11 @@ std::string key(std::uint64_t number) {
 
 void put(KvMachine& machine, std::uint64_t index, const std::string& at,
          std::string_view hash = "a\x07") {
-  machine.apply(index, {Command::Kind::put, at, "j", hash});
+  machine.apply(index, {KvCommand::Kind::put, at, "j", hash});
 }
 
 void remove(KvMachine& machine, std::uint64_t index, const std::string& at) {
-  machine.apply(index, {Command::Kind::remove, at, {}, {}});
+  machine.apply(index, {KvCommand::Kind::remove, at, {}, {}});
 }
 
 /// As a set: a capture need not have the order of write_state().

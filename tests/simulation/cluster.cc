@@ -216,7 +216,7 @@ bool SimulatedCluster::put(std::string_view key, std::uint64_t value) {
   std::optional<bool> result;
   client_->client().put(
       encoded(key), encoded(value), client_->in(kCallTime),
-      [&](const Result<kv::Written>& written) {
+      [&](const Result<kv::CommittedPosition>& written) {
         trace.line("put " + std::string(key) + " " + std::to_string(value) + ": " +
                    (written ? std::to_string(written->index) : written.error().message));
         result = written.has_value();

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/writer.h"
@@ -14,15 +16,14 @@ inline std::optional<ServerId> read_server_id(etf::Cursor& cursor) {
   if (!cursor.tuple(2)) return std::nullopt;
   const auto name = cursor.atom();
   if (!name) return std::nullopt;
-  ServerId id{std::string(*name), {}};
+  std::string copy(*name);
   const auto node = cursor.atom();
   if (!node) return std::nullopt;
-  id.node = std::string(*node);
-  return id;
+  return ServerId(std::move(copy), std::string(*node));
 }
 
 inline void write_server_id(etf::Writer& writer, const ServerId& id) {
-  writer.tuple(2).atom(id.name).atom(id.node);
+  writer.tuple(2).atom(id.name()).atom(id.node());
 }
 
 /// A term that was read without its version byte, as EncodedTerm.

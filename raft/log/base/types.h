@@ -10,25 +10,21 @@
 
 #include "cnode/base/result.h"
 #include "cnode/base/shared_bytes.h"
+#include "raft/core/types.h"
 
 // Words that every file of raft/log uses. Indexes and terms are plain integers here: the
-// protocol's strong types live in raft/core, and the shell (raft/member) converts.
+// protocol's strong types live in raft/core, and the shell (raft/member) converts. A server's id is
+// the same everywhere.
 
 namespace rakv::raftlog {
 
 using Index = std::uint64_t;
 using Term = std::uint64_t;
-
-/// ra's `{Name, Node}`: both atoms, as UTF-8 text.
-struct ServerId {
-  std::string name;
-  std::string node;
-  bool operator==(const ServerId&) const = default;
-};
+using raft::ServerId;
 
 /// One log entry. `payload` is the ETF of the command with its leading 131, exactly as stored on
 /// disk.
-struct Entry {
+struct StoredEntry {
   Index index = 0;
   Term term = 0;
   SharedBytes payload;

@@ -93,7 +93,7 @@ Result<ServerConfig> parse_server_config(const std::string& text) {
 
 Result<std::string> print_server_config(const ServerConfig& config) {
   if (!valid_uid(config.uid)) return bad_key("uid", "a UId (letters, digits, _ = -)");
-  if (!etf::is_valid_atom(config.id.name) || !etf::is_valid_atom(config.id.node)) {
+  if (!etf::is_valid_atom(config.id.name()) || !etf::is_valid_atom(config.id.node())) {
     return bad_key("id", "made of valid atoms");
   }
   for (const auto* term : {&config.cluster_name, &config.machine, &config.log_init_args}) {

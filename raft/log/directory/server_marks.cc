@@ -52,22 +52,22 @@ std::string path_of(const std::string& server_directory, std::string_view name) 
 
 }  // namespace
 
-Result<std::optional<Amnesia>> read_amnesia(Disk& disk, const std::string& server_directory) {
+Result<std::optional<AmnesiaMark>> read_amnesia(Disk& disk, const std::string& server_directory) {
   const std::string path = path_of(server_directory, kAmnesia);
   const auto line = read_line(disk, path);
   if (!line) return line.error();
-  if (!*line) return std::optional<Amnesia>();
+  if (!*line) return std::optional<AmnesiaMark>();
   const std::string& text = (*line)->text.value_or("");
   for (const bool term_lost : {true, false}) {
     const std::string_view word = term_lost ? kTermLost : kTermKnown;
     if (text.starts_with(word))
-      return std::optional<Amnesia>(Amnesia{text.substr(word.size()), term_lost});
+      return std::optional<AmnesiaMark>(AmnesiaMark{text.substr(word.size()), term_lost});
   }
-  return std::optional<Amnesia>(Amnesia{path + " is damaged", true});
+  return std::optional<AmnesiaMark>(AmnesiaMark{path + " is damaged", true});
 }
 
 Result<void> write_amnesia(Disk& disk, const std::string& server_directory,
-                           const Amnesia& amnesia) {
+                           const AmnesiaMark& amnesia) {
   const std::string word(amnesia.term_lost ? kTermLost : kTermKnown);
   return write_line(disk, path_of(server_directory, kAmnesia),
                     word + amnesia.reason.substr(0, kMaxSize / 2));

@@ -14,18 +14,19 @@ namespace rakv::raftlog {
 
 /// Why a server may have forgotten what it promised: it must not vote until it has caught up
 /// (raft/core/amnesia.cc). Kept as `amnesia`, so that another restart does not forget it.
-struct Amnesia {
+struct AmnesiaMark {
   /// For people; one line.
   std::string reason;
   /// The stored term and vote may be older than what was promised.
   bool term_lost = false;
-  bool operator==(const Amnesia&) const = default;
+  bool operator==(const AmnesiaMark&) const = default;
 };
 
 /// Nothing when there is no such file. One that is damaged counts as the worst, not as an error.
-Result<std::optional<Amnesia>> read_amnesia(Disk& disk, const std::string& server_directory);
+Result<std::optional<AmnesiaMark>> read_amnesia(Disk& disk, const std::string& server_directory);
 /// Durable when it returns, as the others.
-Result<void> write_amnesia(Disk& disk, const std::string& server_directory, const Amnesia& amnesia);
+Result<void> write_amnesia(Disk& disk, const std::string& server_directory,
+                           const AmnesiaMark& amnesia);
 Result<void> remove_amnesia(Disk& disk, const std::string& server_directory);
 
 /// While live entries of a snapshot are taken in (`installing`): the member's own log ends at this

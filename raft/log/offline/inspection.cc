@@ -88,7 +88,7 @@ class Inspector {
       const auto config = read_server_config(disk_, directory_ + "/" + entry.name);
       if (!config) continue;  // opening it says so
       if (auto admitted = options_.admit(*config); !admitted) {
-        add(Severity::obstacle, "server " + config->id.name + " (UId " + config->uid +
+        add(Severity::obstacle, "server " + config->id.name() + " (UId " + config->uid +
                                     "): " + admitted.error().message);
       }
     }
@@ -96,7 +96,7 @@ class Inspector {
 
   void look_at(MemberLog& log) {
     ServerReport report;
-    report.name = log.config().id.name;
+    report.name = log.config().id.name();
     report.uid = log.uid();
     report.meta = log.meta();
     report.first_index = log.first_index();
@@ -118,7 +118,7 @@ class Inspector {
   }
 
   std::string label(const MemberLog& log) const {
-    return "server " + log.config().id.name + " (UId " + log.uid() + ")";
+    return "server " + log.config().id.name() + " (UId " + log.uid() + ")";
   }
 
   /// As the machine's state has them; the file beside it must say the same.

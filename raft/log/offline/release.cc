@@ -89,13 +89,13 @@ Result<void> Release::check_members() {
   for (MemberLog* log : system_->members()) {
     if (log->amnesia()) {
       return make_error(ErrorCode::corrupt,
-                        directory_ + " can't be released: server " + log->config().id.name +
+                        directory_ + " can't be released: server " + log->config().id.name() +
                             " may have forgotten what it promised (" + log->amnesia()->reason +
                             "), which a BEAM would not notice; let it catch up first: start rakv "
                             "with its peers");
     }
     if (auto found = find_live_indexes(*log); !found) return found;
-    released_.servers.push_back(log->config().id.name);
+    released_.servers.push_back(log->config().id.name());
   }
   return {};
 }

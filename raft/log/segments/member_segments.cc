@@ -210,8 +210,8 @@ void MemberSegments::find_damage(Index index, std::function<void(Result<SegmentD
       }));
 }
 
-void MemberSegments::replace_damaged(SegmentDamage damage, std::map<Index, Entry> replacements,
-                                     DoneCallback done) {
+void MemberSegments::replace_damaged(SegmentDamage damage,
+                                     std::map<Index, StoredEntry> replacements, DoneCallback done) {
   if (compaction_ || replacing_ || !segments_.contains(damage.segment)) {
     context_.owner().post([done = std::move(done), path = damage.segment->path()] {
       done(make_error(ErrorCode::unavailable, path + ": is being compacted, or was"));

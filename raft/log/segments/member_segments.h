@@ -86,7 +86,7 @@ class MemberSegments {
   void find_damage(Index index, std::function<void(Result<SegmentDamage>)> callback);
   /// replace_entries() in the background; the segment stays as it was on an error. `replacements`
   /// has all that is needed. `unavailable` while there is a compaction or another replacement.
-  void replace_damaged(SegmentDamage damage, std::map<Index, Entry> replacements,
+  void replace_damaged(SegmentDamage damage, std::map<Index, StoredEntry> replacements,
                        DoneCallback done);
   const CompactionCounts& counts() const { return counts_; }
 

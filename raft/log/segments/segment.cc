@@ -215,7 +215,7 @@ const SegmentSlot* Segment::find(Index index) const {
   return found != slots_.end() && found->index == index ? &*found : nullptr;
 }
 
-Result<Entry> Segment::read(const SegmentSlot& slot) const {
+Result<StoredEntry> Segment::read(const SegmentSlot& slot) const {
   const auto from = files_->source_of(*this);
   if (!from) return from.error();
   if (from->successor) {
@@ -234,7 +234,7 @@ Result<Entry> Segment::read(const SegmentSlot& slot) const {
     if (!size) return size.error();
     if (slot.offset > *size || slot.size > *size - slot.offset) return beyond_end();
   }
-  Entry entry{slot.index, slot.term, SharedBytes::uninitialized(slot.size)};
+  StoredEntry entry{slot.index, slot.term, SharedBytes::uninitialized(slot.size)};
   const auto got = from->file->pread(slot.offset, entry.payload.mutable_data(), slot.size);
   if (!got) return got.error();
   if (*got < slot.size) return beyond_end();
@@ -249,7 +249,7 @@ Result<Entry> Segment::read(const SegmentSlot& slot) const {
 
 Result<std::shared_ptr<const Segment>> Segment::create(Disk& disk, const std::string& path,
                                                        std::uint64_t number,
-                                                       const std::vector<Entry>& entries,
+                                                       const std::vector<StoredEntry>& entries,
                                                        const SegmentOptions& options,
                                                        std::shared_ptr<SegmentFiles> files) {
   RAKV_CHECK(!entries.empty() && entries.size() <= options.max_entries);
@@ -286,7 +286,7 @@ Result<std::unique_ptr<SegmentWriter>> SegmentWriter::create(Disk& disk, std::st
   return writer;
 }
 
-Result<void> SegmentWriter::append(const Entry& entry) {
+Result<void> SegmentWriter::append(const StoredEntry& entry) {
   RAKV_CHECK(slots_.size() < max_count_);
   RAKV_CHECK(slots_.empty() || slots_.back().index < entry.index);
   const std::string_view payload = entry.payload.view();

@@ -96,8 +96,9 @@ class Segment {
   /// Writes entries (ascending indexes) to PATH via PATH.tmp, synced and renamed; the directory is
   /// left to be synced by the caller. Gives the opened segment.
   static Result<std::shared_ptr<const Segment>> create(
-      Disk& disk, const std::string& path, std::uint64_t number, const std::vector<Entry>& entries,
-      const SegmentOptions& options, std::shared_ptr<SegmentFiles> files = nullptr);
+      Disk& disk, const std::string& path, std::uint64_t number,
+      const std::vector<StoredEntry>& entries, const SegmentOptions& options,
+      std::shared_ptr<SegmentFiles> files = nullptr);
   ~Segment();
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
@@ -114,7 +115,7 @@ class Segment {
   /// The entry's bytes, CRC checked: corrupt when it does not fit. Of a segment that was merged
   /// into another one meanwhile, the entry is read there; not_found when it was not needed any
   /// more.
-  Result<Entry> read(const SegmentSlot& slot) const;
+  Result<StoredEntry> read(const SegmentSlot& slot) const;
 
  private:
   std::string path_;
@@ -132,7 +133,7 @@ class SegmentWriter {
   static Result<std::unique_ptr<SegmentWriter>> create(Disk& disk, std::string path,
                                                        std::uint32_t max_count);
   /// Indexes must ascend.
-  Result<void> append(const Entry& entry);
+  Result<void> append(const StoredEntry& entry);
   /// Writes what is buffered and the index, and makes the file's content durable.
   Result<void> sync();
   /// After sync(): renames the file to `path`, as segment `number`. From then on `replaced`

@@ -13,7 +13,7 @@ namespace {
 /// A server that was deleted meanwhile has no directory any more, and needs none: nothing.
 Result<std::shared_ptr<const Segment>> create_segment(Disk& disk, const std::string& directory,
                                                       std::uint64_t number,
-                                                      const std::vector<Entry>& entries,
+                                                      const std::vector<StoredEntry>& entries,
                                                       const SegmentOptions& limits,
                                                       const std::shared_ptr<SegmentFiles>& files) {
   const auto there = disk.exists(directory);
@@ -76,7 +76,7 @@ void SegmentFlusher::run() {
 }
 
 void SegmentFlusher::write_segment(const std::string& uid, std::uint64_t number,
-                                   std::vector<Entry> entries, Index next) {
+                                   std::vector<StoredEntry> entries, Index next) {
   context_.run_on(
       context_.background(),
       [&disk = context_.disk(), directory = server_directory(directory_, uid), number,

@@ -22,8 +22,8 @@ class FlushSource {
   virtual ~FlushSource() = default;
   /// What from `next` to `last` is in memory and to be kept, ascending, as much as one segment may
   /// hold; `next` becomes the index behind it.
-  virtual std::vector<Entry> entries_to_flush(Index& next, Index last,
-                                              const SegmentOptions& limits) const = 0;
+  virtual std::vector<StoredEntry> entries_to_flush(Index& next, Index last,
+                                                    const SegmentOptions& limits) const = 0;
   /// The lowest index that was truncated since the last call; UINT64_MAX when none was.
   virtual Index take_changed_from() = 0;
   /// The number of the next segment; goes up by add_segment().
@@ -91,7 +91,7 @@ class SegmentFlusher {
     std::map<std::string, Part> parts;
   };
   /// `next` is the index behind the entries.
-  void write_segment(const std::string& uid, std::uint64_t number, std::vector<Entry> entries,
+  void write_segment(const std::string& uid, std::uint64_t number, std::vector<StoredEntry> entries,
                      Index next);
   void finish();
   void fail(const Error& error);

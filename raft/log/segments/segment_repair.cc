@@ -42,10 +42,9 @@ Result<std::vector<SegmentSlot>> unreadable_slots(const Segment& segment) {
   return unreadable;
 }
 
-Result<std::shared_ptr<const Segment>> replace_entries(Disk& disk, const std::string& directory,
-                                                       const SegmentDamage& damage,
-                                                       const std::map<Index, Entry>& replacements,
-                                                       const std::shared_ptr<SegmentFiles>& files) {
+Result<std::shared_ptr<const Segment>> replace_entries(
+    Disk& disk, const std::string& directory, const SegmentDamage& damage,
+    const std::map<Index, StoredEntry>& replacements, const std::shared_ptr<SegmentFiles>& files) {
   const Segment& segment = *damage.segment;
   if (auto done = copy_file(disk, segment.path(), segment.path() + ".bad"); !done) {
     return done.error();
@@ -58,7 +57,7 @@ Result<std::shared_ptr<const Segment>> replace_entries(Disk& disk, const std::st
     for (const auto& slot : segment.slots()) {
       if (damage.dropped.contains(slot.index)) continue;
       const auto replacement = replacements.find(slot.index);
-      auto entry = replacement != replacements.end() ? Result<Entry>(replacement->second)
+      auto entry = replacement != replacements.end() ? Result<StoredEntry>(replacement->second)
                                                      : segment.read(slot);
       if (!entry) return entry.error();
       RAKV_CHECK_MSG(entry->term == slot.term, "a replacement is the same entry");

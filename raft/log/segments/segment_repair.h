@@ -33,9 +33,8 @@ Result<std::vector<SegmentSlot>> unreadable_slots(const Segment& segment);
 /// synced, with its directory entry; renamed over the segment; the directory synced. Every other
 /// entry's checksum is verified on the way. Waits for the disk; any thread. On an error the segment
 /// is as it was.
-Result<std::shared_ptr<const Segment>> replace_entries(Disk& disk, const std::string& directory,
-                                                       const SegmentDamage& damage,
-                                                       const std::map<Index, Entry>& replacements,
-                                                       const std::shared_ptr<SegmentFiles>& files);
+Result<std::shared_ptr<const Segment>> replace_entries(
+    Disk& disk, const std::string& directory, const SegmentDamage& damage,
+    const std::map<Index, StoredEntry>& replacements, const std::shared_ptr<SegmentFiles>& files);
 
 }  // namespace rakv::raftlog

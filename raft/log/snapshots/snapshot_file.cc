@@ -84,7 +84,7 @@ std::optional<std::uint64_t> hex(std::string_view digits) {
 
 }  // namespace
 
-EncodedTerm encode_snapshot_meta(const SnapshotMeta& meta) {
+EncodedTerm encode_snapshot_meta(const StoredSnapshotMeta& meta) {
   etf::Writer writer;
   writer.version().map(4);
   writer.atom("index").u64(meta.index);
@@ -94,13 +94,13 @@ EncodedTerm encode_snapshot_meta(const SnapshotMeta& meta) {
   return writer.take();
 }
 
-Result<SnapshotMeta> decode_snapshot_meta(std::string_view etf) {
+Result<StoredSnapshotMeta> decode_snapshot_meta(std::string_view etf) {
   const Error bad = make_error(ErrorCode::malformed,
                                "snapshot meta is not #{index, term, cluster, machine_version}");
   etf::Cursor cursor(etf);
   if (!cursor.version()) return bad;
   const auto pairs = cursor.map();
-  SnapshotMeta meta;
+  StoredSnapshotMeta meta;
   unsigned seen = 0;
   for (std::uint32_t i = 0; pairs && i < *pairs && cursor.ok(); ++i) {
     if (cursor.is_atom("index")) {
@@ -127,7 +127,7 @@ Result<SnapshotMeta> decode_snapshot_meta(std::string_view etf) {
 namespace {
 
 /// What stands before the state in snapshot.dat.
-std::string snapshot_head(const SnapshotMeta& meta, std::string_view state) {
+std::string snapshot_head(const StoredSnapshotMeta& meta, std::string_view state) {
   const EncodedTerm encoded_meta = encode_snapshot_meta(meta);
   std::string sized_meta;
   put_number(sized_meta, static_cast<std::uint32_t>(encoded_meta.size()));
@@ -138,7 +138,7 @@ std::string snapshot_head(const SnapshotMeta& meta, std::string_view state) {
 }
 
 struct SnapshotParts {
-  SnapshotMeta meta;
+  StoredSnapshotMeta meta;
   std::size_t state_at;
 };
 
@@ -161,7 +161,7 @@ Result<SnapshotParts> take_apart(const std::string& name, std::string_view bytes
 
 }  // namespace
 
-std::string encode_snapshot_file(const SnapshotMeta& meta, std::string_view state) {
+std::string encode_snapshot_file(const StoredSnapshotMeta& meta, std::string_view state) {
   return snapshot_head(meta, state).append(state);
 }
 
@@ -179,7 +179,7 @@ Result<Snapshot> decode_snapshot_file(const std::string& name, SharedBytes bytes
   return snapshot;
 }
 
-Result<SnapshotMeta> verify_snapshot_file(const std::string& name, std::string_view bytes) {
+Result<StoredSnapshotMeta> verify_snapshot_file(const std::string& name, std::string_view bytes) {
   auto parts = take_apart(name, bytes);
   if (!parts) return parts.error();
   return std::move(parts->meta);

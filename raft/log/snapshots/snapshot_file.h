@@ -14,7 +14,7 @@
 namespace rakv::raftlog {
 
 /// The meta map of a snapshot: `#{index, term, cluster, machine_version}`.
-struct SnapshotMeta {
+struct StoredSnapshotMeta {
   Index index = 0;
   Term term = 0;
   EncodedTerm cluster;  ///< `#{ServerId => #{...}}`, ETF with 131, or a list of ServerIds (old ra)
@@ -23,7 +23,7 @@ struct SnapshotMeta {
 
 /// A snapshot as it is on disk.
 struct Snapshot {
-  SnapshotMeta meta;
+  StoredSnapshotMeta meta;
   SharedBytes state;  ///< ETF of the machine's state, with 131
   IndexSet live_indexes;
   bool live_indexes_known =
@@ -39,19 +39,19 @@ struct Snapshot {
 };
 
 /// The meta as ETF map with 131 (also what install_snapshot_rpc carries).
-EncodedTerm encode_snapshot_meta(const SnapshotMeta& meta);
-Result<SnapshotMeta> decode_snapshot_meta(std::string_view etf);
+EncodedTerm encode_snapshot_meta(const StoredSnapshotMeta& meta);
+Result<StoredSnapshotMeta> decode_snapshot_meta(std::string_view etf);
 
 /// Bytes of snapshot.dat. Concatenated chunks of an incoming snapshot are such bytes too (first
 /// chunk has the header).
-std::string encode_snapshot_file(const SnapshotMeta& meta, std::string_view state);
+std::string encode_snapshot_file(const StoredSnapshotMeta& meta, std::string_view state);
 /// corrupt when the CRC does not fit, malformed when the form is not a snapshot's. live_indexes is
 /// left empty.
 Result<Snapshot> decode_snapshot_file(const std::string& name, std::string_view bytes);
 /// The same without a copy; `bytes` has no other owner.
 Result<Snapshot> decode_snapshot_file(const std::string& name, SharedBytes bytes);
 /// Its meta, the checksum of the whole verified.
-Result<SnapshotMeta> verify_snapshot_file(const std::string& name, std::string_view bytes);
+Result<StoredSnapshotMeta> verify_snapshot_file(const std::string& name, std::string_view bytes);
 /// Bytes of the `indexes` file, and back (a bare ETF ra_seq of old ra is taken as well).
 std::string encode_indexes_file(const IndexSet& live_indexes);
 Result<IndexSet> decode_indexes_file(const std::string& name, std::string_view bytes);

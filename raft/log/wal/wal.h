@@ -48,7 +48,7 @@ using WriterId = std::uint32_t;
 
 /// Entries `range` of a writer are durable, all of one term. `sequence` counts the entries ever
 /// appended by that writer: everything it appended up to and including that number is durable.
-struct Written {
+struct WalWritten {
   WriterId writer = 0;
   std::uint64_t sequence = 0;
   Term term = 0;
@@ -69,10 +69,10 @@ struct WalDown {
   Error error;
 };
 
-/// Writing works again after WalDown; Written events for what was kept follow.
+/// Writing works again after WalDown; WalWritten events for what was kept follow.
 struct WalUp {};
 
-using WalEvent = std::variant<Written, WalClosed, WalDown, WalUp>;
+using WalEvent = std::variant<WalWritten, WalClosed, WalDown, WalUp>;
 
 /// Where a WalWriter reports to. Called on the thread that runs the batch, once per batch, in
 /// order.
@@ -91,8 +91,8 @@ class WalQueue {
   /// Queues entries in order; `first_sequence` is the writer's number of the first. A lower index
   /// than the writer's last voids, at recovery, everything above it; a higher jump is a sparse
   /// write.
-  void append(WriterId writer, std::uint64_t first_sequence, std::vector<Entry> entries);
-  void append(WriterId writer, std::uint64_t sequence, Entry entry);
+  void append(WriterId writer, std::uint64_t first_sequence, std::vector<StoredEntry> entries);
+  void append(WriterId writer, std::uint64_t sequence, StoredEntry entry);
   /// Asks for a new file at the next batch, also when the present one is not full.
   void roll_over();
   /// Asks for another attempt after WalDown.
@@ -114,7 +114,7 @@ class WalQueue {
   struct Item {
     WriterId writer;
     std::uint64_t sequence;
-    Entry entry;
+    StoredEntry entry;
   };
   struct Taken {
     std::vector<Item> items;
@@ -192,7 +192,7 @@ class WalWriter {
     std::string uid;
     std::uint32_t file_ref = 0;
     bool defined = false;             // file_ref is given out in the present file
-    std::size_t event = SIZE_MAX;     // its latest Written of this batch, in events_
+    std::size_t event = SIZE_MAX;     // its latest WalWritten of this batch, in events_
     std::optional<IndexRange> range;  // what the present file holds of it
   };
 

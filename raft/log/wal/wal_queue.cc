@@ -13,7 +13,8 @@ WriterId WalQueue::add_writer(std::string uid) {
   return next_writer_++;
 }
 
-void WalQueue::append(WriterId writer, std::uint64_t first_sequence, std::vector<Entry> entries) {
+void WalQueue::append(WriterId writer, std::uint64_t first_sequence,
+                      std::vector<StoredEntry> entries) {
   std::unique_lock lock(mutex_);
   for (auto& entry : entries) {
     queued_bytes_ += entry.payload.size();
@@ -22,7 +23,7 @@ void WalQueue::append(WriterId writer, std::uint64_t first_sequence, std::vector
   wake(lock);
 }
 
-void WalQueue::append(WriterId writer, std::uint64_t sequence, Entry entry) {
+void WalQueue::append(WriterId writer, std::uint64_t sequence, StoredEntry entry) {
   std::unique_lock lock(mutex_);
   queued_bytes_ += entry.payload.size();
   waiting_.items.push_back({writer, sequence, std::move(entry)});

@@ -17,7 +17,7 @@ namespace rakv::raftlog {
 /// What one writer has in the WAL files, in the order of writing. What of it still counts depends
 /// on its snapshot (recover_log); jumps upwards leave gaps.
 struct RecoveredWriter {
-  std::vector<Entry> records;
+  std::vector<StoredEntry> records;
   std::vector<std::string> files;  ///< paths of those with records of it, oldest first
 };
 
@@ -65,7 +65,7 @@ struct RecoveredWal {
 struct WalRecord {
   std::uint64_t offset = 0;
   std::string uid;
-  Entry entry;
+  StoredEntry entry;
   bool truncate = false;
 };
 

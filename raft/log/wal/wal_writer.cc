@@ -269,7 +269,7 @@ void WalWriter::report_written(std::size_t count) {
     writer.range->first = std::min(writer.range->first, index);
     writer.range->last = std::max(writer.range->last, index);
     if (writer.event != SIZE_MAX && writer.event >= first_event) {
-      auto& event = std::get<Written>(events_[writer.event]);
+      auto& event = std::get<WalWritten>(events_[writer.event]);
       if (event.term == item.entry.term && event.range.last + 1 == index) {
         event.range.last = index;
         event.sequence = item.sequence;
@@ -277,7 +277,7 @@ void WalWriter::report_written(std::size_t count) {
       }
     }
     writer.event = events_.size();
-    events_.emplace_back(Written{item.writer, item.sequence, item.entry.term, {index, index}});
+    events_.emplace_back(WalWritten{item.writer, item.sequence, item.entry.term, {index, index}});
   }
   for (std::size_t i = 0; i < count; ++i) writers_.at(pending_[i].writer).event = SIZE_MAX;
   queue_.note_durable(bytes);

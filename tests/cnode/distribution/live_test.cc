@@ -379,7 +379,7 @@ TEST_F(LiveTest, EpmdTellsItsNamesAndWhatItDoesNotKnow) {
   ASSERT_TRUE(all->has_value());
   ASSERT_EQ((*all)->size(), 1u);
   EXPECT_EQ((**all)[0].alive_name, "tiny");
-  std::optional<Result<epmd::Endpoint>> found;
+  std::optional<Result<epmd::NodeAddress>> found;
   epmd::lookup(io_, options, "nobody", "localhost",
                [&](auto result) { found = std::move(result); });
   ASSERT_TRUE(run_until(io_, [&] { return found.has_value(); }));
@@ -423,7 +423,7 @@ TEST(EpmdClientTest, WithoutEpmdTheErrorSaysWhatToDo) {
   ASSERT_FALSE(outcome->has_value());
   EXPECT_EQ(outcome->error().code, ErrorCode::unavailable);
   EXPECT_NE(outcome->error().message.find("epmd -daemon"), std::string::npos);
-  std::optional<Result<epmd::Endpoint>> found;
+  std::optional<Result<epmd::NodeAddress>> found;
   epmd::lookup(io, options, "tiny", "localhost", [&](auto result) { found = std::move(result); });
   ASSERT_TRUE(run_until(io, [&] { return found.has_value(); }));
   ASSERT_FALSE(found->has_value());

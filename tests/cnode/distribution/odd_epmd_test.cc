@@ -128,7 +128,7 @@ TEST(EpmdClientTest, OddAnswersToALookUpAreErrorsInWords) {
         Case{std::string(5000, 'x'), true, false, ErrorCode::malformed}}) {
     boost::asio::io_context io;
     OddEpmd odd(io, c.answer, c.endless, c.closes);
-    std::optional<Result<epmd::Endpoint>> found;
+    std::optional<Result<epmd::NodeAddress>> found;
     epmd::lookup(io, odd.options(), "tiny", "127.0.0.1",
                  [&](auto result) { found = std::move(result); });
     ASSERT_TRUE(run_until(io, [&] { return found.has_value(); })) << c.answer.size();

@@ -48,7 +48,7 @@ TEST(CoreTest, AMemberFindsItselfInItsConfiguration) {
 TEST(CoreTest, WhatIsHeldForCallersThatAreGoneIsDropped) {
   Core core(state_of("a", {"a", "b", "c"}));
   Effects effects;
-  event::ClientCommands commands;
+  event::CommandBatch commands;
   commands.commands.resize(1);
   commands.commands.front().token = CallToken(1);
   core.step(std::move(commands), effects);
@@ -109,7 +109,7 @@ TEST(CoreTest, PayloadsPassThroughUncopied) {
   core.step(event::TriggerElection{CallToken(1)}, effects);
   effects.clear();
   const SharedBytes payload = SharedBytes::copy_of("a value");
-  event::ClientCommands commands;
+  event::CommandBatch commands;
   commands.commands.emplace_back();
   commands.commands.back().payload = payload;
   core.step(std::move(commands), effects);
@@ -122,7 +122,7 @@ TEST(CoreTest, AStoppedMemberDoesNothing) {
   Effects effects;
   core.step(event::TriggerElection{CallToken(1)}, effects);
   core.step(event::Written{Term(1), Index(1)}, effects);
-  event::ClientCommands commands;
+  event::CommandBatch commands;
   commands.commands.emplace_back();
   commands.commands.back().kind = event::CommandKind::delete_cluster;
   core.step(std::move(commands), effects);
@@ -138,7 +138,7 @@ TEST(CoreTest, TheLastMemberMayLeave) {
   Effects effects;
   core.step(event::TriggerElection{CallToken(1)}, effects);
   core.step(event::Written{Term(1), Index(1)}, effects);
-  event::ClientCommands commands;
+  event::CommandBatch commands;
   commands.commands.emplace_back();
   commands.commands.back().kind = event::CommandKind::leave;
   commands.commands.back().server = server("a");

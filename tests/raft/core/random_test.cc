@@ -32,7 +32,7 @@ class RandomRun {
     turbulent_ = one_in(2);
     forgetful_ = one_in(2);
     rough_ = one_in(2);
-    step(names.front(), event::TriggerElection{CallToken(next_token_++)});
+    step(names.front(), event::TriggerElectionRequested{CallToken(next_token_++)});
   }
 
   /// The first thing that went wrong, or empty.
@@ -198,7 +198,7 @@ class RandomRun {
   }
 
   void change_members(const std::string& name) {
-    event::ClientCommands commands;
+    event::CommandBatch commands;
     event::ClientCommand command;
     command.token = CallToken(next_token_++);
     const Cluster& cluster = world_.at(name).core->cluster();
@@ -225,7 +225,7 @@ class RandomRun {
   }
 
   void command(const std::string& name) {
-    event::ClientCommands commands;
+    event::CommandBatch commands;
     for (std::uint64_t i = 0, count = 1 + pick(4); i < count; ++i) {
       event::ClientCommand one;
       one.token = CallToken(next_token_++);
@@ -327,12 +327,12 @@ class RandomRun {
     if (!member.monitored) {
       // The failure detector goes on watching the node after the monitor is gone.
       if (const auto known = member.core->leader())
-        step(name, event::FailureDetector{known->node(), one_in(2)}, "detector");
+        step(name, event::SuspicionChanged{known->node(), one_in(2)}, "detector");
       return;
     }
     const ServerId leader = *member.monitored;
     if (one_in(2)) {
-      step(name, event::FailureDetector{leader.node(), one_in(2)}, "detector");
+      step(name, event::SuspicionChanged{leader.node(), one_in(2)}, "detector");
       return;
     }
     member.monitored.reset();
@@ -383,7 +383,7 @@ class RandomRun {
       const Cluster& cluster = world_.at(name).core->cluster();
       const ServerId target =
           std::next(cluster.begin(), static_cast<std::ptrdiff_t>(pick(cluster.size())))->first;
-      step(name, event::TransferLeadership{CallToken(next_token_++), target}, "transfer");
+      step(name, event::TransferLeadershipRequested{CallToken(next_token_++), target}, "transfer");
     } else if (what < 996) {
       const Peers* peers = world_.at(name).core->peers();
       if (peers == nullptr || peers->empty()) return;
@@ -434,7 +434,7 @@ class RandomRun {
     for (auto& [name, member] : world_.members()) {
       if (world_.alive(name) && member.core->has_amnesia()) continue;
       if (is_new(name))
-        step(name, event::TriggerElection{CallToken(next_token_++)}, "trigger_election");
+        step(name, event::TriggerElectionRequested{CallToken(next_token_++)}, "trigger_election");
       break;
     }
     std::string asked;

@@ -367,16 +367,17 @@ class Script {
     if (word == "flush") return event::FlushLowPriority{};
     if (word == "read") return event::ReadRequest{token};
     if (word == "request") return event::LeaderRequest{token};
-    if (word == "transfer") return event::TransferLeadership{token, server(arguments.at(1))};
-    if (word == "trigger_election") return event::TriggerElection{token};
+    if (word == "transfer")
+      return event::TransferLeadershipRequested{token, server(arguments.at(1))};
+    if (word == "trigger_election") return event::TriggerElectionRequested{token};
     if (word == "election_requested") return event::ElectionRequested{};
-    if (word == "force_member_change") return event::ForceMemberChange{token};
+    if (word == "force_member_change") return event::ForceMemberChangeRequested{token};
     if (word == "leader_down") {
       return event::LeaderDown{server(arguments.at(0)), arguments.has("noconnection")
                                                             ? event::DownReason::noconnection
                                                             : event::DownReason::other};
     }
-    if (word == "detector") return event::FailureDetector{arguments.at(0), arguments.has("up")};
+    if (word == "detector") return event::SuspicionChanged{arguments.at(0), arguments.has("up")};
     if (word == "node_up") return event::NodeUp{arguments.at(0)};
     if (word == "node_down") return event::NodeDown{arguments.at(0)};
     if (word == "suspend") return event::PeerSuspended{server(arguments.at(0))};
@@ -390,7 +391,7 @@ class Script {
       return event::SnapshotTransferEnded{server(arguments.at(0)), transfer, outcome};
     }
     if (word == "commands") {
-      event::ClientCommands commands;
+      event::CommandBatch commands;
       for (std::size_t i = 0; i + 1 < arguments.size(); i += 2) {
         event::ClientCommand command;
         command.token = CallToken(number(arguments.at(i)));
@@ -400,7 +401,7 @@ class Script {
       return commands;
     }
     if (word == "command" || word == "join" || word == "leave" || word == "delete") {
-      event::ClientCommands commands;
+      event::CommandBatch commands;
       commands.commands.push_back(client_command(word, arguments));
       return commands;
     }

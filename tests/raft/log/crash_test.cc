@@ -200,7 +200,7 @@ class Workload {
     if (log(uid) == nullptr) return;
     vote(uid, std::max(term, promise.term), std::nullopt);
     if (promise.term < term) return;
-    std::vector<Entry> missing;
+    std::vector<StoredEntry> missing;
     for (const Index i : live) {
       if (!log(uid)->has(i)) missing.push_back(entry(i, term));
     }

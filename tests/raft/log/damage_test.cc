@@ -252,7 +252,7 @@ TEST(Damage, ADamagedMarkCountsAsTheWorst) {
   write_two_servers(disk);
   const std::string directory = std::string(kDirectory) + "/KVAAAA";
   ASSERT_TRUE(write_amnesia(disk, directory, {"its disk lied", false}));
-  EXPECT_EQ(read_amnesia(disk, directory).value(), (Amnesia{"its disk lied", false}));
+  EXPECT_EQ(read_amnesia(disk, directory).value(), (AmnesiaMark{"its disk lied", false}));
   const std::string bytes = read_file(disk, directory + "/amnesia").value();
   for (std::size_t at = 0; at < bytes.size(); ++at) {
     std::string flipped = bytes;
@@ -275,7 +275,7 @@ void expect_to_begin_anew(Index last_applied) {
     store.append(*log, entries(1, 30, 1));
     store.vote("KVAAAA", 1, std::nullopt);
     store.roll_over();
-    SnapshotMeta meta = testing::snapshot_meta(20, 1);
+    StoredSnapshotMeta meta = testing::snapshot_meta(20, 1);
     etf::Writer cluster;
     cluster.version().map(2);
     for (const char* node : {"a@host", "b@host"}) cluster.tuple(2).atom("kv").atom(node).map(0);

@@ -272,7 +272,7 @@ TEST_F(Erlang, WeTakeOverWhatRaHasWrittenAndRaTakesItBack) {
     EXPECT_GE(log->segment_count(), 2U);
     // A new term, entries (copies of a put), a vote; half of it in a segment, half in the WAL.
     ASSERT_TRUE(store.vote(made.uid, made.term + 4, ServerId{"kv", "nonode@nohost"}));
-    Entry copy = log->read_blocking(made.last).value();
+    StoredEntry copy = log->read_blocking(made.last).value();
     copy.term = made.term + 4;
     for (Index i = 1; i <= 20; ++i) {
       copy.index = made.last + i;

@@ -386,7 +386,7 @@ TEST(MemoryTable, AppendTruncateDrop) {
   EXPECT_NE(table.find(6), nullptr);
   EXPECT_EQ(table.find(7), nullptr);
   std::vector<Index> seen;
-  table.for_each({6, 10}, [&](const Entry& one) {
+  table.for_each({6, 10}, [&](const StoredEntry& one) {
     seen.push_back(one.index);
     return true;
   });
@@ -396,7 +396,7 @@ TEST(MemoryTable, AppendTruncateDrop) {
   EXPECT_FALSE(table.drop_flushed(11, 1));  // not at the front
   EXPECT_TRUE(table.drop_flushed(6, 1));
   std::uint64_t bytes = 0;
-  table.for_each({0, 99}, [&](const Entry& one) {
+  table.for_each({0, 99}, [&](const StoredEntry& one) {
     bytes += one.payload.size();
     return true;
   });

@@ -29,7 +29,7 @@ bool has_adler_zero(const std::string& uid, Index index, Term term) {
   return number_of(uid, index, term) % 16 == 0;
 }
 
-Entry cluster_entry(const std::string& uid, Index index, Term term) {
+StoredEntry cluster_entry(const std::string& uid, Index index, Term term) {
   const std::uint64_t number = number_of(uid, index, term);
   if (has_adler_zero(uid, index, term))
     return {index, term, value_with_adler_zero(index, term, 1200)};
@@ -142,9 +142,9 @@ void MemberModel::check_vote(const MemberLog& log) const {
   const StoredVote found{log.meta().term, log.meta().voted_for};
   const bool known = found == stored || std::find(asked.begin(), asked.end(), found) != asked.end();
   EXPECT_TRUE(known) << uid << ": has term " << found.term << ", vote for "
-                     << (found.voted_for ? found.voted_for->node : "nobody")
+                     << (found.voted_for ? found.voted_for->node() : "nobody")
                      << "; acknowledged was term " << stored.term << ", vote for "
-                     << (stored.voted_for ? stored.voted_for->node : "nobody");
+                     << (stored.voted_for ? stored.voted_for->node() : "nobody");
 }
 
 SnapshotModel MemberModel::check_snapshot(const MemberLog& log, bool disturbed) const {
@@ -166,7 +166,7 @@ SnapshotModel MemberModel::check_snapshot(const MemberLog& log, bool disturbed) 
 
 void MemberModel::check_acknowledged(const MemberLog& log, const SnapshotModel& found) const {
   for (const Index index : found.live.indexes()) {
-    const Entry expected = cluster_entry(uid, index, cluster.term_of(index));
+    const StoredEntry expected = cluster_entry(uid, index, cluster.term_of(index));
     const auto read = log.read_blocking(index);
     ASSERT_TRUE(read) << uid << " live " << read.error().message;
     EXPECT_EQ(read->term, expected.term) << uid << " live " << index;

@@ -25,7 +25,7 @@ inline bool one_in(Random& random, std::uint64_t count) { return random() % coun
 
 /// The entry that a server's cluster has at this index and term: there is only one, as Raft has it.
 /// Some are large, some have runs of zeros, and of some the record's Adler-32 is 0.
-Entry cluster_entry(const std::string& uid, Index index, Term term);
+StoredEntry cluster_entry(const std::string& uid, Index index, Term term);
 bool has_adler_zero(const std::string& uid, Index index, Term term);
 
 /// The log of the cluster's present leader. Entries up to `committed` never change.

@@ -32,13 +32,13 @@ inline SharedBytes payload(std::string_view text) {
   return SharedBytes::copy_of(writer.view());
 }
 
-inline Entry entry(Index index, Term term, const std::string& text = "value") {
+inline StoredEntry entry(Index index, Term term, const std::string& text = "value") {
   return {index, term, payload(text + " " + std::to_string(index) + "/" + std::to_string(term))};
 }
 
-inline std::vector<Entry> entries(Index first, Index last, Term term,
-                                  const std::string& text = "value") {
-  std::vector<Entry> made;
+inline std::vector<StoredEntry> entries(Index first, Index last, Term term,
+                                        const std::string& text = "value") {
+  std::vector<StoredEntry> made;
   for (Index index = first; index <= last; ++index) made.push_back(entry(index, term, text));
   return made;
 }
@@ -69,7 +69,7 @@ inline ServerConfig config(const std::string& name, const std::string& uid,
   return made;
 }
 
-inline SnapshotMeta snapshot_meta(Index index, Term term) {
+inline StoredSnapshotMeta snapshot_meta(Index index, Term term) {
   etf::Writer cluster;
   cluster.version().map(1).tuple(2).atom("kv").atom("a@host").map(0);
   return {index, term, cluster.take(), 0};

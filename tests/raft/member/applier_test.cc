@@ -34,7 +34,7 @@ class ApplierTest : public ::testing::Test {
         std::move(machine), raft::Index{});
   }
   void append(SharedBytes payload) {
-    log_.append(raftlog::Entry{log_.last().index + 1, 1, std::move(payload)});
+    log_.append(raftlog::StoredEntry{log_.last().index + 1, 1, std::move(payload)});
   }
   void append_user(std::string_view from, std::string_view data, std::string_view mode) {
     append(wire::encode_user(100, from, term(data), mode));

@@ -44,7 +44,7 @@ class ClientCommandsTest : public ::testing::Test {
   std::vector<raft::event::ClientCommand> gathered() {
     EXPECT_EQ(events_.size(), 1U);
     if (events_.size() != 1) return {};
-    return std::get<raft::event::ClientCommands>(events_.front()).commands;
+    return std::get<raft::event::CommandBatch>(events_.front()).commands;
   }
 
   Answers answers_;

@@ -42,13 +42,15 @@ class EntryReadsTest : public ::testing::Test {
   /// Reads an entry; "index 3", or what went wrong, once it is there.
   std::shared_ptr<std::string> read(EntryReads& reads, std::uint64_t index) {
     auto got = std::make_shared<std::string>();
-    reads.read(index, std::chrono::hours(1), [got](Result<std::vector<raftlog::Entry>> entries) {
-      if (entries) {
-        *got = "index " + std::to_string(entries->at(0).index);
-      } else {
-        *got = entries.error().code == ErrorCode::not_found ? "not_found" : entries.error().message;
-      }
-    });
+    reads.read(index, std::chrono::hours(1),
+               [got](Result<std::vector<raftlog::StoredEntry>> entries) {
+                 if (entries) {
+                   *got = "index " + std::to_string(entries->at(0).index);
+                 } else {
+                   *got = entries.error().code == ErrorCode::not_found ? "not_found"
+                                                                       : entries.error().message;
+                 }
+               });
     store_.settle();
     return got;
   }

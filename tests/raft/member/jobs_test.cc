@@ -56,7 +56,7 @@ TEST_P(JobsOutlive, WhileItsSnapshotIsWrittenAndALaggingPeerIsServed) {
 
 /// What a leader sends of a snapshot at index 3 whose entry 2 is live.
 struct Incoming {
-  raftlog::SnapshotMeta meta;
+  raftlog::StoredSnapshotMeta meta;
   std::string file;
   std::vector<raft::Entry> live;
 

@@ -118,7 +118,7 @@ inline raft::CoreState state_of(const std::vector<raft::ServerId>& members) {
 inline raft::Core leading_core() {
   raft::Core core(state_of({kSelf}));
   raft::Effects effects;
-  core.step(raft::event::TriggerElection{}, effects);
+  core.step(raft::event::TriggerElectionRequested{}, effects);
   EXPECT_EQ(core.role(), raft::Role::leader);
   return core;
 }

@@ -60,7 +60,7 @@ TEST(Peers, TheAnswersToASnapshotsPartsWaitUntilTheDiskKeepsUp) {
   Peer b(shell, "b");
   b.leads(1, {});
   shell.run();
-  raftlog::SnapshotMeta meta;
+  raftlog::StoredSnapshotMeta meta;
   meta.index = 10;
   meta.term = 1;
   meta.cluster = etf::Writer().version().map(0).take();

@@ -242,7 +242,7 @@ class RandomRun {
       command.index = index;
       machine.apply(command, etf::Writer().binary(log_[index - 1].text).view(), nullptr);
     }
-    raftlog::SnapshotMeta meta;
+    raftlog::StoredSnapshotMeta meta;
     meta.index = committed_;
     meta.term = term_at(committed_);
     etf::Writer cluster;
@@ -289,7 +289,7 @@ class RandomRun {
       if (term < shell_.log().meta().term) continue;
       ASSERT_EQ(term, shell_.log().meta().term) << "a vote is forgotten";
       ASSERT_TRUE(shell_.log().meta().voted_for.has_value());
-      ASSERT_EQ(shell_.log().meta().voted_for->name, who == 0 ? "b" : "c");
+      ASSERT_EQ(shell_.log().meta().voted_for->name(), who == 0 ? "b" : "c");
     }
   }
 

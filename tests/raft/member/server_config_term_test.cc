@@ -44,8 +44,8 @@ std::string error_of(const std::string& term) {
 TEST(ServerConfigTermTest, SmallestConfigGetsDefaults) {
   const Result<raftlog::ServerConfig> config = read_server_config_term(map_of(smallest()));
   ASSERT_TRUE(config) << config.error().message;
-  EXPECT_EQ(config->id.name, "kv");
-  EXPECT_EQ(config->id.node, "a@h");
+  EXPECT_EQ(config->id.name(), "kv");
+  EXPECT_EQ(config->id.node(), "a@h");
   EXPECT_EQ(config->uid, "KV_ABCDEF");
   EXPECT_EQ(config->cluster_name, Writer().version().atom("kv").take());
   ASSERT_EQ(config->initial_members.size(), 2u);

@@ -169,7 +169,7 @@ TEST(Waiting, ChunksOfASnapshotAreCountedUntilItIsInstalledOrDropped) {
   Peer b(shell, "b");
   b.leads(1, {});
   shell.run();
-  raftlog::SnapshotMeta meta;
+  raftlog::StoredSnapshotMeta meta;
   meta.index = 10;
   meta.term = 1;
   etf::Writer cluster;

@@ -100,9 +100,9 @@ TEST(DiskFull, EntriesWaitAndCountUntilThereIsRoom) {
   Store store(disk);
   MemberLog* log = store.add("kv", "KVAAAA");
   disk.set_rule(no_room_for(".wal"));
-  const std::vector<Entry> some = entries(1, 30, 1);
+  const std::vector<StoredEntry> some = entries(1, 30, 1);
   std::uint64_t bytes = 0;
-  for (const Entry& one : some) bytes += one.payload.size();
+  for (const StoredEntry& one : some) bytes += one.payload.size();
   log->append(some);
   EXPECT_EQ(store.system->queued_bytes(), bytes);
   store.settle();

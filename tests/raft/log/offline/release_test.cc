@@ -103,7 +103,7 @@ TEST(Ownership, ARefusedTakeoverChangesNothing) {
   const auto before = files_in(disk, kDirectory);
   LogSystemOptions options = testing::small_options();
   options.admit = [](const ServerConfig& config) -> Result<void> {
-    return make_error(ErrorCode::unsupported, config.id.name + " is not to be run here");
+    return make_error(ErrorCode::unsupported, config.id.name() + " is not to be run here");
   };
   Store store(disk, options);
   ASSERT_FALSE(store.system);
@@ -277,7 +277,7 @@ void replace_segments(Disk& disk, const std::vector<Index>& first,
   ASSERT_TRUE(Store(disk).system);  // ours again
   std::uint64_t number = 1;
   for (const auto& indexes : {first, second}) {
-    std::vector<Entry> content;
+    std::vector<StoredEntry> content;
     for (const Index index : indexes) content.push_back(entry(index, 1));
     const std::string path = kDirectory + "/KVAAAA/" + numbered_name(number, ".segment");
     ASSERT_TRUE(Segment::create(disk, path, number, content, {}));
@@ -347,7 +347,7 @@ TEST(Release, WhoTheVotersWereIsForgottenWhenItComesBack) {
 using Segments = std::vector<std::shared_ptr<const Segment>>;
 
 void add_segment(Disk& disk, Segments& segments, const std::vector<Index>& indexes, Term term) {
-  std::vector<Entry> content;
+  std::vector<StoredEntry> content;
   for (const Index index : indexes) content.push_back(entry(index, term));
   const std::uint64_t number = segments.size() + 1;
   segments.push_back(

@@ -145,7 +145,7 @@ void RandomNode::replicate(MemberModel& model, MemberLog& log) {
   trace(model.uid + " append " + std::to_string(matched + 1) + " to " + std::to_string(last) +
         ", last term " + std::to_string(model.cluster.term_of(last)));
   model.append(matched + 1, last);
-  std::vector<Entry> entries;
+  std::vector<StoredEntry> entries;
   for (Index index = matched + 1; index <= last; ++index) {
     const Term term = model.cluster.term_of(index);
     totals_.checksum_zero += has_adler_zero(model.uid, index, term);
@@ -266,7 +266,7 @@ void RandomNode::send_entries(MemberModel& model, MemberLog& log) {
       static_cast<std::ptrdiff_t>(std::min<std::uint64_t>(unsent.size(), between(random_, 1, 6)));
   const std::vector<Index> sent(unsent.begin(), unsent.begin() + count);
   unsent.erase(unsent.begin(), unsent.begin() + count);
-  std::vector<Entry> entries;
+  std::vector<StoredEntry> entries;
   for (const Index index : sent) {
     entries.push_back(cluster_entry(model.uid, index, model.cluster.term_of(index)));
   }

@@ -46,7 +46,7 @@ void expect_live(const MemberLog& log, const IndexSet& live) {
 
 /// A segment of `entries` entries of 10 bytes, of which the first `live` are live.
 LiveSegment part(MemoryDisk& disk, std::uint64_t number, Index entries_count, std::size_t live) {
-  std::vector<Entry> all;
+  std::vector<StoredEntry> all;
   for (Index i = 0; i < entries_count; ++i) {
     all.push_back({number * 100 + i, 1, SharedBytes::copy_of("0123456789")});
   }
@@ -213,8 +213,8 @@ TEST(Compaction, AReaderUnderWayGetsItsEntries) {
   MemberLog* log = add_with_ten_segments(store);
   const std::vector<Index> wanted = {3, 20, 40, 60, 70};
   ASSERT_TRUE(store.snapshot(*log, 150, 1, IndexSet::of(wanted)));
-  std::optional<Result<std::vector<Entry>>> got;
-  log->read(wanted, [&](Result<std::vector<Entry>> read) { got = std::move(read); });
+  std::optional<Result<std::vector<StoredEntry>>> got;
+  log->read(wanted, [&](Result<std::vector<StoredEntry>> read) { got = std::move(read); });
   log->trigger_major_compaction();
   for (bool worked = true; worked;) {  // all but the worker, where the read waits
     worked = background.run_all() > 0;

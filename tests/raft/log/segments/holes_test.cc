@@ -307,13 +307,13 @@ TEST(RaHoles, H6AnOverwrittenEntryIsNeverRead) {
       head.push_back(static_cast<char>(value >> shift));
     }
   };
-  const std::vector<Entry> written = {
+  const std::vector<StoredEntry> written = {
       testing::entry(1, 1), testing::entry(2, 1), testing::entry(3, 1), testing::entry(4, 1),
       testing::entry(5, 1), testing::entry(5, 2), testing::entry(6, 2)};
   put(2, 2);
   put(written.size(), 2);
   const std::uint64_t data_at = 8 + 32 * written.size();
-  for (const Entry& entry : written) {
+  for (const StoredEntry& entry : written) {
     put(entry.index, 8);
     put(entry.term, 8);
     put(data_at + data.size(), 8);

@@ -48,7 +48,7 @@ Result<SegmentDamage> find_damage(Store& store, MemberLog& log, Index index) {
 
 Result<void> replace(Store& store, MemberLog& log, SegmentDamage damage,
                      const std::vector<Index>& given) {
-  std::map<Index, Entry> replacements;
+  std::map<Index, StoredEntry> replacements;
   for (const Index index : given) replacements.emplace(index, entry(index, 1));
   Result<void> outcome = make_error(ErrorCode::timeout, "no answer");
   log.replace_damaged(std::move(damage), std::move(replacements),

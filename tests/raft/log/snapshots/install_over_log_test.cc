@@ -25,13 +25,14 @@ enum class Where { in_the_wal, log_in_segments, all_in_segments, compacted };
 /// A log of term 1 up to `end` with a snapshot at 40, and then live entries of another snapshot,
 /// taken in as far as that goes. Gives the log, which that has not changed.
 MemberLog* take_in_over_own_snapshot(Store& store, Where where, Index end,
-                                     std::vector<Entry> live) {
+                                     std::vector<StoredEntry> live) {
   MemberLog* log = store.add("kv", "KVAAAA");
   EXPECT_TRUE(store.vote("KVAAAA", 9, std::nullopt));
   store.append(*log, entries(1, end, 1));
   EXPECT_TRUE(store.snapshot(*log, 40, 1, IndexSet::of({20})));
   if (where != Where::in_the_wal) store.roll_over();
-  for (Entry& entry : live) {  // each in a segment of its own, so that there is something to merge
+  for (StoredEntry& entry :
+       live) {  // each in a segment of its own, so that there is something to merge
     log->write_sparse({std::move(entry)});
     store.settle();
     if (where == Where::all_in_segments || where == Where::compacted) store.roll_over();
@@ -62,7 +63,7 @@ TEST(Install, WhatLiesBelowTheOwnSnapshotVoidsNothingAboveIt) {
       const Index end = live.back() == 50 ? 49 : 60;
       {
         Store store(disk);
-        std::vector<Entry> sent;
+        std::vector<StoredEntry> sent;
         for (const Index index : live) sent.push_back(entry(index, index == 50 ? 9 : 1));
         take_in_over_own_snapshot(store, where, 60, std::move(sent));
       }

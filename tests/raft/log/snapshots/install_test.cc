@@ -24,7 +24,7 @@ using testing::text_at;
 constexpr Index kSnapshot = 80;
 
 /// What the sender has at an index: its log is of term 1 up to 39 and of term 9 behind.
-Entry sent(Index index) { return entry(index, index < 40 ? 1 : 9, "leader"); }
+StoredEntry sent(Index index) { return entry(index, index < 40 ? 1 : 9, "leader"); }
 
 struct Scenario {
   const char* name;

@@ -20,7 +20,7 @@ using testing::Store;
 
 constexpr milliseconds kKeepFor{1000};
 
-std::string text_of(const Entry& entry) {
+std::string text_of(const StoredEntry& entry) {
   etf::Cursor cursor(entry.payload.view());
   cursor.version();
   return std::string(cursor.binary().value_or("not a binary"));
@@ -31,7 +31,7 @@ constexpr char kMember[] = "/data/a@host/KVAAAA";
 /// As read by MemberLog::read, or the error's text.
 std::string read_at(Store& store, MemberLog& log, Index index) {
   std::string text = "no answer";
-  log.read({index}, [&](const Result<std::vector<Entry>>& got) {
+  log.read({index}, [&](const Result<std::vector<StoredEntry>>& got) {
     text = got ? text_of(got->front()) : "error: " + got.error().message;
   });
   store.settle();

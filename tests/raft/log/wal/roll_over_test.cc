@@ -57,8 +57,8 @@ TEST(LogSystem, ReadsFromMemoryAndSegments) {
   store.append(*log, entries(1, 20, 1));
   store.roll_over();
   log->append(entries(21, 22, 1));
-  std::optional<Result<std::vector<Entry>>> got;
-  const auto keep = [&](Result<std::vector<Entry>> read) { got = std::move(read); };
+  std::optional<Result<std::vector<StoredEntry>>> got;
+  const auto keep = [&](Result<std::vector<StoredEntry>> read) { got = std::move(read); };
   log->read({22, 3, 21, 20}, keep);
   EXPECT_FALSE(got);
   store.settle();

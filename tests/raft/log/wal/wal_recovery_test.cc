@@ -28,7 +28,7 @@ struct Ignore final : CompletionSink {
 };
 
 /// The file that writing these batches (of writer A) gives. `closed`: with its final mark.
-std::string wal_of(const std::vector<std::vector<Entry>>& batches, bool closed = false) {
+std::string wal_of(const std::vector<std::vector<StoredEntry>>& batches, bool closed = false) {
   MemoryDisk disk;
   static_cast<void>(disk.make_directory("/w"));
   WalQueue queue;
@@ -50,7 +50,7 @@ std::string wal_of(const std::vector<std::vector<Entry>>& batches, bool closed =
 }
 
 /// A file as a BEAM writes it: no marks.
-std::string beam_wal(const std::vector<Entry>& all) {
+std::string beam_wal(const std::vector<StoredEntry>& all) {
   std::string bytes(kWalMagic);
   bool first = true;
   for (const auto& one : all) {
@@ -85,7 +85,8 @@ RecoveredWal recover(const std::vector<std::string>& files) {
 /// Of the entries, in the order of writing.
 std::vector<std::pair<Index, Term>> positions(const RecoveredWal& wal) {
   std::vector<std::pair<Index, Term>> all;
-  for (const Entry& one : wal.writers.at("UIDA").records) all.emplace_back(one.index, one.term);
+  for (const StoredEntry& one : wal.writers.at("UIDA").records)
+    all.emplace_back(one.index, one.term);
   return all;
 }
 
@@ -242,7 +243,7 @@ TEST(WalRecovery, AWriteThatStoppedAtAnyByteIsNoDamage) {
 }
 
 TEST(WalRecovery, AChecksumThatComesToZeroIsOneLikeAnyOther) {
-  const std::vector<Entry> special = {{4, 1, value_with_adler_zero(4, 1, 2000)}};
+  const std::vector<StoredEntry> special = {{4, 1, value_with_adler_zero(4, 1, 2000)}};
   EXPECT_EQ(indexes_in(wal_of({entries(1, 3, 1), special, entries(5, 6, 1)}))->size(), 6U);
   EXPECT_EQ(indexes_in(wal_of({entries(1, 3, 1), special}))->size(), 4U);
   EXPECT_EQ(indexes_in(wal_of({entries(1, 3, 1), special}) + std::string(900, '\0'))->size(), 4U);

@@ -101,7 +101,7 @@ TEST(WalWriter, ReportsRangesPerWriterAndTerm) {
   wal.queue.append(a, 5, entry(5, 2));
   EXPECT_TRUE(wal.writer->run_one_batch());
   EXPECT_FALSE(wal.writer->run_one_batch());
-  const auto written = wal.events.of<Written>();
+  const auto written = wal.events.of<WalWritten>();
   ASSERT_EQ(written.size(), 3U);
   EXPECT_EQ(written[0].writer, a);
   EXPECT_EQ(written[0].range, (IndexRange{1, 4}));
@@ -133,7 +133,7 @@ TEST(WalWriter, BatchesAreBounded) {
   wal.queue.append(a, 26, entry(26, 1, std::string(9000, 'x')));
   wal.queue.append(a, 27, entry(27, 1));
   std::vector<Index> ends;
-  while (wal.writer->run_one_batch()) ends.push_back(wal.events.of<Written>().back().range.last);
+  while (wal.writer->run_one_batch()) ends.push_back(wal.events.of<WalWritten>().back().range.last);
   EXPECT_THAT(ends, ::testing::ElementsAre(10, 20, 25, 26, 27));
 }
 
@@ -180,7 +180,7 @@ TEST(WalWriter, NeverSyncsAFileAgainAfterAFailure) {
   EXPECT_THAT(synced, ::testing::ElementsAre("/w/0000000000000001.wal", "/w/0000000000000002.tmp",
                                              "/w/0000000000000002.wal"));
   EXPECT_FALSE(wal.writer->down());
-  EXPECT_EQ(wal.events.of<Written>().back().range, (IndexRange{4, 6}));
+  EXPECT_EQ(wal.events.of<WalWritten>().back().range, (IndexRange{4, 6}));
   wal.memory.crash(CrashMode::lose_unsynced);
   const auto recovered = recover_wal(wal.memory, "/w");
   ASSERT_TRUE(recovered) << recovered.error().message;
@@ -201,7 +201,7 @@ TEST(WalWriter, FullDiskIsReportedAndNothingIsAcknowledged) {
   ASSERT_EQ(wal.events.of<WalDown>().size(), 1U);
   EXPECT_EQ(wal.events.of<WalDown>()[0].error.code, ErrorCode::no_space);
   EXPECT_TRUE(wal.writer->down());
-  EXPECT_EQ(wal.events.of<Written>().size(), 1U);
+  EXPECT_EQ(wal.events.of<WalWritten>().size(), 1U);
   // A retry while it is still full changes nothing; once there is room everything kept is written.
   wal.queue.append(a, 7, entry(7, 1));
   wal.queue.retry();
@@ -211,7 +211,7 @@ TEST(WalWriter, FullDiskIsReportedAndNothingIsAcknowledged) {
   wal.queue.retry();
   wal.writer->run_one_batch();
   EXPECT_EQ(wal.events.of<WalUp>().size(), 1U);
-  EXPECT_EQ(wal.events.of<Written>().back().range, (IndexRange{4, 7}));
+  EXPECT_EQ(wal.events.of<WalWritten>().back().range, (IndexRange{4, 7}));
   const auto recovered = recover_wal(wal.memory, "/w");
   ASSERT_TRUE(recovered) << recovered.error().message;
   EXPECT_EQ(recovered->writers.at("A").records.size(), 7U);
@@ -226,7 +226,7 @@ TEST(WalWriter, KilledItGoesDownWhereItStandsAndComesBack) {
   wal.queue.fail();
   wal.writer->run_one_batch();
   EXPECT_TRUE(wal.writer->down());
-  EXPECT_EQ(wal.events.of<Written>().size(), 1U) << "what was queued is not acknowledged";
+  EXPECT_EQ(wal.events.of<WalWritten>().size(), 1U) << "what was queued is not acknowledged";
   ASSERT_EQ(wal.events.of<WalClosed>().size(), 1U);
   // Killed and started again in one go, as ra's supervisor does it.
   wal.queue.retry();
@@ -283,7 +283,7 @@ TEST(WalThread, WritesEverythingThatWasQueuedBeforeStop) {
     void wal_events(std::vector<WalEvent> events) override {
       std::lock_guard lock(mutex);
       for (const auto& event : events) {
-        if (const auto* written = std::get_if<Written>(&event)) sequence = written->sequence;
+        if (const auto* written = std::get_if<WalWritten>(&event)) sequence = written->sequence;
       }
       changed.notify_all();
     }
