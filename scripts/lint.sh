@@ -276,15 +276,9 @@ check_class_names() {
 }
 
 # What a header of cnode or raft declares is called somewhere, be it by a test. A name counts, whatever it belongs to, so
-# this finds the sure cases only. Boost calls the first of `known`; the others are to go.
+# this finds the sure cases only.
 check_calls() {
-  local known='throw_exception_from_error append_name connected_nodes registered_names unregister_name with_connection
-    dispatch'
-  awk -v known="$known" '
-    BEGIN {
-      count = split(known, names, /[ \n]+/)
-      for (i = 1; i <= count; i++) is_known[names[i]] = 1
-    }
+  awk '
     {
       sub(/\/\/.*/, "")
       if ($0 !~ /[A-Za-z_]/) next
@@ -306,7 +300,7 @@ check_calls() {
     }
     END {
       for (name in place) {
-        if (uses[name] > 1 || name in is_known) continue
+        if (uses[name] > 1) continue
         print "lint: " place[name] ": " name "() is called nowhere" > "/dev/stderr"
         bad = 1
       }

@@ -146,14 +146,6 @@ bool valid_utf8(std::string_view bytes, std::size_t max_characters);
 bool is_ascii(std::string_view bytes);
 /// Appends Latin-1 bytes as UTF-8.
 void append_latin1(std::string& out, std::string_view latin1);
-/// Appends an atom's name as UTF-8.
-inline void append_name(std::string& out, const AtomBytes& atom) {
-  if (atom.latin1) {
-    append_latin1(out, atom.bytes);
-  } else {
-    out.append(atom.bytes);
-  }
-}
 /// Appends one code point as UTF-8.
 void append_utf8(std::string& out, std::uint32_t code_point);
 /// Decodes one code point at `position` of valid or invalid UTF-8; false when invalid.

@@ -257,23 +257,10 @@ bool Node::register_name(const std::string& name, const etf::Pid& pid) {
   return true;
 }
 
-void Node::unregister_name(const std::string& name) {
-  const auto found = impl_->names_.find(name);
-  if (found == impl_->names_.end()) return;
-  impl_->entities_[found->second].names.erase(name);
-  impl_->names_.erase(found);
-}
-
 std::optional<etf::Pid> Node::whereis(std::string_view name) const {
   const auto found = impl_->names_.find(name);
   if (found == impl_->names_.end()) return std::nullopt;
   return impl_->pid_of(found->second);
-}
-
-std::vector<std::string> Node::registered_names() const {
-  std::vector<std::string> names;
-  for (const auto& [name, entity] : impl_->names_) names.push_back(name);
-  return names;
 }
 
 etf::Reference Node::make_reference() { return impl_->make_reference(); }
@@ -333,14 +320,6 @@ void Node::demonitor(const etf::Reference& reference) { impl_->demonitor(referen
 void Node::subscribe(NodeObserver& observer) { impl_->observers_.insert(&observer); }
 void Node::unsubscribe(NodeObserver& observer) { impl_->observers_.erase(&observer); }
 bool Node::is_connected(std::string_view node) const { return impl_->connection(node) != nullptr; }
-
-std::vector<std::string> Node::connected_nodes() const {
-  std::vector<std::string> nodes;
-  for (const std::string& peer : impl_->endpoint_->connected_peers()) {
-    if (impl_->connection(peer)->has(distribution::kFlagPublished)) nodes.push_back(peer);
-  }
-  return nodes;
-}
 
 NodeStatus Node::status(std::string_view node) const { return impl_->detector_.status(node); }
 void Node::connect(const std::string& node, std::function<void(Result<void>)> done) {

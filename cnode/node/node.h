@@ -138,9 +138,7 @@ class Node {
   void hand_over(const etf::Pid& pid, Process& process);
   /// False when the name is taken.
   bool register_name(const std::string& name, const etf::Pid& pid);
-  void unregister_name(const std::string& name);
   std::optional<etf::Pid> whereis(std::string_view name) const;
-  std::vector<std::string> registered_names() const;
   etf::Reference make_reference();
   /// exit(Pid, Reason) for a pid of this node, as if it came from `from`.
   void send_exit(const etf::PidView& from, const etf::PidView& to, std::string_view reason);
@@ -192,8 +190,6 @@ class Node {
   void subscribe(NodeObserver& observer);
   void unsubscribe(NodeObserver& observer);
   bool is_connected(std::string_view node) const;
-  /// Visible nodes with a connection, sorted.
-  std::vector<std::string> connected_nodes() const;
   NodeStatus status(std::string_view node) const;
   /// Dials unless connected or under way; `done` (may be null) gets how it ended.
   void connect(const std::string& node, std::function<void(Result<void>)> done);

@@ -126,7 +126,6 @@ class Node::Impl : private Process {
   void on_up(std::shared_ptr<distribution::Connection> connection);
   void on_closed(const std::string& node, const distribution::Connection* connection,
                  const Error& reason);
-  void with_connection(std::string_view node, std::function<void(bool connected)> then);
   std::shared_ptr<distribution::Connection> connection(std::string_view node) const;
   void connect(const std::string& node, std::function<void(Result<void>)> done);
   void keep_connected(const std::string& node);

@@ -6,7 +6,7 @@
 
 #include "cnode/base/check.h"
 
-// The frame of a step: dispatch, what every event ends with, construction.
+// The frame of a step: construction, what every event ends with, own log and nodes.
 
 namespace rakv::raft {
 

@@ -161,8 +161,6 @@ class Core {
   std::size_t waiting_queries() const;
   /// Reads parked until cluster changes are permitted, or until a leader is known.
   std::size_t pending_queries() const;
-  /// Calls held until a leader is known.
-  std::size_t held_calls() const { return held_.size(); }
   /// Whether a call that is for the leader would be held now.
   bool would_hold() const { return !leads() && !knows_leader(); }
   /// True while the member neither votes nor leads because it may have forgotten what it promised.
@@ -250,7 +248,6 @@ class Core {
   void emit(EffectType effect) {
     out_->emplace_back(std::move(effect));
   }
-  void dispatch(Event& event);
   void finish_step();
   void on(event::ElectionTimeout& event);
   void on(event::ConditionTimeout& event);

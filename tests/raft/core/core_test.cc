@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "raft/core/core.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "raft/core/invariants.h"
@@ -11,6 +12,17 @@ namespace rakv::raft {
 namespace {
 
 using test::server;
+using ::testing::ElementsAre;
+
+/// Of all effects of one kind, in order.
+template <class EffectType>
+std::vector<CallToken> tokens_of(const Effects& effects) {
+  std::vector<CallToken> tokens;
+  for (const Effect& effect : effects) {
+    if (const auto* one = std::get_if<EffectType>(&effect)) tokens.push_back(one->token);
+  }
+  return tokens;
+}
 
 CoreState state_of(const std::string& node, const std::vector<std::string>& members) {
   CoreState state;
@@ -55,15 +67,17 @@ TEST(CoreTest, WhatIsHeldForCallersThatAreGoneIsDropped) {
   core.step(event::ReadRequest{CallToken(2)}, effects);
   core.step(event::LeaderRequest{CallToken(3)}, effects);
   EXPECT_TRUE(core.would_hold());
-  EXPECT_EQ(core.held_calls(), 3u);
+  EXPECT_THAT(tokens_of<effect::HoldClient>(effects),
+              ElementsAre(CallToken(1), CallToken(2), CallToken(3)));
   effects.clear();
   core.step(event::CallersGone{{CallToken(1), CallToken(3), CallToken(9)}}, effects);
-  EXPECT_EQ(core.held_calls(), 1u);
-  std::vector<CallToken> dropped;
-  for (const Effect& effect : effects) {
-    if (const auto* drop = std::get_if<effect::DropCall>(&effect)) dropped.push_back(drop->token);
-  }
-  EXPECT_EQ(dropped, (std::vector<CallToken>{CallToken(1), CallToken(3)}));
+  EXPECT_THAT(tokens_of<effect::DropCall>(effects), ElementsAre(CallToken(1), CallToken(3)));
+  effects.clear();
+  AppendEntriesRpc rpc;
+  rpc.term = Term(1);
+  rpc.leader = server("b");
+  core.step(event::AppendEntries{rpc}, effects);
+  EXPECT_THAT(tokens_of<effect::RedirectClient>(effects), ElementsAre(CallToken(2)));
 }
 
 TEST(CoreTest, AVoterStatusCountsOnlyForTheUidItNames) {
@@ -98,7 +112,7 @@ TEST(CoreTest, EffectsAreAddedBehindWhatIsThere) {
   Core core(state_of("a", {"a"}));
   Effects effects;
   effects.push_back(effect::ScheduleFlush{});
-  core.step(event::TriggerElection{CallToken(1)}, effects);
+  core.step(event::TriggerElectionRequested{CallToken(1)}, effects);
   EXPECT_TRUE(std::holds_alternative<effect::ScheduleFlush>(effects.front()));
   EXPECT_EQ(core.role(), Role::leader);
 }
@@ -106,7 +120,7 @@ TEST(CoreTest, EffectsAreAddedBehindWhatIsThere) {
 TEST(CoreTest, PayloadsPassThroughUncopied) {
   Core core(state_of("a", {"a"}));
   Effects effects;
-  core.step(event::TriggerElection{CallToken(1)}, effects);
+  core.step(event::TriggerElectionRequested{CallToken(1)}, effects);
   effects.clear();
   const SharedBytes payload = SharedBytes::copy_of("a value");
   event::CommandBatch commands;
@@ -120,7 +134,7 @@ TEST(CoreTest, PayloadsPassThroughUncopied) {
 TEST(CoreTest, AStoppedMemberDoesNothing) {
   Core core(state_of("a", {"a"}));
   Effects effects;
-  core.step(event::TriggerElection{CallToken(1)}, effects);
+  core.step(event::TriggerElectionRequested{CallToken(1)}, effects);
   core.step(event::Written{Term(1), Index(1)}, effects);
   event::CommandBatch commands;
   commands.commands.emplace_back();
@@ -136,7 +150,7 @@ TEST(CoreTest, AStoppedMemberDoesNothing) {
 TEST(CoreTest, TheLastMemberMayLeave) {
   Core core(state_of("a", {"a"}));
   Effects effects;
-  core.step(event::TriggerElection{CallToken(1)}, effects);
+  core.step(event::TriggerElectionRequested{CallToken(1)}, effects);
   core.step(event::Written{Term(1), Index(1)}, effects);
   event::CommandBatch commands;
   commands.commands.emplace_back();
