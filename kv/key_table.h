@@ -23,6 +23,9 @@ class KeyTable {
   /// One key's entry. Index and hash may be changed in place, they are not part of the key.
   class Slot {
    public:
+    /// `key_hash`: as KeyTable makes it of the key.
+    Slot(std::string_view key, std::uint32_t key_hash);
+
     mutable std::uint64_t index = 0;
     mutable std::uint32_t value_hash = 0;
 
@@ -32,10 +35,11 @@ class KeyTable {
       return {bytes_.get() + sizeof size, size};
     }
 
-   private:
-    friend class KeyTable;
-    Slot(std::string_view key, std::uint32_t key_hash);
+    std::uint32_t key_hash() const { return key_hash_; }
+    /// The key's bytes are wanted soon.
+    void prefetch() const { __builtin_prefetch(bytes_.get()); }
 
+   private:
     std::uint32_t key_hash_;
     std::unique_ptr<char[]> bytes_;  ///< size, then the key: a string would be 32 bytes here
   };
@@ -78,7 +82,7 @@ class KeyTable {
       count = 0;
     };
     for (const Slot& slot : shards_[shard]) {
-      __builtin_prefetch(slot.bytes_.get());
+      slot.prefetch();
       ahead[count++] = &slot;
       if (count == ahead.size()) visit_fetched();
     }
@@ -96,14 +100,14 @@ class KeyTable {
   };
   struct Hash {
     using is_transparent = void;
-    std::size_t operator()(const Slot& slot) const { return slot.key_hash_; }
+    std::size_t operator()(const Slot& slot) const { return slot.key_hash(); }
     std::size_t operator()(const Probe& probe) const { return probe.slot_hash(); }
   };
   struct Equal {
     using is_transparent = void;
     bool operator()(const Slot& left, const Slot& right) const { return left.key() == right.key(); }
     bool operator()(const Probe& probe, const Slot& slot) const {
-      return probe.slot_hash() == slot.key_hash_ && probe.key == slot.key();
+      return probe.slot_hash() == slot.key_hash() && probe.key == slot.key();
     }
     bool operator()(const Slot& slot, const Probe& probe) const { return (*this)(probe, slot); }
   };

@@ -177,7 +177,11 @@ void KvMachine::write_slot(etf::Writer& writer, const KeyTable::Slot& slot) cons
 
 std::unique_ptr<KvStateCapture> KvMachine::capture() {
   RAKV_CHECK(capture_ == nullptr);
-  return std::make_unique<KvStateCapture>(*this);
+  auto capture = std::make_unique<KvStateCapture>(
+      keys_, [this](etf::Writer& writer, const KeyTable::Slot& slot) { write_slot(writer, slot); },
+      [this] { capture_ = nullptr; });
+  capture_ = capture.get();
+  return capture;
 }
 
 Result<void> KvMachine::read_state(std::string_view state) {

@@ -80,7 +80,6 @@ class KvMachine {
   void write_overview(etf::Writer& writer) const;
 
  private:
-  friend class KvStateCapture;
   void put(std::string_view key, std::uint64_t index, std::string_view hash);
   bool remove(std::string_view key);
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kv/state_capture.h"
 
+#include <utility>
+
 #include "cnode/base/check.h"
-#include "kv/machine.h"
 
 namespace rakv::kv {
 namespace {
@@ -12,20 +13,21 @@ constexpr std::size_t kPieceKeys = 4096;
 
 }  // namespace
 
-KvStateCapture::KvStateCapture(KvMachine& machine) : machine_(machine) {
-  piece_.version().tuple(2).atom("ra_kv").map(machine.keys_.size());
+KvStateCapture::KvStateCapture(const KeyTable& keys, SlotWriter write_slot,
+                               std::function<void()> ended)
+    : keys_(keys), write_slot_(std::move(write_slot)), ended_(std::move(ended)) {
+  piece_.version().tuple(2).atom("ra_kv").map(keys_.size());
   state_.append(piece_.view());
-  live_indexes_.reserve(machine.keys_.size());
-  machine_.capture_ = this;
+  live_indexes_.reserve(keys_.size());
 }
 
-KvStateCapture::~KvStateCapture() { machine_.capture_ = nullptr; }
+KvStateCapture::~KvStateCapture() { ended_(); }
 
 bool KvStateCapture::copy_more() {
   std::size_t keys = 0;
   for (; next_ < KeyTable::kShards && keys < kPieceKeys; ++next_) {
     if (copied_.test(next_)) continue;
-    keys += machine_.keys_.shard_size(next_);
+    keys += keys_.shard_size(next_);
     copy_shard(next_);
   }
   return next_ < KeyTable::kShards;
@@ -35,8 +37,8 @@ void KvStateCapture::copy_shard(std::size_t shard) {
   if (copied_.test(shard)) return;
   copied_.set(shard);
   piece_.clear();
-  machine_.keys_.for_each_in(shard, [&](const KeyTable::Slot& slot) {
-    machine_.write_slot(piece_, slot);
+  keys_.for_each_in(shard, [&](const KeyTable::Slot& slot) {
+    write_slot_(piece_, slot);
     live_indexes_.push_back(slot.index);
   });
   state_.append(piece_.view());

@@ -3,6 +3,7 @@
 
 #include <bitset>
 #include <cstdint>
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -12,14 +13,16 @@
 
 namespace rakv::kv {
 
-class KvMachine;
-
 /// A KvMachine's state at one moment, copied shard by shard: a snapshot of millions of keys holds
 /// nobody up. A shard that is about to change before its turn is copied first.
 class KvStateCapture final : public member::StateCapture {
  public:
-  /// To be made by KvMachine::capture(), which must outlive it.
-  explicit KvStateCapture(KvMachine& machine);
+  /// Writes a key with its index and hash, as they are in the state.
+  using SlotWriter = std::function<void(etf::Writer& writer, const KeyTable::Slot& slot)>;
+
+  /// To be made by KvMachine::capture(), which must outlive it. `ended` is called once, when this
+  /// goes.
+  KvStateCapture(const KeyTable& keys, SlotWriter write_slot, std::function<void()> ended);
   ~KvStateCapture() override;
   KvStateCapture(const KvStateCapture&) = delete;
   KvStateCapture& operator=(const KvStateCapture&) = delete;
@@ -34,7 +37,9 @@ class KvStateCapture final : public member::StateCapture {
  private:
   void copy_shard(std::size_t shard);
 
-  KvMachine& machine_;
+  const KeyTable& keys_;
+  SlotWriter write_slot_;
+  std::function<void()> ended_;
   std::bitset<KeyTable::kShards> copied_;
   std::size_t next_ = 0;  ///< shard; all before it are copied
   distribution::GrowingBuffer state_;

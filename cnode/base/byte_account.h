@@ -38,8 +38,57 @@ class ByteAccount {
   /// The most that was used since this was called last.
   std::uint64_t take_recent_peak() { return std::exchange(recent_peak_, used_); }
 
+  /// Bytes that are charged to an account until this goes. One without an account charges nothing.
+  class Charge {
+   public:
+    Charge() = default;
+    explicit Charge(ByteAccount* account, std::uint64_t bytes = 0) : account_(account) {
+      resize(bytes);
+    }
+    Charge(Charge&& other) noexcept
+        : account_(other.account_), bytes_(std::exchange(other.bytes_, 0)) {}
+    Charge& operator=(Charge&& other) noexcept {
+      if (this != &other) {
+        resize(0);
+        account_ = other.account_;
+        bytes_ = std::exchange(other.bytes_, 0);
+      }
+      return *this;
+    }
+    ~Charge() { resize(0); }
+
+    /// From now on it is so many bytes, whether there is room for them or not.
+    void resize(std::uint64_t bytes) {
+      if (account_ == nullptr || bytes == bytes_) return;
+      if (bytes > bytes_) {
+        account_->add(bytes - bytes_);
+      } else {
+        account_->subtract(bytes_ - bytes);
+      }
+      bytes_ = bytes;
+    }
+    void grow(std::uint64_t bytes) { resize(bytes_ + bytes); }
+    void shrink(std::uint64_t bytes) { resize(bytes_ - std::min(bytes, bytes_)); }
+    std::uint64_t bytes() const { return bytes_; }
+    /// Whether the account has room for so many more bytes; always without an account.
+    bool has_room(std::uint64_t bytes) const {
+      return account_ == nullptr || account_->has_room(bytes);
+    }
+    /// As ByteAccount::takes(); always without an account.
+    bool takes(std::uint64_t bytes) const { return account_ == nullptr || account_->takes(bytes); }
+    /// Grows if the account takes so many more bytes; false, and nothing happens, if it does not.
+    bool try_grow(std::uint64_t bytes) {
+      if (!takes(bytes)) return false;
+      grow(bytes);
+      return true;
+    }
+
+   private:
+    ByteAccount* account_ = nullptr;
+    std::uint64_t bytes_ = 0;
+  };
+
  private:
-  friend class ByteCharge;
   void add(std::uint64_t bytes) {
     used_ += bytes;
     peak_ = std::max(peak_, used_);
@@ -60,54 +109,6 @@ class ByteAccount {
   ByteAccount* sum_;
 };
 
-/// Bytes that are charged to an account until this goes. One without an account charges nothing.
-class ByteCharge {
- public:
-  ByteCharge() = default;
-  explicit ByteCharge(ByteAccount* account, std::uint64_t bytes = 0) : account_(account) {
-    resize(bytes);
-  }
-  ByteCharge(ByteCharge&& other) noexcept
-      : account_(other.account_), bytes_(std::exchange(other.bytes_, 0)) {}
-  ByteCharge& operator=(ByteCharge&& other) noexcept {
-    if (this != &other) {
-      resize(0);
-      account_ = other.account_;
-      bytes_ = std::exchange(other.bytes_, 0);
-    }
-    return *this;
-  }
-  ~ByteCharge() { resize(0); }
-
-  /// From now on it is so many bytes, whether there is room for them or not.
-  void resize(std::uint64_t bytes) {
-    if (account_ == nullptr || bytes == bytes_) return;
-    if (bytes > bytes_) {
-      account_->add(bytes - bytes_);
-    } else {
-      account_->subtract(bytes_ - bytes);
-    }
-    bytes_ = bytes;
-  }
-  void grow(std::uint64_t bytes) { resize(bytes_ + bytes); }
-  void shrink(std::uint64_t bytes) { resize(bytes_ - std::min(bytes, bytes_)); }
-  std::uint64_t bytes() const { return bytes_; }
-  /// Whether the account has room for so many more bytes; always without an account.
-  bool has_room(std::uint64_t bytes) const {
-    return account_ == nullptr || account_->has_room(bytes);
-  }
-  /// As ByteAccount::takes(); always without an account.
-  bool takes(std::uint64_t bytes) const { return account_ == nullptr || account_->takes(bytes); }
-  /// Grows if the account takes so many more bytes; false, and nothing happens, if it does not.
-  bool try_grow(std::uint64_t bytes) {
-    if (!takes(bytes)) return false;
-    grow(bytes);
-    return true;
-  }
-
- private:
-  ByteAccount* account_ = nullptr;
-  std::uint64_t bytes_ = 0;
-};
+using ByteCharge = ByteAccount::Charge;
 
 }  // namespace rakv

@@ -18,48 +18,49 @@ std::string megabytes(std::uint64_t bytes) {
 // --- one connection
 
 PeerMemory::Part::Part(std::shared_ptr<PeerMemory> memory, Holder& holder)
-    : memory_(std::move(memory)), holder_(holder) {
+    : memory_(std::move(memory)), holding_{.holder = holder} {
   if (!memory_) return;
-  itself_ = ByteCharge(&memory_->accounts_.connections, kConnectionBytes);
-  incoming_ = ByteCharge(&memory_->accounts_.incoming);
-  outgoing_ = ByteCharge(&memory_->accounts_.outgoing);
-  memory_->parts_.insert(this);
+  holding_.itself = ByteCharge(&memory_->accounts_.connections, kConnectionBytes);
+  holding_.incoming = ByteCharge(&memory_->accounts_.incoming);
+  holding_.outgoing = ByteCharge(&memory_->accounts_.outgoing);
+  memory_->holdings_.insert(&holding_);
 }
 
 void PeerMemory::Part::release() {
   if (!memory_) return;
   const std::shared_ptr<PeerMemory> memory = std::exchange(memory_, nullptr);
-  itself_.resize(0);
-  incoming_.resize(0);
-  outgoing_.resize(0);
-  memory->parts_.erase(this);
-  std::erase(memory->readers_, this);
-  if (memory->oversized_ == this) memory->oversized_ = nullptr;
+  holding_.itself.resize(0);
+  holding_.incoming.resize(0);
+  holding_.outgoing.resize(0);
+  memory->holdings_.erase(&holding_);
+  std::erase(memory->readers_, &holding_);
+  if (memory->oversized_ == &holding_) memory->oversized_ = nullptr;
   memory->room_was_made();
 }
 
 bool PeerMemory::Part::hold(std::uint64_t bytes, std::uint64_t largest) {
   if (!memory_) return true;
-  if (bytes == incoming_.bytes() && !waits_) return true;
-  const bool less = bytes < incoming_.bytes();
-  incoming_.resize(bytes);
-  if (memory_->oversized_ == this && (bytes <= kSmallBytes || memory_->fits(*this, bytes)))
+  if (bytes == holding_.incoming.bytes() && !holding_.waits) return true;
+  const bool less = bytes < holding_.incoming.bytes();
+  holding_.incoming.resize(bytes);
+  if (memory_->oversized_ == &holding_ && (bytes <= kSmallBytes || memory_->fits(holding_, bytes)))
     memory_->oversized_ = nullptr;
   if (less) memory_->room_was_made();
   if (bytes > memory_->accounts_.incoming.limit() + largest) {
-    holder_.cut(make_error(
+    holding_.holder.cut(make_error(
         ErrorCode::limit_exceeded,
-        holder_.peer_name() + " sends too much at once: " + megabytes(bytes) +
+        holding_.holder.peer_name() + " sends too much at once: " + megabytes(bytes) +
             " of messages that are not whole; let it send less at a time, or give this node a "
             "larger --memory-budget"));
     return false;
   }
-  const bool goes_on = bytes <= kSmallBytes || member_ || memory_->take_turn(*this, bytes);
+  const bool goes_on =
+      bytes <= kSmallBytes || holding_.member || memory_->take_turn(holding_, bytes);
   if (goes_on) {
-    if (std::exchange(waits_, false)) std::erase(memory_->readers_, this);
+    if (std::exchange(holding_.waits, false)) std::erase(memory_->readers_, &holding_);
     return true;
   }
-  if (!std::exchange(waits_, true)) memory_->readers_.push_back(this);
+  if (!std::exchange(holding_.waits, true)) memory_->readers_.push_back(&holding_);
   memory_->arm();
   return false;
 }
@@ -70,17 +71,17 @@ bool PeerMemory::Part::admit(std::uint64_t bytes) {
   // A holder that is cut may be what keeps this alive.
   const std::shared_ptr<PeerMemory> memory = memory_;
   while (!account.has_room(bytes)) {
-    Part* largest = memory->largest_outgoing();
-    const std::uint64_t own = outgoing_.bytes() + bytes;
-    const bool is_largest = largest == nullptr || largest == this ||
-                            memory->weight(*largest) < (member_ ? own / 4 : own);
-    if (is_largest && outgoing_.bytes() > 0) return false;
+    Holding* largest = memory->largest_outgoing();
+    const std::uint64_t own = holding_.outgoing.bytes() + bytes;
+    const bool is_largest = largest == nullptr || largest == &holding_ ||
+                            memory->weight(*largest) < (holding_.member ? own / 4 : own);
+    if (is_largest && holding_.outgoing.bytes() > 0) return false;
     // One message alone may be larger than the share.
     if (largest == nullptr || (is_largest && account.used() <= account.limit())) return true;
-    largest->holder_.cut(make_error(
+    largest->holder.cut(make_error(
         ErrorCode::limit_exceeded,
-        largest->holder_.peer_name() +
-            " does not fetch its answers: " + megabytes(largest->outgoing_.bytes()) +
+        largest->holder.peer_name() +
+            " does not fetch its answers: " + megabytes(largest->outgoing.bytes()) +
             " wait for it, more than for any other peer, and there is no room for more; let it ask "
             "for less at a time, or give this node a larger --memory-budget"));
   }
@@ -89,44 +90,46 @@ bool PeerMemory::Part::admit(std::uint64_t bytes) {
 
 void PeerMemory::Part::set_queued(std::uint64_t bytes) {
   if (!memory_) return;
-  const bool less = bytes < outgoing_.bytes();
-  outgoing_.resize(bytes);
+  const bool less = bytes < holding_.outgoing.bytes();
+  holding_.outgoing.resize(bytes);
   if (less) memory_->room_was_made();
 }
 
-bool PeerMemory::Part::holds_back() const {
-  if (!memory_ || member_) return false;
-  const ByteAccount& account = memory_->accounts_.outgoing;
-  const std::uint64_t queued = outgoing_.bytes();
+bool PeerMemory::Part::holds_back() const { return memory_ && memory_->holds_back(holding_); }
+
+// --- all of them
+
+bool PeerMemory::holds_back(const Holding& one) const {
+  if (one.member) return false;
+  const ByteAccount& account = accounts_.outgoing;
+  const std::uint64_t queued = one.outgoing.bytes();
   return queued > account.limit() / 8 ||
          (queued > kSmallBytes && account.used() > account.limit() / 2);
 }
 
-// --- all of them
-
 /// Whether it has room for `bytes` in all, apart from the one that may overshoot.
-bool PeerMemory::fits(const Part& part, std::uint64_t bytes) const {
-  std::uint64_t others = accounts_.incoming.used() - part.incoming_.bytes();
-  if (oversized_ != nullptr && oversized_ != &part) others -= oversized_->incoming_.bytes();
+bool PeerMemory::fits(const Holding& one, std::uint64_t bytes) const {
+  std::uint64_t others = accounts_.incoming.used() - one.incoming.bytes();
+  if (oversized_ != nullptr && oversized_ != &one) others -= oversized_->incoming.bytes();
   return others <= accounts_.incoming.limit() && bytes <= accounts_.incoming.limit() - others;
 }
 
-bool PeerMemory::take_turn(Part& part, std::uint64_t bytes) {
-  if (oversized_ == &part || fits(part, bytes)) return true;
+bool PeerMemory::take_turn(Holding& one, std::uint64_t bytes) {
+  if (oversized_ == &one || fits(one, bytes)) return true;
   if (oversized_ != nullptr) return false;
-  oversized_ = &part;
+  oversized_ = &one;
   return true;
 }
 
-std::uint64_t PeerMemory::weight(const Part& part) {
-  return part.member_ ? part.outgoing_.bytes() / 4 : part.outgoing_.bytes();
+std::uint64_t PeerMemory::weight(const Holding& one) {
+  return one.member ? one.outgoing.bytes() / 4 : one.outgoing.bytes();
 }
 
-PeerMemory::Part* PeerMemory::largest_outgoing() const {
-  Part* largest = nullptr;
-  for (Part* part : parts_) {
-    if (part->outgoing_.bytes() == 0) continue;
-    if (largest == nullptr || weight(*part) > weight(*largest)) largest = part;
+PeerMemory::Holding* PeerMemory::largest_outgoing() const {
+  Holding* largest = nullptr;
+  for (Holding* one : holdings_) {
+    if (one->outgoing.bytes() == 0) continue;
+    if (largest == nullptr || weight(*one) > weight(*largest)) largest = one;
   }
   return largest;
 }
@@ -139,16 +142,16 @@ bool PeerMemory::answer_fits(std::uint64_t bytes) const {
 }
 
 bool PeerMemory::holds_back(const std::string& peer) const {
-  return std::any_of(parts_.begin(), parts_.end(), [&](const Part* part) {
-    return part->holds_back() && part->holder_.peer_name() == peer;
+  return std::any_of(holdings_.begin(), holdings_.end(), [&](const Holding* one) {
+    return holds_back(*one) && one->holder.peer_name() == peer;
   });
 }
 
 /// The first one for a peer that fetches what it has.
 std::deque<PeerMemory::Answer>::iterator PeerMemory::next_answer() {
   std::set<std::string_view> behind;
-  for (const Part* part : parts_) {
-    if (part->holds_back()) behind.insert(part->holder_.peer_name());
+  for (const Holding* one : holdings_) {
+    if (holds_back(*one)) behind.insert(one->holder.peer_name());
   }
   return std::find_if(answers_.begin(), answers_.end(),
                       [&](const Answer& answer) { return !behind.contains(answer.peer); });
@@ -181,12 +184,12 @@ void PeerMemory::room_was_made() {
 /// In turn, as far as there is room.
 void PeerMemory::pump() {
   pump_posted_ = false;
-  const std::deque<Part*> readers = readers_;
-  for (Part* part : readers) {
+  const std::deque<Holding*> readers = readers_;
+  for (Holding* one : readers) {
     // One that read on may have ended others.
-    if (!parts_.contains(part) || !part->waits_) continue;
-    if (oversized_ != nullptr && !fits(*part, part->incoming_.bytes())) break;
-    part->holder_.read_on();
+    if (!holdings_.contains(one) || !one->waits) continue;
+    if (oversized_ != nullptr && !fits(*one, one->incoming.bytes())) break;
+    one->holder.read_on();
   }
   for (auto next = next_answer(); next != answers_.end() && answer_fits(next->bytes);
        next = next_answer()) {
@@ -209,39 +212,40 @@ void PeerMemory::arm() {
 }
 
 /// The one that holds most of those that have stood still for long; other members' nodes last.
-PeerMemory::Part* PeerMemory::standing_still(ByteCharge Part::*held, int Part::*looks) const {
-  Part* found = nullptr;
-  for (Part* part : parts_) {
-    if (part->*looks < kPatience || (part->*held).bytes() == 0) continue;
+PeerMemory::Holding* PeerMemory::standing_still(ByteCharge Holding::*held,
+                                                int Holding::*looks) const {
+  Holding* found = nullptr;
+  for (Holding* one : holdings_) {
+    if (one->*looks < kPatience || (one->*held).bytes() == 0) continue;
     const bool goes_before =
-        found == nullptr || (found->member_ && !part->member_) ||
-        (found->member_ == part->member_ && (part->*held).bytes() > (found->*held).bytes());
-    if (goes_before) found = part;
+        found == nullptr || (found->member && !one->member) ||
+        (found->member == one->member && (one->*held).bytes() > (found->*held).bytes());
+    if (goes_before) found = one;
   }
   return found;
 }
 
 void PeerMemory::look() {
-  for (Part* part : parts_) {
-    const std::uint64_t read = part->holder_.bytes_read();
-    const std::uint64_t written = part->holder_.bytes_written();
+  for (Holding* one : holdings_) {
+    const std::uint64_t read = one->holder.bytes_read();
+    const std::uint64_t written = one->holder.bytes_written();
     const bool reads =
-        part->waits_ || part->incoming_.bytes() == 0 || read - part->read_before_ >= kProgressBytes;
+        one->waits || one->incoming.bytes() == 0 || read - one->read_before >= kProgressBytes;
     const bool writes =
-        part->outgoing_.bytes() == 0 || written - part->written_before_ >= kProgressBytes;
-    part->reads_nothing_ = reads ? 0 : part->reads_nothing_ + 1;
-    part->writes_nothing_ = writes ? 0 : part->writes_nothing_ + 1;
-    part->read_before_ = read;
-    part->written_before_ = written;
+        one->outgoing.bytes() == 0 || written - one->written_before >= kProgressBytes;
+    one->reads_nothing = reads ? 0 : one->reads_nothing + 1;
+    one->writes_nothing = writes ? 0 : one->writes_nothing + 1;
+    one->read_before = read;
+    one->written_before = written;
   }
   while (!readers_.empty() && oversized_ != nullptr &&
-         !fits(*readers_.front(), readers_.front()->incoming_.bytes())) {
-    Part* still = standing_still(&Part::incoming_, &Part::reads_nothing_);
+         !fits(*readers_.front(), readers_.front()->incoming.bytes())) {
+    Holding* still = standing_still(&Holding::incoming, &Holding::reads_nothing);
     if (still == nullptr) break;
-    still->holder_.cut(make_error(
+    still->holder.cut(make_error(
         ErrorCode::limit_exceeded,
-        still->holder_.peer_name() +
-            " does not finish what it sends: " + megabytes(still->incoming_.bytes()) +
+        still->holder.peer_name() +
+            " does not finish what it sends: " + megabytes(still->incoming.bytes()) +
             " of messages that are not whole stand still, and others need the room; look why it "
             "hangs, or give this node a larger --memory-budget"));
   }
@@ -250,12 +254,12 @@ void PeerMemory::look() {
       pump();
       continue;
     }
-    Part* still = standing_still(&Part::outgoing_, &Part::writes_nothing_);
+    Holding* still = standing_still(&Holding::outgoing, &Holding::writes_nothing);
     if (still == nullptr) break;
-    still->holder_.cut(make_error(
+    still->holder.cut(make_error(
         ErrorCode::limit_exceeded,
-        still->holder_.peer_name() +
-            " does not fetch its answers: " + megabytes(still->outgoing_.bytes()) +
+        still->holder.peer_name() +
+            " does not fetch its answers: " + megabytes(still->outgoing.bytes()) +
             " stand still, and others need the room; look why it hangs, or give this node a larger "
             "--memory-budget"));
   }

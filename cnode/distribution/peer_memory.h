@@ -47,6 +47,25 @@ class PeerMemory : public std::enable_shared_from_this<PeerMemory> {
     virtual std::uint64_t bytes_written() const = 0;
   };
 
+  class Part;
+
+ private:
+  /// A Part, as the memory sees it.
+  struct Holding {
+    Holder& holder;
+    ByteCharge itself{};
+    ByteCharge incoming{};
+    ByteCharge outgoing{};
+    bool member = false;
+    bool waits = false;
+    // of look()
+    std::uint64_t read_before = 0;
+    std::uint64_t written_before = 0;
+    int reads_nothing = 0;   ///< looks in a row
+    int writes_nothing = 0;  ///< looks in a row
+  };
+
+ public:
   /// What one connection holds.
   class Part {
    public:
@@ -57,7 +76,7 @@ class PeerMemory : public std::enable_shared_from_this<PeerMemory> {
     Part& operator=(const Part&) = delete;
 
     /// Whether the peer is the node of another member.
-    void set_member(bool member) { member_ = member; }
+    void set_member(bool member) { holding_.member = member; }
     /// What it holds of messages that are not whole yet, and how much of that is one message. False
     /// when it must not read on: read_on() follows, or it was cut.
     bool hold(std::uint64_t bytes, std::uint64_t largest);
@@ -76,19 +95,8 @@ class PeerMemory : public std::enable_shared_from_this<PeerMemory> {
     void release();
 
    private:
-    friend class PeerMemory;
     std::shared_ptr<PeerMemory> memory_;
-    Holder& holder_;
-    ByteCharge itself_;
-    ByteCharge incoming_;
-    ByteCharge outgoing_;
-    bool member_ = false;
-    bool waits_ = false;
-    // of look()
-    std::uint64_t read_before_ = 0;
-    std::uint64_t written_before_ = 0;
-    int reads_nothing_ = 0;   ///< looks in a row
-    int writes_nothing_ = 0;  ///< looks in a row
+    Holding holding_;
   };
 
   /// A message's first piece and what one read may add to it: no more waits for room.
@@ -131,15 +139,16 @@ class PeerMemory : public std::enable_shared_from_this<PeerMemory> {
     std::uint64_t bytes;
     Room then;
   };
-  bool fits(const Part& part, std::uint64_t bytes) const;
-  bool take_turn(Part& part, std::uint64_t bytes);
+  bool fits(const Holding& one, std::uint64_t bytes) const;
+  bool take_turn(Holding& one, std::uint64_t bytes);
   /// How early it is cut off: by what is queued for it, and other members' nodes late.
-  static std::uint64_t weight(const Part& part);
+  static std::uint64_t weight(const Holding& one);
   bool answer_fits(std::uint64_t bytes) const;
   std::deque<Answer>::iterator next_answer();
+  bool holds_back(const Holding& one) const;
   bool holds_back(const std::string& peer) const;
-  Part* largest_outgoing() const;
-  Part* standing_still(ByteCharge Part::*held, int Part::*looks) const;
+  Holding* largest_outgoing() const;
+  Holding* standing_still(ByteCharge Holding::*held, int Holding::*looks) const;
   void room_was_made();
   void pump();
   void arm();
@@ -147,9 +156,9 @@ class PeerMemory : public std::enable_shared_from_this<PeerMemory> {
   boost::asio::io_context& io_;
   MemoryAccounts& accounts_;
   Timer timer_;
-  std::set<Part*> parts_;
-  Part* oversized_ = nullptr;  ///< may overshoot the share of incoming bytes
-  std::deque<Part*> readers_;  ///< those that wait to read on
+  std::set<Holding*> holdings_;
+  Holding* oversized_ = nullptr;  ///< may overshoot the share of incoming bytes
+  std::deque<Holding*> readers_;  ///< those that wait to read on
   std::deque<Answer> answers_;
   bool pump_posted_ = false;
   bool armed_ = false;
