@@ -15,7 +15,7 @@
 #include "cnode/base/result.h"
 #include "cnode/node/node.h"
 #include "kv/program/test_hooks.h"
-#include "kv/remote_client.h"
+#include "kv/client_service.h"
 #include "kv/replicated_machine.h"
 #include "raft/log/disk/disk.h"
 #include "raft/log/system.h"

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cnode/node/node.h"
-#include "kv/remote_client.h"
+#include "kv/client_service.h"
 #include "raft/log/system.h"
 #include "raft/system/server_system.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kv/remote_client.h"
+#include "kv/client_service.h"
 
 #include <boost/asio/post.hpp>
 
