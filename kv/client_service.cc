@@ -43,30 +43,30 @@ void answer_value(node::RpcCall& call, const Result<StoredValue>& stored,
 
 }  // namespace
 
-RemoteClient::RemoteClient(boost::asio::io_context& io, member::ServerSystem& system)
+ClientService::ClientService(boost::asio::io_context& io, member::ServerSystem& system)
     : io_(io), system_(system), caller_pid_(system.node().spawn(caller_)) {}
 
-void RemoteClient::add_functions() {
+void ClientService::add_functions() {
   const auto add = [this](std::string_view module, std::string_view function, std::size_t arity,
-                          void (RemoteClient::*procedure)(node::RpcCall)) {
+                          void (ClientService::*procedure)(node::RpcCall)) {
     system_.node().functions().add(module, function, arity, [this, procedure](node::RpcCall call) {
       (this->*procedure)(std::move(call));
     });
   };
-  add("ra_kv", "get", 3, &RemoteClient::answer_get);
-  add("ra", "aux_command", 2, &RemoteClient::answer_aux_command);
-  add("ra", "trigger_compaction", 1, &RemoteClient::answer_trigger_compaction);
+  add("ra_kv", "get", 3, &ClientService::answer_get);
+  add("ra", "aux_command", 2, &ClientService::answer_aux_command);
+  add("ra", "trigger_compaction", 1, &ClientService::answer_trigger_compaction);
 }
 
 /// ra_kv.erl looks for a member on its own node in the list of members; only one that runs has
 /// applied anything.
-raft::ServerId RemoteClient::reader(std::uint64_t index, const raft::ServerId& leader) {
+raft::ServerId ClientService::reader(std::uint64_t index, const raft::ServerId& leader) {
   const member::Member* member = system_.find(leader.name());
   return member != nullptr && member->last_applied().value() >= index ? member->id() : leader;
 }
 
-void RemoteClient::get(const raft::ServerId& server, std::string_view key,
-                       std::chrono::milliseconds timeout, Client::Handler<StoredValue> handler) {
+void ClientService::get(const raft::ServerId& server, std::string_view key,
+                        std::chrono::milliseconds timeout, Client::Handler<StoredValue> handler) {
   ClientOptions options;
   options.servers = {server};
   options.read_at = [this](std::uint64_t index, const raft::ServerId& leader) {
@@ -80,7 +80,7 @@ void RemoteClient::get(const raft::ServerId& server, std::string_view key,
               });
 }
 
-void RemoteClient::answer_get(node::RpcCall call) {
+void ClientService::answer_get(node::RpcCall call) {
   const std::optional<raft::ServerId> server = server_argument(call, 0);
   const std::optional<std::chrono::milliseconds> timeout = time_argument(call, 2);
   if (!server || !timeout) return call.raise_badarg();
@@ -93,7 +93,7 @@ void RemoteClient::answer_get(node::RpcCall call) {
       });
 }
 
-void RemoteClient::answer_aux_command(node::RpcCall call) {
+void ClientService::answer_aux_command(node::RpcCall call) {
   const std::optional<raft::ServerId> server = server_argument(call, 0);
   if (!server) return call.raise_badarg();
   auto waiting = std::make_shared<node::RpcCall>(std::move(call));
@@ -115,7 +115,7 @@ void RemoteClient::answer_aux_command(node::RpcCall call) {
       });
 }
 
-void RemoteClient::answer_trigger_compaction(node::RpcCall call) {
+void ClientService::answer_trigger_compaction(node::RpcCall call) {
   const std::optional<raft::ServerId> server = server_argument(call, 0);
   if (!server) return call.raise_badarg();
   system_.node().cast(

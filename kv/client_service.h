@@ -19,9 +19,9 @@ namespace rakv::kv {
 ///    value is read here when a server of this node has applied it, else at the leader;
 ///  - ra:aux_command/2: what the server answers; exits as gen_statem:call/2 does;
 ///  - ra:trigger_compaction/1: a cast, ok.
-class RemoteClient {
+class ClientService {
  public:
-  RemoteClient(boost::asio::io_context& io, member::ServerSystem& system);
+  ClientService(boost::asio::io_context& io, member::ServerSystem& system);
 
   /// Makes this node answer them. Before Node::accept_peers(); the object must outlive the node's
   /// work.

@@ -73,10 +73,10 @@ void NodeProcess::start_node() {
 void NodeProcess::serve() {
   servers_ = std::make_unique<member::ServerSystem>(io_, *node_, *log_system_, machines_);
   add_read_entry(*servers_);
-  remote_client_ = std::make_unique<RemoteClient>(io_, *servers_);
-  remote_client_->add_functions();
+  client_service_ = std::make_unique<ClientService>(io_, *servers_);
+  client_service_->add_functions();
   if (options_.test_hooks)
-    test_hooks_ = std::make_unique<TestHooks>(*servers_, *log_system_, *remote_client_);
+    test_hooks_ = std::make_unique<TestHooks>(*servers_, *log_system_, *client_service_);
   servers_->start_registered([this] { bootstrap(); });
 }
 

@@ -14,8 +14,8 @@
 #include "cnode/base/memory_accounts.h"
 #include "cnode/base/result.h"
 #include "cnode/node/node.h"
-#include "kv/program/test_hooks.h"
 #include "kv/client_service.h"
+#include "kv/program/test_hooks.h"
 #include "kv/replicated_machine.h"
 #include "raft/log/disk/disk.h"
 #include "raft/log/system.h"
@@ -94,7 +94,7 @@ class NodeProcess {
   std::unique_ptr<node::Node> node_;
   KvMachineFactory machines_;
   std::unique_ptr<member::ServerSystem> servers_;
-  std::unique_ptr<RemoteClient> remote_client_;
+  std::unique_ptr<ClientService> client_service_;
   std::unique_ptr<TestHooks> test_hooks_;
   Timer name_pause_;
 };

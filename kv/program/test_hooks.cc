@@ -35,7 +35,7 @@ struct TestHooks::ReadAll {
 };
 
 TestHooks::TestHooks(member::ServerSystem& system, raftlog::LogSystem& log_system,
-                     RemoteClient& client)
+                     ClientService& client)
     : system_(system), node_(system.node()), log_system_(log_system), client_(client), wal_(*this) {
   add_exceptions();
   add_harness_functions();

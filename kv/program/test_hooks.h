@@ -20,7 +20,7 @@ namespace rakv::kv {
 class TestHooks {
  public:
   /// Before Node::accept_peers(). What is given must outlive the node's work.
-  TestHooks(member::ServerSystem& system, raftlog::LogSystem& log_system, RemoteClient& client);
+  TestHooks(member::ServerSystem& system, raftlog::LogSystem& log_system, ClientService& client);
 
  private:
   /// Stands for the WAL under its name: an exit signal kills the WAL, and another takes its place.
@@ -43,7 +43,7 @@ class TestHooks {
   member::ServerSystem& system_;
   node::Node& node_;
   raftlog::LogSystem& log_system_;
-  RemoteClient& client_;
+  ClientService& client_;
   WalProcess wal_;
   etf::Pid wal_pid_;
 };

@@ -36,7 +36,7 @@ LogSystem::LogSystem(std::string directory, Disk& disk, Executor& owner, Executo
       context_(
           disk, owner, worker, options_.background != nullptr ? *options_.background : worker,
           [this](const Error& error) {
-            if (observer_ != nullptr) observer_->trouble(error);
+            if (observer_ != nullptr) observer_->background_job_failed(error);
           },
           options_.release_memory),
       budget_{options_.memory_budget_bytes},

@@ -71,7 +71,7 @@ class LogSystemObserver {
   virtual void space_enough() {}
   /// A background job failed (segment flush, clean-up); it is kept and tried again. For the
   /// operator's log.
-  virtual void trouble(const Error& error) = 0;
+  virtual void background_job_failed(const Error& error) = 0;
 };
 
 /// The store of one ra system: the directory DIR/NAME@HOST with names.dets, meta.dets, *.wal and

@@ -485,7 +485,7 @@ void ServerSystem::look_at_progress() {
   tell_writable(before);
 }
 
-void ServerSystem::trouble(const Error& error) { spdlog::error("{}", error.message); }
+void ServerSystem::background_job_failed(const Error& error) { spdlog::error("{}", error.message); }
 
 void ServerSystem::check_disk_later() {
   disk_timer_.expires_after(kDiskCheckInterval);

@@ -72,7 +72,7 @@ class ServerSystem : private raftlog::LogSystemObserver {
   void wal_up() override;
   void space_low(const raftlog::DiskSpace& space) override;
   void space_enough() override;
-  void trouble(const Error& error) override;
+  void background_job_failed(const Error& error) override;
   void check_disk_later();
   /// Whether new entries can be taken; members hear when that changes.
   bool writable() const { return !wal_is_down_ && !space_is_low_ && !wal_stands_still_; }

@@ -33,9 +33,9 @@ class Release final : public LogSystemObserver {
     return std::move(released_);
   }
 
-  void wal_down(const Error& error) override { trouble_ = error; }
+  void wal_down(const Error& error) override { failure_ = error; }
   void wal_up() override {}
-  void trouble(const Error& error) override { trouble_ = error; }
+  void background_job_failed(const Error& error) override { failure_ = error; }
 
  private:
   Result<void> open();
@@ -57,7 +57,7 @@ class Release final : public LogSystemObserver {
   ManualExecutor owner_;
   ManualExecutor worker_;
   std::unique_ptr<LogSystem> system_;
-  std::optional<Error> trouble_;
+  std::optional<Error> failure_;
   Released released_;
 };
 
@@ -75,9 +75,9 @@ Result<void> Release::open() {
 
 /// Until nothing is left to do, or something failed.
 Result<void> Release::settle() {
-  while (!trouble_ && (owner_.run_all() > 0 || worker_.run_all() > 0)) {
+  while (!failure_ && (owner_.run_all() > 0 || worker_.run_all() > 0)) {
   }
-  return trouble_ ? Result<void>(*trouble_) : Result<void>{};
+  return failure_ ? Result<void>(*failure_) : Result<void>{};
 }
 
 Result<void> Release::check_members() {

@@ -123,7 +123,7 @@ Result<std::vector<WalRecord>> WalParser::parse_marked(const WalRecordView& firs
   }
   good_ = trusted_;
   records_.resize(trusted_count);
-  if (auto error = judge_tail(at, finished)) return *error;
+  if (auto error = check_tail(at, finished)) return *error;
   if (proven_file_size_ > bytes_.size()) {
     return damaged(path_, bytes_.size(),
                    "the file was " + std::to_string(proven_file_size_) + " bytes long and was cut");
@@ -137,7 +137,7 @@ Result<std::vector<WalRecord>> WalParser::parse_marked(const WalRecordView& firs
 }
 
 /// `bad` is the first byte behind the last valid mark that is not a good record.
-std::optional<Error> WalParser::judge_tail(std::size_t bad, bool finished) {
+std::optional<Error> WalParser::check_tail(std::size_t bad, bool finished) {
   if (all_zero(bytes().substr(trusted_))) return std::nullopt;
   if (finished) return damaged(path_, trusted_, "there are bytes behind the final mark");
   const auto mark_at = find_mark(trusted_, true);
@@ -187,7 +187,7 @@ bool WalParser::cut_off_without_mark() {
       if (const auto cut_off = cut_off_in_mark(at)) return *cut_off;
     }
     const auto record = view_record(bytes(), at);
-    switch (judge_header(at)) {
+    switch (check_header(at)) {
       case Header::wrong:
         return false;
       case Header::cut_off:
@@ -262,7 +262,7 @@ std::optional<bool> WalParser::cut_off_in_mark(std::size_t at) const {
 }
 
 /// Headers have no checksum of their own.
-WalParser::Header WalParser::judge_header(std::size_t at) const {
+WalParser::Header WalParser::check_header(std::size_t at) const {
   constexpr std::size_t kLongestHeader = 5 + 255 + kWalFixedSize;
   const auto header = view_header(bytes(), at);
   if (header && !header->truncate) {

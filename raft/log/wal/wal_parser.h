@@ -12,7 +12,7 @@
 
 namespace rakv::raftlog {
 
-/// Reads one WAL file's bytes and judges what is wrong in them. wal_format.h has what marks prove.
+/// Reads one WAL file's bytes and says what is wrong in them. wal_format.h has what marks prove.
 class WalParser {
  public:
   /// `path` is for messages; both must outlive the parser.
@@ -39,11 +39,11 @@ class WalParser {
   bool mark_fits(const WalMark& mark, std::size_t at) const;
   Result<std::vector<WalRecord>> parse_marked(const WalRecordView& first, const WalMark& start,
                                               std::string* notice);
-  std::optional<Error> judge_tail(std::size_t bad, bool finished);
+  std::optional<Error> check_tail(std::size_t bad, bool finished);
   bool cut_off_before(const WalMark& mark, std::size_t mark_at) const;
   bool cut_off_without_mark();
   std::optional<bool> cut_off_in_mark(std::size_t at) const;
-  Header judge_header(std::size_t at) const;
+  Header check_header(std::size_t at) const;
   bool has_unwritten_part(std::size_t from, std::size_t to) const;
   Result<std::vector<WalRecord>> parse_unmarked(std::string* notice);
   void note_tail(std::size_t at, std::string* notice) const;

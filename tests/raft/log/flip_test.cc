@@ -81,7 +81,7 @@ struct Counts {
   std::size_t harmless = 0;
 };
 
-void judge(Disk& disk, Counts& counts) {
+void check_outcome(Disk& disk, Counts& counts) {
   Store store(disk);
   if (!store.system) {
     EXPECT_NE(store.error->message.find(kDirectory), std::string::npos) << store.error->message;
@@ -144,7 +144,7 @@ TEST(Flip, EveryByteOfEveryFile) {
       damaged[path][at] = static_cast<char>(bytes[at] ^ (1 << at % 8));
       MemoryDisk disk;
       put(disk, damaged);
-      judge(disk, counts);
+      check_outcome(disk, counts);
     }
   }
   print("bytes flipped", counts);
@@ -162,7 +162,7 @@ TEST(Flip, EveryLengthOfEveryFile) {
       damaged[path].resize(size);
       MemoryDisk disk;
       put(disk, damaged);
-      judge(disk, counts);
+      check_outcome(disk, counts);
     }
   }
   print("lengths cut", counts);

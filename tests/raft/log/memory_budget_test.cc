@@ -125,7 +125,7 @@ TEST(MemoryBudget, TheWalWaitsAsLongAsTheFlushFailsAndThenGoesOn) {
   });
   store.append(*log, entries(1, 200, 1, std::string(100, 'x')));
   EXPECT_TRUE(store.system->wal_writer().waits_for_flush());
-  EXPECT_THAT(store.watcher.events, ::testing::Contains(HasSubstr("trouble: ")));
+  EXPECT_THAT(store.watcher.events, ::testing::Contains(HasSubstr("background job failed: ")));
   EXPECT_LT(log->last_written().index, 40U);
   disk.set_rule({});
   store.system->flush_metadata([](const Result<void>&) {});

@@ -84,7 +84,9 @@ struct Watcher final : LogSystemObserver {
     events.push_back("low: " + std::to_string(space.free));
   }
   void space_enough() override { events.push_back("enough"); }
-  void trouble(const Error& error) override { events.push_back("trouble: " + error.message); }
+  void background_job_failed(const Error& error) override {
+    events.push_back("background job failed: " + error.message);
+  }
 };
 
 inline LogSystemOptions small_options() {

@@ -111,7 +111,7 @@ TEST(LogSystem, AFailedFlushKeepsTheWalAndIsTriedAgain) {
     return make_error(ErrorCode::no_space, path + ": can't create: No space left on device");
   });
   store.roll_over();
-  EXPECT_THAT(store.watcher.events, ::testing::ElementsAre(HasSubstr("trouble")));
+  EXPECT_THAT(store.watcher.events, ::testing::ElementsAre(HasSubstr("background job failed")));
   EXPECT_EQ(names_in(memory, kDirectory, ".wal").size(), 2U);
   EXPECT_NE(log->fetch(5), nullptr);
   disk.set_rule({});
