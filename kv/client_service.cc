@@ -12,6 +12,8 @@ namespace {
 
 /// What waits here takes memory, also when the caller has gone meanwhile.
 constexpr std::chrono::milliseconds kLongest{60'000};
+/// What the functions that this node answers stand for.
+constexpr const char* kRaVersion = "3.1.10";
 
 std::optional<raft::ServerId> server_argument(const node::RpcCall& call, std::size_t position) {
   etf::Cursor cursor(call.argument(position));
@@ -41,9 +43,21 @@ void answer_value(node::RpcCall& call, const Result<StoredValue>& stored,
   call.answer(reply.view());
 }
 
+void write_application(etf::Writer& writer, const char* name, const char* what, const char* vsn) {
+  writer.tuple(3).atom(name).byte_list(what).byte_list(vsn);
+}
+
+void answer_which_applications(node::RpcCall call) {
+  etf::Writer reply;
+  reply.list(2);
+  write_application(reply, "ra", "what rakv answers for", kRaVersion);
+  write_application(reply, "rakv", "native member of ra_kv clusters", RAKV_VERSION);
+  call.answer(reply.nil().view());
+}
+
 }  // namespace
 
-ClientService::ClientService(boost::asio::io_context& io, member::ServerSystem& system)
+ClientService::ClientService(boost::asio::io_context& io, system::ServerSystem& system)
     : io_(io), system_(system), caller_pid_(system.node().spawn(caller_)) {}
 
 void ClientService::add_functions() {
@@ -56,6 +70,7 @@ void ClientService::add_functions() {
   add("ra_kv", "get", 3, &ClientService::answer_get);
   add("ra", "aux_command", 2, &ClientService::answer_aux_command);
   add("ra", "trigger_compaction", 1, &ClientService::answer_trigger_compaction);
+  system_.node().functions().add("application", "which_applications", 0, answer_which_applications);
 }
 
 /// ra_kv.erl looks for a member on its own node in the list of members; only one that runs has

@@ -18,10 +18,11 @@ namespace rakv::kv {
 ///  - ra_kv:get/3: {ok, Meta, Value}, {error, not_found}, {timeout, ServerId} or {error, Text}; the
 ///    value is read here when a server of this node has applied it, else at the leader;
 ///  - ra:aux_command/2: what the server answers; exits as gen_statem:call/2 does;
-///  - ra:trigger_compaction/1: a cast, ok.
+///  - ra:trigger_compaction/1: a cast, ok;
+///  - application:which_applications/0: ra and rakv, by which they see that this node has ra.
 class ClientService {
  public:
-  ClientService(boost::asio::io_context& io, member::ServerSystem& system);
+  ClientService(boost::asio::io_context& io, system::ServerSystem& system);
 
   /// Makes this node answer them. Before Node::accept_peers(); the object must outlive the node's
   /// work.
@@ -44,7 +45,7 @@ class ClientService {
   raft::ServerId reader(std::uint64_t index, const raft::ServerId& leader);
 
   boost::asio::io_context& io_;
-  member::ServerSystem& system_;
+  system::ServerSystem& system_;
   Caller caller_;
   etf::Pid caller_pid_;
 };

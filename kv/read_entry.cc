@@ -87,7 +87,7 @@ void read(member::Member& member, const std::shared_ptr<node::RpcCall>& call, st
 
 }  // namespace
 
-void add_read_entry(member::ServerSystem& system) {
+void add_read_entry(system::ServerSystem& system) {
   system.node().functions().add("ra_kv", "read_entry", 4, [&system](node::RpcCall call) {
     etf::Cursor cursor(call.argument(0));
     const std::optional<raft::ServerId> id = wire::read_server_id(cursor);

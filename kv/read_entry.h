@@ -10,6 +10,6 @@ namespace rakv::kv {
 /// `{ok, Meta, Value}`. An entry that this member does not have, any more or yet, or can't read is
 /// `{error, {not_readable, Index, Text}}`, which no client can take for a key that is not there;
 /// only the index of a committed entry that is no put is `{error, not_found}`.
-void add_read_entry(member::ServerSystem& system);
+void add_read_entry(system::ServerSystem& system);
 
 }  // namespace rakv::kv

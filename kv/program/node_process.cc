@@ -71,7 +71,7 @@ void NodeProcess::start_node() {
 }
 
 void NodeProcess::serve() {
-  servers_ = std::make_unique<member::ServerSystem>(io_, *node_, *log_system_, machines_);
+  servers_ = std::make_unique<system::ServerSystem>(io_, *node_, *log_system_, machines_);
   add_read_entry(*servers_);
   client_service_ = std::make_unique<ClientService>(io_, *servers_);
   client_service_->add_functions();

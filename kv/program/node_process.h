@@ -70,7 +70,7 @@ class NodeProcess {
   Result<void> close();
 
   node::Node& node() { return *node_; }
-  member::ServerSystem* servers() { return servers_.get(); }
+  system::ServerSystem* servers() { return servers_.get(); }
   raftlog::LogSystem& log_system() { return *log_system_; }
   Executor& background() { return *executors_.background; }
 
@@ -93,7 +93,7 @@ class NodeProcess {
   NodeExecutors executors_;
   std::unique_ptr<node::Node> node_;
   KvMachineFactory machines_;
-  std::unique_ptr<member::ServerSystem> servers_;
+  std::unique_ptr<system::ServerSystem> servers_;
   std::unique_ptr<ClientService> client_service_;
   std::unique_ptr<TestHooks> test_hooks_;
   Timer name_pause_;

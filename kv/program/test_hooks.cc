@@ -34,7 +34,7 @@ struct TestHooks::ReadAll {
   int key;
 };
 
-TestHooks::TestHooks(member::ServerSystem& system, raftlog::LogSystem& log_system,
+TestHooks::TestHooks(system::ServerSystem& system, raftlog::LogSystem& log_system,
                      ClientService& client)
     : system_(system), node_(system.node()), log_system_(log_system), client_(client), wal_(*this) {
   add_exceptions();

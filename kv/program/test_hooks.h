@@ -20,7 +20,7 @@ namespace rakv::kv {
 class TestHooks {
  public:
   /// Before Node::accept_peers(). What is given must outlive the node's work.
-  TestHooks(member::ServerSystem& system, raftlog::LogSystem& log_system, ClientService& client);
+  TestHooks(system::ServerSystem& system, raftlog::LogSystem& log_system, ClientService& client);
 
  private:
   /// Stands for the WAL under its name: an exit signal kills the WAL, and another takes its place.
@@ -40,7 +40,7 @@ class TestHooks {
   void register_wal();
   void read_next(const std::shared_ptr<ReadAll>& reading);
 
-  member::ServerSystem& system_;
+  system::ServerSystem& system_;
   node::Node& node_;
   raftlog::LogSystem& log_system_;
   ClientService& client_;

@@ -58,7 +58,7 @@ using QueryIndex = Number<struct QueryIndexTag>;
 using CallToken = Number<struct CallTokenTag>;
 /// Names one round of votes or one snapshot transfer of this core.
 using RoundId = Number<struct RoundIdTag>;
-/// The version of a replicated state machine; 0 for ra_kv.
+/// The version of a replicated state machine; 0 for one that has never changed.
 using MachineVersion = std::uint64_t;
 
 /// An entry's place: its index and its term.

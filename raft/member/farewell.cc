@@ -3,10 +3,10 @@
 
 #include "raft/member/member.h"
 
-// The end of a member. A leader that was removed goes on for a moment: ra_kv:remove_member/3 gets
-// its answer when the removal is in the leader's log, and then asks that leader to wait until it is
-// applied. ra's leader stops as soon as it has applied it, so the caller finds nobody whenever the
-// members are quicker than it, and takes the removal for failed.
+// The end of a member. A leader that was removed goes on for a moment: who removes a member gets
+// the answer when the removal is in the leader's log, and then may ask that leader to wait until it
+// is applied. ra's leader stops as soon as it has applied it, so such a caller finds nobody
+// whenever the members are quicker than it, and takes the removal for failed.
 
 namespace rakv::member {
 namespace {

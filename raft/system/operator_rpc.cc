@@ -12,13 +12,11 @@
 
 // Remote functions for those who look at a node or stop it.
 
-namespace rakv::member {
+namespace rakv::system {
 namespace {
 
 constexpr std::chrono::milliseconds kMembersTimeout{5000};
 constexpr int kRedirectsMax = 8;
-/// What these functions stand for.
-constexpr const char* kRaVersion = "3.1.10";
 
 std::string atom_of(std::string_view term) {
   etf::Cursor cursor(term);
@@ -43,10 +41,6 @@ void write_memory(etf::Writer& writer) {
     writer.tuple(2).atom(key).u64(key == "total" || key == "system" ? bytes : 0);
   }
   writer.nil();
-}
-
-void write_application(etf::Writer& writer, const char* name, const char* what, const char* vsn) {
-  writer.tuple(3).atom(name).byte_list(what).byte_list(vsn);
 }
 
 }  // namespace
@@ -248,13 +242,6 @@ void ServerSystem::add_operator_functions() {
     reply.byte_list(log_system_.directory() + "/" + std::string(*uid));
     call.answer(reply.view());
   });
-  functions.add("application", "which_applications", 0, [](node::RpcCall call) {
-    etf::Writer reply;
-    reply.list(2);
-    write_application(reply, "ra", "what rakv answers for", kRaVersion);
-    write_application(reply, "rakv", "native member of ra_kv clusters", RAKV_VERSION);
-    call.answer(reply.nil().view());
-  });
   functions.add("erlang", "memory", 0, [](node::RpcCall call) {
     etf::Writer reply;
     write_memory(reply);
@@ -267,4 +254,4 @@ void ServerSystem::add_operator_functions() {
   });
 }
 
-}  // namespace rakv::member
+}  // namespace rakv::system

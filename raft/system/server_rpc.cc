@@ -13,7 +13,7 @@
 // The remote procedures that start, stop, delete and measure servers (ra_server_sup_sup.erl, ra.erl
 // key_metrics, ra_counters.erl; docs/protocol/wire.md 5.2 to 5.5).
 
-namespace rakv::member {
+namespace rakv::system {
 namespace {
 
 bool is_default_system(std::string_view term) {
@@ -25,7 +25,7 @@ void answer_error(node::RpcCall& call, std::string_view reason_atom) {
   call.answer(etf::Writer().tuple(2).atom("error").atom(reason_atom).view());
 }
 
-void answer_pid(node::RpcCall& call, const Member& member) {
+void answer_pid(node::RpcCall& call, const member::Member& member) {
   call.answer(etf::Writer().tuple(2).atom("ok").pid(member.pid()).view());
 }
 
@@ -81,7 +81,7 @@ void ServerSystem::add_server_functions() {
 
 void ServerSystem::start_server_rpc(node::RpcCall call) {
   if (!is_default_system(call.argument(0))) return answer_error(call, "system_not_started");
-  Result<raftlog::ServerConfig> config = read_server_config_term(call.argument(2));
+  Result<raftlog::ServerConfig> config = member::read_server_config_term(call.argument(2));
   if (!config) {
     return call.answer(
         etf::Writer().tuple(2).atom("error").raw(reason_term(config.error())).view());
@@ -102,16 +102,16 @@ void ServerSystem::start_server_rpc(node::RpcCall call) {
         child_failure(name, reason_term(make_error(ErrorCode::invalid_argument,
                                                    "the id names node " + config->id.node()))));
   }
-  if (map_integer(call.argument(2), "initial_machine_version").value_or(0) > 0) {
+  if (member::map_integer(call.argument(2), "initial_machine_version").value_or(0) > 0) {
     return answer_error(call, "invalid_initial_machine_version");
   }
-  if (Result<std::unique_ptr<StateMachine>> machine =
+  if (Result<std::unique_ptr<member::StateMachine>> machine =
           machines_.make(etf::without_version(config->machine));
       !machine) {
     return call.answer(child_failure(name, reason_term(machine.error())));
   }
   auto waiting = std::make_shared<node::RpcCall>(std::move(call));
-  const auto finish = [name, waiting](const Result<Member*>& started) {
+  const auto finish = [name, waiting](const Result<member::Member*>& started) {
     if (started) {
       answer_pid(*waiting, **started);
     } else {
@@ -123,7 +123,7 @@ void ServerSystem::start_server_rpc(node::RpcCall call) {
         child_failure(name, reason_term(make_error(ErrorCode::unavailable,
                                                    "another start of this server is under way"))));
   }
-  const auto done = [this, name, finish, alive = alive_](const Result<Member*>& started) {
+  const auto done = [this, name, finish, alive = alive_](const Result<member::Member*>& started) {
     if (*alive) names_in_change_.erase(name);
     finish(started);
   };
@@ -153,17 +153,18 @@ void ServerSystem::restart_server_rpc(node::RpcCall call) {
   if (etf::Cursor(call.argument(2)).kind() != etf::TermKind::map) {
     return call.raise(etf::Writer().tuple(2).atom("badmap").raw(call.argument(2)).view());
   }
-  const Result<bool> changed = merge_restart_config(config, call.argument(2));
+  const Result<bool> changed = member::merge_restart_config(config, call.argument(2));
   if (!changed) return call.answer(child_failure(id->name(), reason_term(changed.error())));
   if (const auto running = pid_of(id->name())) {
     if (unasked_.erase(id->name()) == 0) return answer_already_started(call, *running);
     spdlog::info("{}: asked to restart; this node has started it by itself", id->name());
     if (!*changed) {
       const auto waiting = std::make_shared<node::RpcCall>(std::move(call));
-      return start_member(*log, [name = id->name(), waiting](const Result<Member*>& started) {
-        if (started) return answer_pid(*waiting, **started);
-        waiting->answer(child_failure(name, reason_term(started.error())));
-      });
+      return start_member(*log,
+                          [name = id->name(), waiting](const Result<member::Member*>& started) {
+                            if (started) return answer_pid(*waiting, **started);
+                            waiting->answer(child_failure(name, reason_term(started.error())));
+                          });
     }
     stop_member(id->name(), "shutdown");  // to be started with these settings
   }
@@ -176,7 +177,7 @@ void ServerSystem::restart_server_rpc(node::RpcCall call) {
     const std::string name = again->config().id.name();
     if (names_in_change_.contains(name)) return answer_error(*waiting, "name_not_registered");
     if (const auto running = pid_of(name)) return answer_already_started(*waiting, *running);
-    const auto finish = [name, waiting](const Result<Member*>& started) {
+    const auto finish = [name, waiting](const Result<member::Member*>& started) {
       if (started) return answer_pid(*waiting, **started);
       waiting->answer(child_failure(name, reason_term(started.error())));
     };
@@ -208,15 +209,15 @@ void ServerSystem::key_metrics_rpc(node::RpcCall call) {
   const std::optional<raft::ServerId> id = server_id(call.argument(0));
   if (!id) return call.raise_badarg();
   etf::Writer reply;
-  if (const Member* running = find(id->name())) {
-    write_key_metrics(*running, reply);
+  if (const member::Member* running = find(id->name())) {
+    member::write_key_metrics(*running, reply);
     return call.answer(reply.view());
   }
   const auto known = counters_.find(id->name());
-  reply.map(2 + (known == counters_.end() ? 0 : kKeyMetrics.size()));
+  reply.map(2 + (known == counters_.end() ? 0 : member::kKeyMetrics.size()));
   if (known != counters_.end()) {
-    for (const Counter field : kKeyMetrics) {
-      reply.atom(kCounterFields[static_cast<std::size_t>(field)].name)
+    for (const member::Counter field : member::kKeyMetrics) {
+      reply.atom(member::kCounterFields[static_cast<std::size_t>(field)].name)
           .integer(known->second->get(field));
     }
   }
@@ -232,25 +233,25 @@ void ServerSystem::counters_rpc(node::RpcCall call) {
       id && id->node() == node_.name() ? counters_.find(id->name()) : counters_.end();
   if (known == counters_.end() || !fields)
     return call.answer(etf::Writer().atom("undefined").view());
-  if (const Member* running = find(id->name())) refresh_counters(*running);
+  if (const member::Member* running = find(id->name())) member::refresh_counters(*running);
   std::vector<std::size_t> wanted;
   for (const std::string_view field : *fields) {
-    if (const auto position = Counters::find(atom_name(field))) wanted.push_back(*position);
+    if (const auto position = member::Counters::find(atom_name(field))) wanted.push_back(*position);
   }
   etf::Writer reply;
   reply.map(wanted.size());
   for (const std::size_t position : wanted) {
-    reply.atom(kCounterFields[position].name).integer(known->second->get(position));
+    reply.atom(member::kCounterFields[position].name).integer(known->second->get(position));
   }
   call.answer(reply.view());
 }
 
 namespace {
 
-void write_all_counters(etf::Writer& writer, const Counters& counters) {
-  writer.map(kCounterCount);
-  for (std::size_t position = 0; position < kCounterCount; ++position) {
-    writer.atom(kCounterFields[position].name).integer(counters.get(position));
+void write_all_counters(etf::Writer& writer, const member::Counters& counters) {
+  writer.map(member::kCounterCount);
+  for (std::size_t position = 0; position < member::kCounterCount; ++position) {
+    writer.atom(member::kCounterFields[position].name).integer(counters.get(position));
   }
 }
 
@@ -259,7 +260,7 @@ void write_all_counters(etf::Writer& writer, const Counters& counters) {
 void ServerSystem::write_counters_overview(etf::Writer& writer) {
   writer.map(counters_.size());
   for (const auto& [name, counters] : counters_) {
-    if (const Member* running = find(name)) refresh_counters(*running);
+    if (const member::Member* running = find(name)) member::refresh_counters(*running);
     writer.tuple(2).atom(name).atom(node_.name());
     write_all_counters(writer, *counters);
   }
@@ -279,10 +280,10 @@ void ServerSystem::counters_overview_of_rpc(node::RpcCall call) {
   if (known == counters_.end()) {
     reply.atom("undefined");
   } else {
-    if (const Member* running = find(id->name())) refresh_counters(*running);
+    if (const member::Member* running = find(id->name())) member::refresh_counters(*running);
     write_all_counters(reply, *known->second);
   }
   call.answer(reply.view());
 }
 
-}  // namespace rakv::member
+}  // namespace rakv::system

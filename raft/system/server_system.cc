@@ -13,7 +13,7 @@
 #include "raft/member/server_config_term.h"
 #include "raft/wire/tagged.h"
 
-namespace rakv::member {
+namespace rakv::system {
 namespace {
 
 constexpr std::chrono::seconds kMetadataInterval{5};
@@ -92,7 +92,8 @@ class ServerSystem::Supervisor : public node::Process {
 };
 
 ServerSystem::ServerSystem(boost::asio::io_context& io, node::Node& node,
-                           raftlog::LogSystem& log_system, const StateMachineFactory& machines)
+                           raftlog::LogSystem& log_system,
+                           const member::StateMachineFactory& machines)
     : io_(io),
       node_(node),
       log_system_(log_system),
@@ -101,7 +102,7 @@ ServerSystem::ServerSystem(boost::asio::io_context& io, node::Node& node,
                 node,
                 log_system,
                 [this](etf::Writer& writer) { write_system_config(writer); },
-                [this](const Member& member) { leader_or_cluster_changed(member); },
+                [this](const member::Member& member) { leader_or_cluster_changed(member); },
                 [this](const std::string& name, raft::effect::StopReason reason) {
                   member_ended(name, reason);
                 },
@@ -131,7 +132,7 @@ ServerSystem::~ServerSystem() {
   log_system_.set_observer(nullptr);
 }
 
-Member* ServerSystem::find(std::string_view name) {
+member::Member* ServerSystem::find(std::string_view name) {
   const auto found = members_.find(name);
   return found == members_.end() ? nullptr : found->second.get();
 }
@@ -165,7 +166,7 @@ void ServerSystem::start_registered(std::function<void()> done) {
     const std::string name = log->config().id.name();
     if (find(name) != nullptr) continue;
     unasked_.insert(name);
-    start_member(*log, [this, name, all, alive = alive_](const Result<Member*>& started) {
+    start_member(*log, [this, name, all, alive = alive_](const Result<member::Member*>& started) {
       if (started) return;
       spdlog::error("server {} can't be started: {}", name, started.error().message);
       if (*alive) unasked_.erase(name);
@@ -173,10 +174,11 @@ void ServerSystem::start_registered(std::function<void()> done) {
   }
 }
 
-Result<MemberOptions> ServerSystem::member_options(const raftlog::ServerConfig& config) const {
-  MemberOptions options;
+Result<member::MemberOptions> ServerSystem::member_options(
+    const raftlog::ServerConfig& config) const {
+  member::MemberOptions options;
   const auto integer = [&](std::string_view key, std::uint64_t otherwise) {
-    etf::Cursor cursor(config_value(config, key));
+    etf::Cursor cursor(member::config_value(config, key));
     return cursor.kind() == etf::TermKind::integer ? cursor.u64().value_or(otherwise) : otherwise;
   };
   options.tick_timeout_ms =
@@ -189,17 +191,17 @@ Result<MemberOptions> ServerSystem::member_options(const raftlog::ServerConfig& 
   options.core.max_append_entries_rpc_batch_size =
       integer("max_append_entries_rpc_batch_size", options.core.max_append_entries_rpc_batch_size);
   options.min_snapshot_interval =
-      map_integer(etf::without_version(config.log_init_args), "min_snapshot_interval")
+      member::map_integer(etf::without_version(config.log_init_args), "min_snapshot_interval")
           .value_or(options.min_snapshot_interval);
-  options.major_compaction_after = minors_before_major(etf::without_version(config.log_init_args),
-                                                       options.major_compaction_after);
+  options.major_compaction_after = member::minors_before_major(
+      etf::without_version(config.log_init_args), options.major_compaction_after);
   options.min_recovery_checkpoint_interval = integer("min_recovery_checkpoint_interval", 0);
-  options.friendly_name = friendly_name(config);
-  options.friendly_name_term = config_value(config, "friendly_name");
-  const std::string_view formatter = config_value(config, "ra_event_formatter");
-  if (EventFormatter::is_formatter(formatter)) options.event_formatter = formatter;
+  options.friendly_name = member::friendly_name(config);
+  options.friendly_name_term = member::config_value(config, "friendly_name");
+  const std::string_view formatter = member::config_value(config, "ra_event_formatter");
+  if (member::EventFormatter::is_formatter(formatter)) options.event_formatter = formatter;
   options.cluster_name = etf::without_version(config.cluster_name);
-  const std::string_view metrics_key = config_value(config, "metrics_key");
+  const std::string_view metrics_key = member::config_value(config, "metrics_key");
   options.metrics_key =
       metrics_key.empty() ? etf::Writer().atom(config.id.name()).take() : std::string(metrics_key);
   return options;
@@ -207,10 +209,10 @@ Result<MemberOptions> ServerSystem::member_options(const raftlog::ServerConfig& 
 
 void ServerSystem::start_member(raftlog::MemberLog& log, Started done) {
   const std::string name = log.config().id.name();
-  if (Member* running = find(name)) return done(running);
+  if (member::Member* running = find(name)) return done(running);
   const auto joined = starting_.find(name);
   if (joined != starting_.end()) return joined->second.waiting.push_back(std::move(done));
-  Result<std::unique_ptr<MemberStart>> start = begin_start(log);
+  Result<std::unique_ptr<member::MemberStart>> start = begin_start(log);
   if (!start) return done(start.error());
   last_pids_[name] = (*start)->pid();
   Starting& starting = starting_[name];
@@ -218,33 +220,34 @@ void ServerSystem::start_member(raftlog::MemberLog& log, Started done) {
   starting.waiting.push_back(std::move(done));
 }
 
-Result<std::unique_ptr<MemberStart>> ServerSystem::begin_start(raftlog::MemberLog& log) {
+Result<std::unique_ptr<member::MemberStart>> ServerSystem::begin_start(raftlog::MemberLog& log) {
   const raftlog::ServerConfig& config = log.config();
   if (config.id.node() != node_.name()) {
     return make_error(ErrorCode::unsupported,
                       "it belongs to node " + config.id.node() + ", this is " + node_.name());
   }
-  Result<std::unique_ptr<StateMachine>> machine =
+  Result<std::unique_ptr<member::StateMachine>> machine =
       machines_.make(etf::without_version(config.machine));
   if (!machine) return machine.error();
-  Result<MemberOptions> options = member_options(config);
+  Result<member::MemberOptions> options = member_options(config);
   if (!options) return options.error();
-  std::shared_ptr<Counters>& counters = counters_[config.id.name()];
-  if (!counters) counters = std::make_shared<Counters>();
-  auto start = std::make_unique<MemberStart>(
+  std::shared_ptr<member::Counters>& counters = counters_[config.id.name()];
+  if (!counters) counters = std::make_shared<member::Counters>();
+  auto start = std::make_unique<member::MemberStart>(
       services_, log, std::move(*machine), counters, std::move(*options),
-      [this, name = config.id.name()](Result<std::unique_ptr<Member>> made) {
+      [this, name = config.id.name()](Result<std::unique_ptr<member::Member>> made) {
         end_start(name, std::move(made));
       });
   if (const Result<void> begun = start->begin(); !begun) return begun.error();
   return start;
 }
 
-void ServerSystem::end_start(const std::string& name, Result<std::unique_ptr<Member>> made) {
+void ServerSystem::end_start(const std::string& name,
+                             Result<std::unique_ptr<member::Member>> made) {
   const auto found = starting_.find(name);
   RAKV_CHECK(found != starting_.end());
   // It is what calls this: it goes when the event loop turns.
-  const std::shared_ptr<MemberStart> start(std::move(found->second.start));
+  const std::shared_ptr<member::MemberStart> start(std::move(found->second.start));
   boost::asio::post(io_, [start] {});
   const std::vector<Started> waiting = std::move(found->second.waiting);
   starting_.erase(found);
@@ -252,7 +255,7 @@ void ServerSystem::end_start(const std::string& name, Result<std::unique_ptr<Mem
     for (const Started& done : waiting) done(made.error());
     return;
   }
-  Member* started = made->get();
+  member::Member* started = made->get();
   members_[name] = std::move(*made);
   started->go_live();
   if (!writable()) started->log_down();
@@ -273,7 +276,7 @@ void ServerSystem::register_and_start(raftlog::ServerConfig config, Started done
 void ServerSystem::stop_member(const std::string& name, std::string_view reason) {
   start_pauses_.erase(name);
   if (const auto starting = starting_.find(name); starting != starting_.end()) {
-    const std::shared_ptr<MemberStart> start(std::move(starting->second.start));
+    const std::shared_ptr<member::MemberStart> start(std::move(starting->second.start));
     const std::vector<Started> waiting = std::move(starting->second.waiting);
     starting_.erase(starting);
     spdlog::info("{}: stopping during the start, reason {}", start->log_id(), reason);
@@ -290,12 +293,12 @@ void ServerSystem::stop_member(const std::string& name, std::string_view reason)
   found->second->stop(reason);
   // The member may be the caller: it goes when the event loop turns. A machine with millions of
   // keys goes in the background.
-  boost::asio::post(
-      io_, [this, ended = std::shared_ptr<Member>(std::move(found->second)), alive = alive_] {
-        Executor* background = *alive ? log_system_.options().background : nullptr;
-        if (background == nullptr) return;
-        background->post([machine = std::shared_ptr<StateMachine>(ended->take_machine())] {});
-      });
+  boost::asio::post(io_, [this, ended = std::shared_ptr<member::Member>(std::move(found->second)),
+                          alive = alive_] {
+    Executor* background = *alive ? log_system_.options().background : nullptr;
+    if (background == nullptr) return;
+    background->post([machine = std::shared_ptr<member::StateMachine>(ended->take_machine())] {});
+  });
   members_.erase(found);
 }
 
@@ -313,7 +316,7 @@ void ServerSystem::start_again(const std::string& name, const std::string& uid,
                                const std::string& last_error) {
   raftlog::MemberLog* log = log_system_.find(uid);
   if (log == nullptr || members_.contains(name) || names_in_change_.contains(name)) return;
-  start_member(*log, [this, name, uid, last_error](const Result<Member*>& started) {
+  start_member(*log, [this, name, uid, last_error](const Result<member::Member*>& started) {
     if (started) return;
     const std::string error = started.error().message;
     if (error != last_error) spdlog::error("server {} can't be started again: {}", name, error);
@@ -377,7 +380,7 @@ void ServerSystem::set_server_aside(const std::string& name,
   });
 }
 
-void ServerSystem::leader_or_cluster_changed(const Member& member) {
+void ServerSystem::leader_or_cluster_changed(const member::Member& member) {
   LeaderboardRow& row = leaderboard_[member.options().cluster_name];
   row.leader = member.core().leader();
   row.members.clear();
@@ -407,11 +410,12 @@ void ServerSystem::bootstrap(const std::string& cluster, std::function<void(Resu
                              .atom("num_minors")
                              .integer(2)
                              .take();
-  register_and_start(std::move(config), [done = std::move(done)](const Result<Member*>& started) {
-    if (!started) return done(started.error());
-    (*started)->trigger_election();
-    done({});
-  });
+  register_and_start(std::move(config),
+                     [done = std::move(done)](const Result<member::Member*>& started) {
+                       if (!started) return done(started.error());
+                       (*started)->trigger_election();
+                       done({});
+                     });
 }
 
 void ServerSystem::stop() {
@@ -511,4 +515,4 @@ void ServerSystem::flush_metadata_regularly() {
   });
 }
 
-}  // namespace rakv::member
+}  // namespace rakv::system

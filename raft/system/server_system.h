@@ -21,7 +21,7 @@
 // The ra system `default` of this node: which servers exist, starting and stopping them, and the
 // remote procedures by which BEAM nodes do that and look at them (docs/protocol/wire.md 5).
 
-namespace rakv::member {
+namespace rakv::system {
 
 /// What ra_leaderboard knows of a cluster.
 struct LeaderboardRow {
@@ -34,7 +34,7 @@ class ServerSystem : private raftlog::LogSystemObserver {
   /// The node must be started, the log system open. Registers the system's names and remote
   /// functions.
   ServerSystem(boost::asio::io_context& io, node::Node& node, raftlog::LogSystem& log_system,
-               const StateMachineFactory& machines);
+               const member::StateMachineFactory& machines);
   ~ServerSystem() override;
 
   /// Starts every registered server that does not run. One that can't be started is reported in the
@@ -54,12 +54,12 @@ class ServerSystem : private raftlog::LogSystemObserver {
   void stop_server(const std::string& name) { stop_member(name, "shutdown"); }
 
   /// The running server of that name, or null; null also during its start.
-  Member* find(std::string_view name);
+  member::Member* find(std::string_view name);
   /// Of the server of that name, while it runs or starts.
   std::optional<etf::Pid> pid_of(std::string_view name) const;
   /// The name of the server that runs or starts with this pid.
   std::optional<std::string> name_of(const etf::PidView& pid) const;
-  const std::map<std::string, std::unique_ptr<Member>, std::less<>>& members() const {
+  const std::map<std::string, std::unique_ptr<member::Member>, std::less<>>& members() const {
     return members_;
   }
   node::Node& node() { return node_; }
@@ -83,24 +83,24 @@ class ServerSystem : private raftlog::LogSystemObserver {
 
   // starting and stopping (server_system.cc)
   /// What became of a start. The member is there during the call.
-  using Started = std::function<void(Result<Member*>)>;
+  using Started = std::function<void(Result<member::Member*>)>;
   /// A server that is starting: who wants to know how it ends.
   struct Starting {
-    std::unique_ptr<MemberStart> start;
+    std::unique_ptr<member::MemberStart> start;
     std::vector<Started> waiting;
   };
   /// Starts the server of this log, or joins its start. `done` may come at once.
   void start_member(raftlog::MemberLog& log, Started done);
-  Result<std::unique_ptr<MemberStart>> begin_start(raftlog::MemberLog& log);
-  void end_start(const std::string& name, Result<std::unique_ptr<Member>> made);
+  Result<std::unique_ptr<member::MemberStart>> begin_start(raftlog::MemberLog& log);
+  void end_start(const std::string& name, Result<std::unique_ptr<member::Member>> made);
   void register_and_start(raftlog::ServerConfig config, Started done);
   void stop_member(const std::string& name, std::string_view reason);
   void restart_member(const std::string& name, const std::string& reason);
   void delete_server(const std::string& name, std::function<void()> done);
   void set_server_aside(const std::string& name, std::function<void(Result<void>)> done);
   void member_ended(const std::string& name, raft::effect::StopReason reason);
-  void leader_or_cluster_changed(const Member& member);
-  Result<MemberOptions> member_options(const raftlog::ServerConfig& config) const;
+  void leader_or_cluster_changed(const member::Member& member);
+  Result<member::MemberOptions> member_options(const raftlog::ServerConfig& config) const;
 
   // remote procedures (server_rpc.cc, system_rpc.cc)
   void add_server_functions();
@@ -131,12 +131,12 @@ class ServerSystem : private raftlog::LogSystemObserver {
   boost::asio::io_context& io_;
   node::Node& node_;
   raftlog::LogSystem& log_system_;
-  const StateMachineFactory& machines_;
-  MemberServices services_;
-  std::map<std::string, std::unique_ptr<Member>, std::less<>>
+  const member::StateMachineFactory& machines_;
+  member::MemberServices services_;
+  std::map<std::string, std::unique_ptr<member::Member>, std::less<>>
       members_;                                            ///< by server name, running
   std::map<std::string, Starting, std::less<>> starting_;  ///< by server name, not in members_
-  std::map<std::string, std::shared_ptr<Counters>, std::less<>>
+  std::map<std::string, std::shared_ptr<member::Counters>, std::less<>>
       counters_;  ///< by server name, since the node's start
   std::map<std::string, LeaderboardRow, std::less<>> leaderboard_;  ///< by encoded cluster name
   /// By server name: a stopped server's pid is still shown, as on BEAM.
@@ -161,4 +161,4 @@ class ServerSystem : private raftlog::LogSystemObserver {
   std::uint64_t queued_before_ = 0;
 };
 
-}  // namespace rakv::member
+}  // namespace rakv::system

@@ -5,7 +5,7 @@
 
 // Remote functions by which tools look at a node and its ra system (docs/protocol/wire.md 5.6).
 
-namespace rakv::member {
+namespace rakv::system {
 namespace {
 
 struct SystemName {
@@ -74,7 +74,7 @@ void ServerSystem::write_system_config(etf::Writer& writer) const {
 
 void ServerSystem::write_directory_row(etf::Writer& writer, const std::string& name,
                                        const raftlog::MemberLog& log) {
-  const Member* running = find(name);
+  const member::Member* running = find(name);
   writer.map(7);
   writer.atom("uid").binary(log.uid());
   const auto pid = last_pids_.find(name);
@@ -234,4 +234,4 @@ void ServerSystem::add_system_functions() {
   constant("ra_machine", "version", 1, etf::Writer().integer(0).take());
 }
 
-}  // namespace rakv::member
+}  // namespace rakv::system

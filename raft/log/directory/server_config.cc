@@ -49,7 +49,7 @@ Result<void> take(ServerConfig& config, const std::string& key, std::string_view
   } else if (key == "cluster_name") {
     config.cluster_name = encoded(value);
   } else if (key == "machine") {
-    if (!cursor.tuple()) return bad_key(key, "a tuple such as {module, ra_kv, #{}}");
+    if (!cursor.tuple()) return bad_key(key, "a tuple such as {module, Module, Arguments}");
     config.machine = encoded(value);
   } else if (key == "log_init_args") {
     if (!cursor.map()) return bad_key(key, "a map");

@@ -37,7 +37,7 @@ Result<void> remove_horizon(Disk& disk, const std::string& server_directory);
 
 /// Which entries stay readable although the newest snapshot does not need them.
 ///
-/// ra_kv:get/3 asks the leader for the index of a key's entry and reads the entry afterwards. If
+/// A client asks the leader for the index of a key's entry and reads the entry afterwards. If
 /// the key is put again and a snapshot is taken in between, the entry is superseded when the client
 /// comes for it. So nothing that a snapshot superseded is dropped before `keep_for` has passed
 /// since that snapshot, also when the process was started again meanwhile (then it is counted from

@@ -208,7 +208,7 @@ void Shell::open() {
   bool started = false;
   node_->start([&](const Result<void>& done) { started = done.has_value(); });
   run_until([&] { return started; }, "the node starts");
-  servers_ = std::make_unique<ServerSystem>(io_, *node_, *log_system_, *machines_);
+  servers_ = std::make_unique<system::ServerSystem>(io_, *node_, *log_system_, *machines_);
 }
 
 void Shell::close() {

@@ -127,7 +127,7 @@ class Shell {
   raftlog::MemberLog& log();
   raftlog::LogSystem& log_system() { return *log_system_; }
   node::Node& node() { return *node_; }
-  ServerSystem& servers() { return *servers_; }
+  system::ServerSystem& servers() { return *servers_; }
   boost::asio::io_context& io() { return io_; }
   raftlog::MemoryDisk& disk() { return *disk_; }
   /// What the machine has applied.
@@ -168,7 +168,7 @@ class Shell {
   std::unique_ptr<Factory> machines_;
   std::unique_ptr<raftlog::LogSystem> log_system_;
   std::unique_ptr<node::Node> node_;
-  std::unique_ptr<ServerSystem> servers_;
+  std::unique_ptr<system::ServerSystem> servers_;
 };
 
 /// Another member, played by the test. It may not outlive a crash() of its shell.

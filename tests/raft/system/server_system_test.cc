@@ -8,8 +8,10 @@
 
 // The ra system of a node as BEAM nodes see it: its remote procedures and its supervisor.
 
-namespace rakv::member::testing {
+namespace rakv::system::testing {
 namespace {
+
+using member::testing::Shell;
 
 constexpr char kHere[] = "a@127.0.0.1";
 
@@ -158,4 +160,4 @@ TEST_F(ServerSystemTest, CommandsAreRefusedWhileTheLogCantBeWritten) {
 }
 
 }  // namespace
-}  // namespace rakv::member::testing
+}  // namespace rakv::system::testing
