@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "raft/core/core.h"
 
+// Diverges from the dissertation, where a disk keeps what was written (3.8).
+//
 // A member whose disk may have lost what it had acknowledged neither votes nor leads until it has
 // it again. It follows, acknowledges what it has now, and its pre-votes only make the leader notice
 // it.

@@ -8,7 +8,8 @@
 
 namespace rakv::raft {
 
-/// Keeps a cluster change, delete or noop in mind; a cluster change takes effect at once.
+/// Keeps a cluster change, delete or noop in mind; a cluster change takes effect at once
+/// (dissertation 4.1).
 void Core::append_special(const Entry& entry) {
   if (entry.kind == EntryKind::user || entry.kind == EntryKind::unknown) return;
   const IndexTerm at{entry.index, entry.term};
@@ -16,8 +17,8 @@ void Core::append_special(const Entry& entry) {
   if (entry.kind == EntryKind::cluster_change) set_cluster({entry.cluster, at});
 }
 
-/// The entries above `last` are no more. A cluster change among them is undone at once (ra waits
-/// until its index is written again).
+/// The entries above `last` are no more. A cluster change among them is undone at once
+/// (dissertation 4.1; ra waits until its index is written again).
 void Core::forget_above(Index last) {
   while (!special_entries_.empty() && special_entries_.back().at.index > last)
     special_entries_.pop_back();
@@ -34,7 +35,7 @@ void Core::forget_above(Index last) {
 
 /// A member always finds itself in its configuration; that of a snapshot may be older than its
 /// joining.
-Core::Configuration Core::of_snapshot(Cluster members) const {
+Configuration Core::of_snapshot(Cluster members) const {
   const bool joins_later = members.try_emplace(id_).second && log_.snapshot().index > Index(0);
   return {std::make_shared<const Cluster>(std::move(members)), log_.snapshot(), joins_later};
 }
@@ -43,7 +44,7 @@ void Core::set_cluster(Configuration next) {
   RAKV_CHECK(next.members != nullptr);
   cluster_ = std::move(next);
   refresh_membership();
-  const auto is_strange = [this](const std::string& node) { return !has_member_on(node); };
+  const auto is_strange = [this](const std::string& node) { return !cluster_.has_member_on(node); };
   std::erase_if(lost_nodes_, is_strange);
   std::erase_if(silent_nodes_, is_strange);
   if (leads()) {
@@ -61,8 +62,8 @@ void Core::refresh_membership() {
   if (status.uid == uid_) membership_ = status.membership.value_or(membership_);
 }
 
-/// Applies what is committed and present. Stops after a cluster delete, and before a noop that
-/// announces a machine version this member does not know.
+/// Applies what is committed and present, in order (dissertation 3.5). Diverges: it stops after a
+/// cluster delete, and before a noop that announces a machine version this member does not know.
 void Core::apply_committed() {
   const Index committed = std::min(commit_index_, log_.last().index);
   if (last_applied_ >= committed || effective_machine_version_ > machine_version_) return;

@@ -6,7 +6,7 @@
 
 // await_condition: a member that can do nothing useful until something particular happens. A
 // follower waits for the leader to rewind (after one refusal) or for its log, a leader for its
-// successor.
+// successor (dissertation 3.10). Diverges: the dissertation's follower refuses each message.
 
 namespace rakv::raft {
 

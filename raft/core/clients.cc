@@ -5,8 +5,9 @@
 #include "raft/core/core.h"
 
 // Clients: commands and other leader_calls. A leader serves them, a member that watches a leader
-// redirects, any other holds them until it knows (ra_server_proc:maybe_redirect). Held calls never
-// expire.
+// redirects (dissertation 6.2), any other holds them until it knows
+// (ra_server_proc:maybe_redirect). Held calls never expire. Diverges: a command that is sent twice
+// is applied twice (6.3 has sessions).
 
 namespace rakv::raft {
 
@@ -87,6 +88,18 @@ void Core::on(event::CommandBatch& event) {
       emit(effect::NotLeader{std::move(command), names_leader ? leader_ : std::nullopt});
     }
   }
+}
+
+/// Makes an entry of a client's command; nothing if the command is refused.
+std::optional<Entry> Core::make_entry(event::ClientCommand& command) {
+  if (command.kind == event::CommandKind::join || command.kind == event::CommandKind::leave)
+    return make_change_entry(command);
+  Entry entry;
+  entry.token = command.token;
+  entry.kind =
+      command.kind == event::CommandKind::user ? EntryKind::user : EntryKind::cluster_delete;
+  entry.payload = std::move(command.payload);
+  return entry;
 }
 
 void Core::execute_commands(std::vector<event::ClientCommand> commands) {

@@ -180,15 +180,10 @@ void Core::on(event::NodeUp& event) {
 }
 
 void Core::on(event::NodeDown& event) {
-  if (!has_member_on(event.node)) return;
+  if (!cluster_.has_member_on(event.node)) return;
   lost_nodes_.insert(event.node);
   silent_nodes_.erase(event.node);
   node_lost(event.node);
-}
-
-bool Core::has_member_on(const std::string& node) const {
-  return std::any_of(cluster_.members->begin(), cluster_.members->end(),
-                     [&](const auto& member) { return member.first.node() == node; });
 }
 
 /// As far as anyone knows.
@@ -217,20 +212,14 @@ void Core::tell_term(const std::string& node) {
 }
 
 void Core::on(event::PeerSuspended& event) {
-  Leader* leader = leader_data();
-  if (leader == nullptr) return;
-  const auto found = leader->peers.find(event.peer);
-  if (found != leader->peers.end() && found->second.status == PeerStatus::normal) {
-    found->second.status = PeerStatus::suspended;
-  }
+  Peer* peer = find_peer(event.peer);
+  if (peer != nullptr && peer->status == PeerStatus::normal) peer->status = PeerStatus::suspended;
 }
 
 void Core::on(event::PeerResumed& event) {
-  Leader* leader = leader_data();
-  if (leader == nullptr) return;
-  const auto found = leader->peers.find(event.peer);
-  if (found == leader->peers.end() || found->second.status != PeerStatus::suspended) return;
-  found->second.status = PeerStatus::normal;
+  Peer* peer = find_peer(event.peer);
+  if (peer == nullptr || peer->status != PeerStatus::suspended) return;
+  peer->status = PeerStatus::normal;
   if (leads()) replicate();
 }
 
@@ -260,7 +249,7 @@ bool Core::sending_snapshots() const {
 
 std::size_t Core::waiting_queries() const {
   const Leader* leader = leader_data();
-  return leader == nullptr ? 0 : leader->waiting_reads.size();
+  return leader == nullptr ? 0 : leader->reads.waiting();
 }
 
 std::size_t Core::pending_queries() const {
@@ -269,7 +258,7 @@ std::size_t Core::pending_queries() const {
       static_cast<std::size_t>(std::count_if(held_.begin(), held_.end(), [](const Held& held) {
         return std::holds_alternative<event::ReadRequest>(held);
       }));
-  return held_reads + (leader == nullptr ? 0 : leader->parked_reads.size());
+  return held_reads + (leader == nullptr ? 0 : leader->reads.parked());
 }
 
 }  // namespace rakv::raft

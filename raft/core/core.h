@@ -10,9 +10,12 @@
 #include <variant>
 #include <vector>
 
+#include "raft/core/configuration.h"
+#include "raft/core/consistent_reads.h"
 #include "raft/core/effect.h"
 #include "raft/core/event.h"
 #include "raft/core/log_shape.h"
+#include "raft/core/quorum.h"
 #include "raft/core/types.h"
 
 // The Raft rules of one member as a pure machine: events in, effects out. No clock, no disk, no
@@ -22,6 +25,9 @@
 // acknowledgements that carry the durable index, empty AERs as truncation orders, await_condition,
 // query heartbeats, one membership change at a time, promotable members) and is stricter where that
 // stays invisible; docs say where.
+//
+// Each rule names the section of D. Ongaro's dissertation ("Consensus: Bridging Theory and
+// Practice", 2014) that it follows, or says where it diverges from it.
 //
 // Promises to the shell: effects are in the order in which they must be carried out; a step never
 // depends on anything but the events so far; nothing is read from the log (the core keeps its
@@ -187,15 +193,9 @@ class Core {
   struct Candidate {
     Ballot ballot;
   };
-  struct WaitingRead {
-    CallToken token;
-    QueryIndex query_index;
-    Index commit_index;
-  };
   struct Leader {
     Peers peers;
-    std::deque<WaitingRead> waiting_reads;
-    std::vector<CallToken> parked_reads;
+    ConsistentReads reads;
     Term term;
     /// The first entry of this leader's term; cluster changes and reads wait for it.
     Index noop_index;
@@ -231,13 +231,6 @@ class Core {
   using RoleState = std::variant<Follower, PreVote, Candidate, Leader, AwaitCondition,
                                  ReceiveSnapshot, TerminatingLeader, TerminatingFollower>;
 
-  struct Configuration {
-    ClusterPtr members;
-    IndexTerm at;
-    /// This member is not in it and was put there: it came from a snapshot, and the entry that lets
-    /// this member join is still to come.
-    bool joins_later = false;
-  };
   Configuration of_snapshot(Cluster members) const;
   /// A request kept until a leader is known.
   using Held = std::variant<event::ClientCommand, event::ReadRequest, event::LeaderRequest,
@@ -297,16 +290,17 @@ class Core {
   /// The leader's data, also of one that waits in await_condition; nullptr otherwise.
   Leader* leader_data();
   const Leader* leader_data() const;
+  Peer* find_peer(const ServerId& id);
+  std::uint64_t agreed(std::uint64_t own, std::uint64_t (*of_peer)(const Peer& peer));
   void set_role(RoleState next);
   void become_follower(effect::ElectionTimer length = effect::ElectionTimer::long_);
-  void step_down(Term term);
+  bool yields_to(Term term);
   void retire(Leader& leader);
   void set_term_and_vote(Term term, std::optional<ServerId> voted_for);
   void adopt_term(Term term);
   void note_leader(const ServerId& leader);
   void watch_leader();
   void drop_monitor();
-  bool has_member_on(const std::string& node) const;
   bool is_reachable(const ServerId& id) const;
   void node_lost(const std::string& node);
   void arm_election_timer(effect::ElectionTimer length);
@@ -330,7 +324,6 @@ class Core {
   bool is_up_to_date(Index last_index, Term last_term) const;
   void process_pre_vote(CallToken call, const PreVoteRpc& rpc);
   void follower_vote(CallToken call, const RequestVoteRpc& rpc);
-  std::size_t required_quorum() const;
 
   // --- other candidates (rivals.cc) ---
   void forget_elections();
@@ -361,6 +354,7 @@ class Core {
   void accept_entries(AppendEntriesRpc& rpc, std::size_t known);
   void confirm_known_entries(const AppendEntriesRpc& rpc, Index valid);
   void follower_heartbeat(const HeartbeatRpc& rpc);
+  bool see_info_term(Term term);
   void reply_info(const InfoRpc& rpc, bool with_facts);
   void validated_to_end(const AppendEntriesRpc& rpc, bool is_all);
   void await_catch_up(Condition condition, const ServerId& leader, AppendEntriesReply reply);
@@ -407,8 +401,8 @@ class Core {
   void send_heartbeats();
 
   // --- membership and leadership changes (membership.cc) ---
-  std::optional<Entry> make_entry(event::ClientCommand& command);
-  ClusterPtr cluster_with(const ServerId& server, const VoterStatus& status) const;
+  std::optional<Entry> make_change_entry(const event::ClientCommand& command);
+  ClusterPtr with_known_versions(Cluster members) const;
   void promote_if_caught_up(const ServerId& id);
   void sync_peers();
   void transfer_leadership(CallToken token, const ServerId& target);
@@ -423,6 +417,7 @@ class Core {
   void abort_receive();
 
   // --- clients (clients.cc) ---
+  std::optional<Entry> make_entry(event::ClientCommand& command);
   void execute_commands(std::vector<event::ClientCommand> commands);
   void hold_or_redirect(CallToken token, Held request);
   void reject(CallToken token, effect::RejectReason reason);
@@ -483,7 +478,7 @@ class Core {
   std::optional<effect::ElectionTimer> timer_to_set_;
   std::uint64_t timer_number_ = 0;
   std::optional<ServerId> reported_leader_;
-  std::vector<std::uint64_t> sort_buffer_;
+  Quorum quorum_;
 };
 
 }  // namespace rakv::raft

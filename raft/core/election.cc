@@ -19,20 +19,13 @@ constexpr std::uint64_t kProtocolVersion = 1;
 constexpr std::uint64_t kLateRounds = 2;
 }  // namespace
 
-std::size_t Core::required_quorum() const {
-  const auto voters = std::count_if(cluster_.members->begin(), cluster_.members->end(),
-                                    [](const auto& member) { return member.second.is_voter(); });
-  return static_cast<std::size_t>(voters) / 2 + 1;
-}
-
-/// Adds a granted vote; true when that makes the quorum.
+/// Adds a granted vote; true when that makes the quorum (dissertation 3.4).
 bool Core::record_vote(Ballot& ballot, const ServerId& voter) {
-  const auto member = cluster_.members->find(voter);
-  if (member == cluster_.members->end() || !member->second.is_voter()) return false;
+  if (!cluster_.is_voter(voter)) return false;
   if (std::find(ballot.granted.begin(), ballot.granted.end(), voter) != ballot.granted.end())
     return false;
   ballot.granted.push_back(voter);
-  return ballot.granted.size() >= required_quorum();
+  return ballot.granted.size() >= cluster_.majority();
 }
 
 /// Not even if all members that may still answer grant it.
@@ -40,13 +33,10 @@ bool Core::is_lost(const Ballot& ballot) const {
   const auto has = [](const std::vector<ServerId>& ids, const ServerId& id) {
     return std::find(ids.begin(), ids.end(), id) != ids.end();
   };
-  const auto possible =
-      std::count_if(cluster_.members->begin(), cluster_.members->end(), [&](const auto& member) {
-        const auto& [id, config] = member;
-        return config.is_voter() && !has(ballot.refused, id) &&
-               (id == id_ || has(ballot.granted, id) || is_reachable(id));
-      });
-  return static_cast<std::size_t>(possible) < required_quorum();
+  const std::size_t possible = cluster_.count_voters([&](const ServerId& id) {
+    return !has(ballot.refused, id) && (id == id_ || has(ballot.granted, id) || is_reachable(id));
+  });
+  return possible < cluster_.majority();
 }
 
 PreVoteRpc Core::pre_vote_rpc() const {
@@ -54,6 +44,8 @@ PreVoteRpc Core::pre_vote_rpc() const {
   return {kProtocolVersion, machine_version_, current_term_, id_, last.index, last.term};
 }
 
+/// Would a majority vote for this member? (Dissertation 9.6.) Diverges as ra does: followers that
+/// know a leader answer all the same (4.2.3 has them refuse); the leader shows itself instead.
 void Core::call_pre_vote() {
   // As ra: the vote of the *present* term goes to oneself, so that nobody else gets it meanwhile.
   // Not waiting for the disk as ra does: nobody is asked for a vote in this term, so nothing rests
@@ -72,6 +64,8 @@ void Core::call_pre_vote() {
   if (record_vote(std::get<PreVote>(role_).ballot, id_)) call_election();
 }
 
+/// A higher term, its own vote, and votes asked of all (dissertation 3.4). Diverges: the term may
+/// be higher by more than one (rivals.cc).
 void Core::call_election() {
   // Its pre-votes are only a way to be noticed by the leader: whatever they bring, it does not
   // lead.
@@ -88,6 +82,8 @@ void Core::call_election() {
   if (record_vote(std::get<Candidate>(role_).ballot, id_)) become_leader();
 }
 
+/// The first entry of its term is a noop, so that the entries before it can be committed
+/// (dissertation 3.6.2, 6.4).
 void Core::become_leader() {
   leader_ = id_;
   forget_elections();
@@ -186,6 +182,7 @@ void Core::on(event::TriggerElectionRequested& event) {
 // --- asking voters
 // ----------------------------------------------------------------------------------------------------
 
+/// The election restriction (dissertation 3.6.1).
 bool Core::is_up_to_date(Index last_index, Term last_term) const {
   const IndexTerm own = log_.last();
   return last_term > own.term || (last_term == own.term && last_index >= own.index);
@@ -228,8 +225,7 @@ void Core::process_pre_vote(CallToken call, const PreVoteRpc& rpc) {
     // lead (raft/core/amnesia.cc), somebody else must. Whoever has an empty log wins with those
     // only that have nothing either.
     const bool may_be_first = role() == Role::follower && is_new() &&
-                              rpc.last_log_index == Index(0) &&
-                              cluster_.members->contains(rpc.candidate);
+                              rpc.last_log_index == Index(0) && cluster_.contains(rpc.candidate);
     if (may_be_first) arm_election_timer(effect::ElectionTimer::patient);
     give_way(rpc);
   } else if (follows) {
@@ -253,10 +249,9 @@ void Core::on(event::PreVoteRequested& event) {
         emit(effect::DropCall{event.call});
         return;
       }
-      step_down(rpc.term);
-      break;
+      [[fallthrough]];
     case Role::candidate:
-      if (rpc.term > current_term_) step_down(rpc.term);
+      yields_to(rpc.term);
       break;
     default:
       break;
@@ -274,6 +269,8 @@ void Core::on(event::PreVoteRequested& event) {
   process_pre_vote(event.call, rpc);
 }
 
+/// One vote for a term, first come first served (dissertation 3.4), durable before it is given
+/// (3.8).
 void Core::follower_vote(CallToken call, const RequestVoteRpc& rpc) {
   if (membership_ != Membership::voter) {
     emit(effect::DropCall{call});
@@ -352,10 +349,7 @@ void Core::on(event::VoteRequested& event) {
 void Core::on(event::PreVoteReplied& event) {
   auto* state = std::get_if<PreVote>(&role_);
   if (state == nullptr) return;
-  if (event.result.term > current_term_) {
-    step_down(event.result.term);
-    return;
-  }
+  if (yields_to(event.result.term)) return;
   const std::uint64_t late = options_.ra_elections ? 0 : kLateRounds;
   if (!event.result.granted || event.result.term != current_term_ ||
       event.round + late < state->ballot.round || membership_ != Membership::voter) {
@@ -367,10 +361,7 @@ void Core::on(event::PreVoteReplied& event) {
 void Core::on(event::VoteReplied& event) {
   auto* state = std::get_if<Candidate>(&role_);
   if (state == nullptr) return;
-  if (event.result.term > current_term_) {
-    step_down(event.result.term);
-    return;
-  }
+  if (yields_to(event.result.term)) return;
   if (event.result.term != current_term_ || event.round != state->ballot.round) return;
   if (!event.result.granted) {
     state->ballot.refused.push_back(event.from);

@@ -4,7 +4,10 @@
 
 #include "raft/core/core.h"
 
-// What a follower does with a leader's messages (ra_server:handle_follower).
+// What a follower does with a leader's messages (dissertation 3.5; ra_server:handle_follower).
+//
+// Diverges from the dissertation as ra does: a message without entries ends the log at its place,
+// and one refusal is all: the follower then waits for the leader to go back (await_condition.cc).
 //
 // Stricter than ra where leaders can't see it: acknowledgements name nothing that was not compared
 // with this leader's log, nothing that is not durable, and committed entries are never overwritten:
@@ -50,7 +53,7 @@ void Core::on(event::AppendEntries& event) {
         bad_message(rpc.leader, "append_entries_rpc in the term in which this member leads");
         return;
       }
-      if (newer && role() == Role::leader) step_down(rpc.term);
+      yields_to(rpc.term);
       break;
     case Role::await_condition: {
       const auto& waiting = std::get<AwaitCondition>(role_);
@@ -95,6 +98,8 @@ bool is_well_formed(const AppendEntriesRpc& rpc) {
 
 }  // namespace
 
+/// The consistency check (dissertation 3.5): the entry before the new ones must be there, with the
+/// term that the leader has.
 void Core::follower_append_entries(AppendEntriesRpc& rpc) {
   adopt_term(rpc.term);
   note_leader(rpc.leader);
@@ -150,7 +155,8 @@ void Core::confirm_known_entries(const AppendEntriesRpc& rpc, Index valid) {
   validated_to_end(rpc, rpc.entries.empty());
 }
 
-/// New entries, perhaps in place of others. The acknowledgement waits until they are durable.
+/// New entries, perhaps in place of others (dissertation 3.5). The acknowledgement waits until they
+/// are durable (3.8).
 void Core::accept_entries(AppendEntriesRpc& rpc, std::size_t known) {
   const Index first = rpc.entries[known].index;
   if (first <= commit_index_) {
@@ -173,8 +179,8 @@ void Core::accept_entries(AppendEntriesRpc& rpc, std::size_t known) {
   validated_to_end(rpc, false);
 }
 
-/// The whole log agrees with the leader's now, so its commit index counts for it. `is_all`: the
-/// leader's log ended there, too.
+/// The whole log agrees with the leader's now, so its commit index counts for it
+/// (dissertation 3.5). `is_all`: the leader's log ended there, too.
 void Core::validated_to_end(const AppendEntriesRpc& rpc, bool is_all) {
   validated_ = log_.last().index;
   commit_index_ = std::max(commit_index_, std::min(rpc.leader_commit, log_.last().index));
@@ -204,6 +210,8 @@ void Core::acknowledge_written() {
 // --- heartbeats
 // -------------------------------------------------------------------------------------------------------
 
+/// A round for consistent reads (dissertation 6.4). Diverges: a heartbeat is a message of its own,
+/// and an idle leader sends none.
 void Core::follower_heartbeat(const HeartbeatRpc& rpc) {
   if (rpc.term >= current_term_) {
     adopt_term(rpc.term);
@@ -221,10 +229,7 @@ void Core::on(event::Heartbeat& event) {
         bad_message(rpc.leader, "heartbeat_rpc in the term in which this member leads");
         return;
       }
-      if (rpc.term > current_term_) {
-        if (role() == Role::terminating_leader) return;
-        step_down(rpc.term);
-      }
+      if (yields_to(rpc.term) && role() == Role::terminating_leader) return;
       break;
     case Role::candidate:
     case Role::pre_vote:
@@ -245,6 +250,13 @@ void Core::on(event::Heartbeat& event) {
 // --- info
 // -------------------------------------------------------------------------------------------------------------
 
+/// As yields_to(); a snapshot of an older term's leader is not received on.
+bool Core::see_info_term(Term term) {
+  const auto* receiving = std::get_if<ReceiveSnapshot>(&role_);
+  if (receiving != nullptr && !receiving->completing && term > current_term_) abort_receive();
+  return yields_to(term);
+}
+
 void Core::reply_info(const InfoRpc& rpc, bool with_facts) {
   InfoReply reply{id_, current_term_, rpc.keys, std::nullopt};
   const bool asked =
@@ -254,27 +266,8 @@ void Core::reply_info(const InfoRpc& rpc, bool with_facts) {
 }
 
 void Core::on(event::InfoRequested& event) {
-  const bool newer = event.rpc.term > current_term_;
-  switch (role()) {
-    case Role::await_condition:
-      return;
-    case Role::leader:
-    case Role::candidate:
-    case Role::pre_vote:
-      if (newer) step_down(event.rpc.term);
-      break;
-    case Role::receive_snapshot:
-      if (newer && !std::get<ReceiveSnapshot>(role_).completing) {
-        abort_receive();
-        adopt_term(event.rpc.term);
-      }
-      break;
-    case Role::follower:
-      adopt_term(event.rpc.term);
-      break;
-    default:
-      break;
-  }
+  if (role() == Role::await_condition) return;
+  see_info_term(event.rpc.term);
   const bool empty =
       role() == Role::candidate || role() == Role::pre_vote || role() == Role::receive_snapshot;
   reply_info(event.rpc, !empty);
@@ -282,33 +275,11 @@ void Core::on(event::InfoRequested& event) {
 
 void Core::on(event::InfoReplied& event) {
   const InfoReply& reply = event.reply;
-  if (reply.term > current_term_) {
-    switch (role()) {
-      case Role::leader:
-      case Role::candidate:
-      case Role::pre_vote:
-        step_down(reply.term);
-        break;
-      case Role::follower:
-        adopt_term(reply.term);
-        break;
-      case Role::receive_snapshot:
-        if (std::get<ReceiveSnapshot>(role_).completing) break;
-        abort_receive();
-        adopt_term(reply.term);
-        break;
-      default:
-        break;
-    }
-    return;
-  }
-  if (!leads()) return;
-  Peers& peers = leader_data()->peers;
-  const auto found = peers.find(reply.from);
-  if (found == peers.end()) return;
-  if (std::find(reply.keys.begin(), reply.keys.end(), "machine_version") != reply.keys.end()) {
-    found->second.config.machine_version = reply.machine_version;
-  }
+  if (see_info_term(reply.term) || !leads()) return;
+  Peer* peer = find_peer(reply.from);
+  if (peer == nullptr) return;
+  if (std::find(reply.keys.begin(), reply.keys.end(), "machine_version") != reply.keys.end())
+    peer->config.machine_version = reply.machine_version;
 }
 
 }  // namespace rakv::raft

@@ -5,7 +5,7 @@
 #include "raft/core/core.h"
 
 // Replication by a leader: what to send, what replies mean, when an entry is committed
-// (ra_server:make_pipelined_rpc_effects, handle_leader, evaluate_quorum).
+// (dissertation 3.5, 3.6; ra_server:make_pipelined_rpc_effects, handle_leader, evaluate_quorum).
 //
 // Stricter than ra where peers can't see it: commit never falls, a success reply counts only if its
 // last term agrees with this log, a leader that is not in the configuration does not count itself.
@@ -47,7 +47,8 @@ void Core::send_infos() {
   }
 }
 
-/// Everything that fits the window goes to every normal peer. `force`: at least one message
+/// Everything that fits the window goes to every normal peer, without waiting for replies
+/// (dissertation 10.2.2). `force`: at least one message
 /// whatever the window.
 void Core::replicate(bool force) {
   const Index last = log_.last().index;
@@ -105,26 +106,21 @@ void Core::probe_peers(bool stale_only) {
 void Core::on(event::AppendEntriesReplied& event) {
   const AppendEntriesReply& reply = event.reply;
   if (!leads()) {
-    if (reply.term <= current_term_) return;
-    if (role() == Role::follower) adopt_term(reply.term);
-    if (role() == Role::candidate) step_down(reply.term);
+    // It is for a leader that this member was; in pre_vote it asks the others anyway.
+    if (role() != Role::pre_vote) yields_to(reply.term);
     return;
   }
-  Peers& peers = leader_data()->peers;
-  const auto found = peers.find(event.from);
-  if (found == peers.end()) return;
-  if (reply.term > current_term_) {
-    if (role() == Role::leader) step_down(reply.term);
-    return;
-  }
+  Peer* peer = find_peer(event.from);
+  if (peer == nullptr || yields_to(reply.term)) return;
   if (!reply.success) {
-    leader_refusal(found->second, reply);
+    leader_refusal(*peer, reply);
     replicate();
   } else if (reply.term == current_term_) {
-    leader_success(event.from, found->second, reply);
+    leader_success(event.from, *peer, reply);
   }
 }
 
+/// The match index moves (dissertation 3.5), by what is durable there.
 void Core::leader_success(const ServerId& from, Peer& peer, const AppendEntriesReply& reply) {
   // Entries that this leader never gave out, or that differ from its own, prove nothing.
   const bool below_snapshot = reply.last_index < log_.snapshot().index;
@@ -137,6 +133,8 @@ void Core::leader_success(const ServerId& from, Peer& peer, const AppendEntriesR
   evaluate_commit();
 }
 
+/// Where to go on from (dissertation 3.5): the reply says where the peer's log ends, so the leader
+/// need not go back entry by entry. Diverges: the match index falls if the peer lost what it had.
 void Core::leader_refusal(Peer& peer, const AppendEntriesReply& reply) {
   const std::optional<Term> own_term = log_.term_at(reply.last_index);
   if (!own_term) {
@@ -161,25 +159,25 @@ void Core::leader_refusal(Peer& peer, const AppendEntriesReply& reply) {
 // --- commit
 // -----------------------------------------------------------------------------------------------------------
 
+/// What a majority of the voters has reached: this member its `own` number, each peer what
+/// `of_peer` says. A leader that is no voter of its configuration does not count itself
+/// (dissertation 4.2.2); where nobody is left to vote, the last member having removed itself, its
+/// own number counts.
+std::uint64_t Core::agreed(std::uint64_t own, std::uint64_t (*of_peer)(const Peer& peer)) {
+  if (cluster_.is_voter(id_)) quorum_.add(own);
+  for (const auto& [id, peer] : leader_data()->peers) {
+    if (peer.config.is_voter()) quorum_.add(of_peer(peer));
+  }
+  return quorum_.take_agreed().value_or(own);
+}
+
 /// The highest index that a majority of voters has durably, if it is of this term
 /// (dissertation 3.6.2). The leader counts itself by its own fsync.
 void Core::evaluate_commit() {
-  const Leader* leader = leader_data();
-  sort_buffer_.clear();
-  const auto self = cluster_.members->find(id_);
-  if (self != cluster_.members->end() && self->second.is_voter()) {
-    sort_buffer_.push_back(log_.last_written().index.value());
-  }
-  for (const auto& [id, peer] : leader->peers) {
-    if (peer.config.is_voter()) sort_buffer_.push_back(peer.match_index.value());
-  }
-  // Nobody is left to vote: the last member removed itself.
-  if (sort_buffer_.empty()) sort_buffer_.push_back(log_.last_written().index.value());
-  const auto middle = sort_buffer_.begin() + static_cast<std::ptrdiff_t>(sort_buffer_.size() / 2);
-  std::nth_element(sort_buffer_.begin(), middle, sort_buffer_.end(), std::greater<>());
-  const Index agreed(*middle);
-  if (agreed > commit_index_ && role() == Role::leader && log_.term_at(agreed) == current_term_) {
-    commit_index_ = agreed;
+  const Index durable(agreed(log_.last_written().index.value(),
+                             [](const Peer& peer) { return peer.match_index.value(); }));
+  if (durable > commit_index_ && role() == Role::leader && log_.term_at(durable) == current_term_) {
+    commit_index_ = durable;
     apply_committed();
     if (cluster_change_permitted_) start_parked_reads();
     answer_reads();
@@ -198,12 +196,11 @@ bool Core::deletion_in_log() const {
 /// What is deleted will never acknowledge anything any more.
 void Core::on(event::PeerDeleted& event) {
   if (role() != Role::terminating_leader) return;
-  Peers& peers = leader_data()->peers;
-  const auto peer = peers.find(event.peer);
-  if (peer == peers.end()) return;
-  peer->second.next_index = log_.last().index + 1;
-  peer->second.match_index = log_.last().index;
-  peer->second.commit_index_sent = commit_index_;
+  Peer* peer = find_peer(event.peer);
+  if (peer == nullptr) return;
+  peer->next_index = log_.last().index + 1;
+  peer->match_index = log_.last().index;
+  peer->commit_index_sent = commit_index_;
 }
 
 bool Core::is_fully_replicated() const {
@@ -214,8 +211,9 @@ bool Core::is_fully_replicated() const {
   });
 }
 
-/// After every event: a deleted cluster's members stop once everyone knows, a removed leader once
-/// its removal is committed and told, and another one is asked to lead (dissertation 4.2.2).
+/// After every event: a removed leader stops once its removal is committed and told, and another
+/// one is asked to lead (dissertation 4.2.2); a deleted cluster's members stop once everyone knows
+/// (not in the dissertation).
 void Core::check_termination() {
   switch (role()) {
     case Role::terminating_leader:
@@ -232,7 +230,7 @@ void Core::check_termination() {
       }
       break;
     case Role::leader:
-      if (!cluster_.members->contains(id_) && last_applied_ >= cluster_.at.index) {
+      if (!cluster_.contains(id_) && last_applied_ >= cluster_.at.index) {
         replicate();
         stopped_ = true;
         const std::optional<ServerId> successor = best_successor();

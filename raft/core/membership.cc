@@ -8,79 +8,59 @@
 
 namespace rakv::raft {
 
-/// Makes `*entry` out of a client's command, or rejects the command.
-std::optional<Entry> Core::make_entry(event::ClientCommand& command) {
-  Entry entry;
-  entry.token = command.token;
-  if (command.kind == event::CommandKind::user ||
-      command.kind == event::CommandKind::delete_cluster) {
-    entry.kind =
-        command.kind == event::CommandKind::user ? EntryKind::user : EntryKind::cluster_delete;
-    entry.payload = std::move(command.payload);
-    return entry;
-  }
-  entry.kind = EntryKind::cluster_change;
-  entry.origin = EntryOrigin::client;
+/// The entry of a client's join or leave; nothing if it is refused. One change at a time, and none
+/// before the noop of this term is committed (dissertation 4.1 and the correction of 2015 to it);
+/// ra demands more, that both are applied.
+std::optional<Entry> Core::make_change_entry(const event::ClientCommand& command) {
   if (!cluster_change_permitted_) {
     reject(command.token, effect::RejectReason::cluster_change_not_permitted);
     return std::nullopt;
   }
-  const auto member = cluster_.members->find(command.server);
-  const bool known = member != cluster_.members->end();
-  if (command.kind == event::CommandKind::leave) {
-    if (!known) {
-      reject(command.token, effect::RejectReason::not_member);
-      return std::nullopt;
-    }
-    Cluster smaller = *cluster_.members;
-    smaller.erase(command.server);
-    entry.cluster = std::make_shared<const Cluster>(std::move(smaller));
-    return entry;
-  }
-  VoterStatus status = command.voter_status.value_or(VoterStatus{});
-  if (status.membership == Membership::promotable) {
-    if (!status.uid) {
-      reject(command.token, effect::RejectReason::missing_uid);
-      return std::nullopt;
-    }
-    // The entry itself is the target, so the newcomer can always reach it.
-    if (!status.target) status.target = log_.next();
-  }
-  // By bare id any member is one already; otherwise only one with exactly this status.
-  if (known && (!command.voter_status || member->second.voter_status == status)) {
-    reject(command.token, effect::RejectReason::already_member);
+  ClusterChange change =
+      command.kind == event::CommandKind::leave
+          ? leave(*cluster_.members, command.server)
+          : join(*cluster_.members, command.server, command.voter_status, log_.next());
+  if (const auto* refused = std::get_if<effect::RejectReason>(&change)) {
+    reject(command.token, *refused);
     return std::nullopt;
   }
-  entry.cluster = cluster_with(command.server, status);
+  auto& members = std::get<Cluster>(change);
+  Entry entry;
+  entry.token = command.token;
+  entry.kind = EntryKind::cluster_change;
+  entry.origin = EntryOrigin::client;
+  entry.cluster = command.kind == event::CommandKind::leave
+                      ? std::make_shared<const Cluster>(std::move(members))
+                      : with_known_versions(std::move(members));
   return entry;
 }
 
-ClusterPtr Core::cluster_with(const ServerId& server, const VoterStatus& status) const {
-  auto changed = std::make_shared<Cluster>(*cluster_.members);
-  (*changed)[server].voter_status = status;
+/// With the machine versions that the peers have told.
+ClusterPtr Core::with_known_versions(Cluster members) const {
   if (const Peers* known = peers()) {
     for (const auto& [id, peer] : *known) {
-      const auto found = changed->find(id);
-      if (found != changed->end()) found->second.machine_version = peer.config.machine_version;
+      const auto found = members.find(id);
+      if (found != members.end()) found->second.machine_version = peer.config.machine_version;
     }
   }
-  return changed;
+  return std::make_shared<const Cluster>(std::move(members));
 }
 
-/// A promotable peer that has reached its target becomes a voter. If a change is in progress, a
-/// later reply tries again.
+/// A promotable peer that has reached its target becomes a voter (dissertation 4.2.1). If a change
+/// is in progress, a later reply tries again.
 void Core::promote_if_caught_up(const ServerId& id) {
   const auto found = cluster_.members->find(id);
   if (found == cluster_.members->end() || !found->second.voter_status || !cluster_change_permitted_)
     return;
-  VoterStatus status = *found->second.voter_status;
+  const VoterStatus& status = *found->second.voter_status;
   if (status.membership != Membership::promotable || !status.target) return;
   if (leader_data()->peers.at(id).match_index < *status.target || role() != Role::leader) return;
-  status.membership = Membership::voter;
+  Cluster promoted = *cluster_.members;
+  promoted[id].voter_status->membership = Membership::voter;
   Entry entry;
   entry.kind = EntryKind::cluster_change;
   entry.origin = EntryOrigin::leader;
-  entry.cluster = cluster_with(id, status);
+  entry.cluster = with_known_versions(std::move(promoted));
   append_own(entry);
   std::vector<Entry> entries;
   entries.push_back(std::move(entry));
@@ -91,7 +71,7 @@ void Core::promote_if_caught_up(const ServerId& id) {
 void Core::sync_peers() {
   Peers& peers = leader_data()->peers;
   for (auto peer = peers.begin(); peer != peers.end();) {
-    if (cluster_.members->contains(peer->first)) {
+    if (cluster_.contains(peer->first)) {
       ++peer;
       continue;
     }
@@ -126,20 +106,21 @@ void Core::on(event::TransferLeadershipRequested& event) {
   }
 }
 
+/// Dissertation 3.10. Diverges: a target that lacks entries is refused, not brought up to date
+/// first.
 void Core::transfer_leadership(CallToken token, const ServerId& target) {
   if (target == id_) {
     if (token != CallToken(0)) emit(effect::AnswerAlreadyLeader{token});
     return;
   }
-  const Leader& leader = std::get<Leader>(role_);
-  const auto found = leader.peers.find(target);
-  if (found == leader.peers.end()) {
+  const Peer* peer = find_peer(target);
+  if (peer == nullptr) {
     reject(token, effect::RejectReason::unknown_member);
-  } else if (!found->second.config.is_voter()) {
+  } else if (!peer->config.is_voter()) {
     reject(token, effect::RejectReason::non_voter);
   } else if (!is_reachable(target)) {
     reject(token, effect::RejectReason::nodedown);
-  } else if (found->second.next_index != log_.next()) {
+  } else if (peer->next_index != log_.next()) {
     reject(token, effect::RejectReason::not_up_to_date);
   } else {
     if (token != CallToken(0)) emit(effect::AnswerOk{token});
@@ -147,10 +128,11 @@ void Core::transfer_leadership(CallToken token, const ServerId& target) {
   }
 }
 
-/// A leader that can't write should not lead: it offers its place to a voter that has everything
-/// and whose node is there; if that one does not take it, to the next. (ra does so 5 s after the
-/// first command that it refuses, to whoever comes first.) What was sent but not acknowledged does
-/// not count as had, so this is tried after every event until there is such a voter.
+/// Not in the dissertation: a leader that can't write should not lead. It offers its place to a
+/// voter that has everything and whose node is there; if that one does not take it, to the next.
+/// (ra does so 5 s after the first command that it refuses, to whoever comes first.) What was sent
+/// but not acknowledged does not count as had, so this is tried after every event until there is
+/// such a voter.
 void Core::offer_leadership() {
   auto* leader = std::get_if<Leader>(&role_);
   if (leader == nullptr || log_up_ || stopped_) return;
@@ -190,8 +172,8 @@ void Core::on(event::ForceMemberChangeRequested& event) {
   }
 }
 
-/// An operator's last resort: this member becomes the whole cluster, in the present term and
-/// without asking anyone.
+/// Not in the dissertation, and not safe: an operator's last resort. This member becomes the whole
+/// cluster, in the present term and without asking anyone.
 void Core::force_member_change(CallToken token) {
   if (amnesia_) end_amnesia();  // what is lost is lost: the operator says so
   Cluster alone;

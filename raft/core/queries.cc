@@ -4,8 +4,8 @@
 #include "raft/core/core.h"
 
 // Consistent reads (dissertation 6.4): a read is answered once a quorum has confirmed, after the
-// read came, that this member still leads. Reads are parked until the term's noop is applied and
-// while a membership change is under way.
+// read came, that this member still leads. Reads are parked until the term's noop is applied and,
+// which the dissertation does not ask for, while a membership change is under way.
 
 namespace rakv::raft {
 
@@ -15,7 +15,7 @@ void Core::on(event::ReadRequest& event) {
   } else if (cluster_change_permitted_) {
     start_read(event.token);
   } else {
-    leader_data()->parked_reads.push_back(event.token);
+    leader_data()->reads.park(event.token);
   }
 }
 
@@ -26,7 +26,7 @@ void Core::start_read(CallToken token) {
     return;
   }
   ++query_index_;
-  leader.waiting_reads.push_back({token, query_index_, commit_index_});
+  leader.reads.begin(token, query_index_, commit_index_);
   send_heartbeats();
   // With no other voter the leader is its own quorum.
   answer_reads();
@@ -35,15 +35,14 @@ void Core::start_read(CallToken token) {
 /// The parked reads come to life with one round for all of them.
 void Core::start_parked_reads() {
   Leader& leader = *leader_data();
-  if (leader.parked_reads.empty()) return;
-  const std::vector<CallToken> parked = std::exchange(leader.parked_reads, {});
+  const std::vector<CallToken> parked = leader.reads.take_parked();
+  if (parked.empty()) return;
   if (leader.peers.empty()) {
     for (const CallToken token : parked) emit(effect::ReadReady{token});
     return;
   }
   ++query_index_;
-  for (const CallToken token : parked)
-    leader.waiting_reads.push_back({token, query_index_, commit_index_});
+  for (const CallToken token : parked) leader.reads.begin(token, query_index_, commit_index_);
   send_heartbeats();
 }
 
@@ -58,49 +57,21 @@ void Core::send_heartbeats() {
 
 /// Answers all reads whose round has its quorum and whose commit index is applied.
 void Core::answer_reads() {
-  Leader& leader = *leader_data();
-  if (leader.waiting_reads.empty()) return;
-  sort_buffer_.clear();
-  const auto self = cluster_.members->find(id_);
-  if (self != cluster_.members->end() && self->second.is_voter())
-    sort_buffer_.push_back(query_index_.value());
-  for (const auto& [id, peer] : leader.peers) {
-    if (peer.config.is_voter()) sort_buffer_.push_back(peer.query_index.value());
-  }
-  if (sort_buffer_.empty()) sort_buffer_.push_back(query_index_.value());
-  const auto middle = sort_buffer_.begin() + static_cast<std::ptrdiff_t>(sort_buffer_.size() / 2);
-  std::nth_element(sort_buffer_.begin(), middle, sort_buffer_.end(), std::greater<>());
-  const QueryIndex agreed(*middle);
-  while (!leader.waiting_reads.empty()) {
-    const WaitingRead& read = leader.waiting_reads.front();
-    if (read.query_index > agreed || read.commit_index > last_applied_) break;
-    emit(effect::ReadReady{read.token});
-    leader.waiting_reads.pop_front();
-  }
+  ConsistentReads& reads = leader_data()->reads;
+  if (reads.waiting() == 0) return;
+  const QueryIndex round(
+      agreed(query_index_.value(), [](const Peer& peer) { return peer.query_index.value(); }));
+  for (const CallToken token : reads.take_confirmed(round, last_applied_))
+    emit(effect::ReadReady{token});
 }
 
 void Core::on(event::HeartbeatReplied& event) {
-  if (event.reply.term > current_term_) {
-    switch (role()) {
-      case Role::leader:
-      case Role::candidate:
-      case Role::pre_vote:
-        step_down(event.reply.term);
-        break;
-      case Role::follower:
-        adopt_term(event.reply.term);
-        break;
-      default:
-        break;
-    }
-    return;
-  }
+  if (yields_to(event.reply.term)) return;
   if (!leads() || event.reply.term < current_term_) return;
-  Peers& peers = leader_data()->peers;
-  const auto found = peers.find(event.from);
+  Peer* peer = find_peer(event.from);
   // An answer to a question that was never asked confirms nothing.
-  if (found == peers.end() || event.reply.query_index > query_index_) return;
-  found->second.query_index = std::max(found->second.query_index, event.reply.query_index);
+  if (peer == nullptr || event.reply.query_index > query_index_) return;
+  peer->query_index = std::max(peer->query_index, event.reply.query_index);
   answer_reads();
 }
 

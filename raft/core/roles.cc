@@ -4,6 +4,9 @@
 #include "raft/core/core.h"
 
 // Changing roles, terms, leaders and timers: the small moves that all rules are made of.
+//
+// Diverges from the dissertation as ra does: an idle leader sends nothing (3.4 has heartbeats); its
+// followers watch its process, and the failure detector its node.
 
 namespace rakv::raft {
 
@@ -36,11 +39,34 @@ void Core::become_follower(effect::ElectionTimer length) {
   if (!is_new() || attempts_ > 0) arm_election_timer(length);
 }
 
-/// A higher term was seen: follow it, with no leader known yet.
-void Core::step_down(Term term) {
-  leader_.reset();
-  adopt_term(term);
-  become_follower();
+Peer* Core::find_peer(const ServerId& id) {
+  Leader* leader = leader_data();
+  if (leader == nullptr) return nullptr;
+  const auto found = leader->peers.find(id);
+  return found == leader->peers.end() ? nullptr : &found->second;
+}
+
+/// True if the term is a higher one than this member's. Whoever leads or stands for election then
+/// steps down and knows no leader, and a follower takes the term (dissertation 3.3). Others than
+/// the dissertation's three roles end what they wait for first, and leave the term to the message
+/// by which they do (ra_server).
+bool Core::yields_to(Term term) {
+  if (term <= current_term_) return false;
+  switch (role()) {
+    case Role::leader:
+    case Role::candidate:
+    case Role::pre_vote:
+      leader_.reset();
+      adopt_term(term);
+      become_follower();
+      break;
+    case Role::follower:
+      adopt_term(term);
+      break;
+    default:
+      break;
+  }
+  return true;
 }
 
 /// What a leader leaves behind: transfers stop, queued low-priority commands are forgotten, reads
@@ -54,12 +80,11 @@ void Core::retire(Leader& leader) {
   for (event::ClientCommand& command : leader.low_priority) {
     if (command.token != CallToken(0)) emit(effect::DropCall{command.token});
   }
-  for (const CallToken token : leader.parked_reads) held_.push_back(event::ReadRequest{token});
-  for (const WaitingRead& read : leader.waiting_reads)
-    held_.push_back(event::ReadRequest{read.token});
+  for (const CallToken token : leader.reads.take_all()) held_.push_back(event::ReadRequest{token});
   leader = Leader{};
 }
 
+/// Both are durable before anything that rests on them leaves (dissertation 3.8).
 void Core::set_term_and_vote(Term term, std::optional<ServerId> voted_for) {
   if (term == current_term_ && voted_for == voted_for_) return;
   if (term != current_term_) {
@@ -113,15 +138,9 @@ void Core::restart_election_timer(effect::ElectionTimer length) {
   timer_to_set_ = length;
 }
 
-/// Voters in the order of their ids; the leader that was lost is not waited for.
-std::uint32_t Core::election_turn() const {
-  std::uint32_t turn = 0;
-  for (const auto& [id, config] : *cluster_.members) {
-    if (id == id_) break;
-    if (config.is_voter() && id != leader_) ++turn;
-  }
-  return turn;
-}
+/// Voters in the order of their ids; the leader that was lost is not waited for. Diverges from the
+/// dissertation, where all draw from one range (3.4).
+std::uint32_t Core::election_turn() const { return cluster_.turn_of(id_, leader_); }
 
 /// Who failed draws from a wider range: the links or the disks may be slower than the timers, and
 /// whoever asks first must be heard before the next one asks.
@@ -164,7 +183,7 @@ void Core::on(event::LeaderDown& event) {
 void Core::on(event::SuspicionChanged& event) {
   if (event.up) {
     silent_nodes_.erase(event.node);
-  } else if (has_member_on(event.node) && silent_nodes_.insert(event.node).second) {
+  } else if (cluster_.has_member_on(event.node) && silent_nodes_.insert(event.node).second) {
     node_lost(event.node);
   }
   if (!leader_ || leader_->node() != event.node || *leader_ == id_) return;

@@ -4,8 +4,9 @@
 
 #include "raft/core/core.h"
 
-// Snapshots between members: the leader's bookkeeping of transfers, and the receiving member's side
-// (ra_server:handle_receive_snapshot). The bytes are the shell's business.
+// Snapshots between members (dissertation 5.1): the leader's bookkeeping of transfers, and the
+// receiving member's side (ra_server:handle_receive_snapshot). The bytes are the shell's business.
+// Diverges: live entries, which a snapshot of ra refers to, come before its chunks.
 
 namespace rakv::raft {
 
@@ -28,11 +29,9 @@ void Core::end_backoff(const ServerId& id, Peer& peer) {
 }
 
 void Core::on(event::SnapshotTransferEnded& event) {
-  Leader* leader = leader_data();
-  if (leader == nullptr) return;
-  const auto found = leader->peers.find(event.peer);
-  if (found == leader->peers.end()) return;
-  Peer& peer = found->second;
+  Peer* found = find_peer(event.peer);
+  if (found == nullptr) return;
+  Peer& peer = *found;
   if (peer.status != PeerStatus::sending_snapshot || peer.transfer != event.transfer) return;
   switch (event.outcome) {
     case event::TransferOutcome::finished:
@@ -56,29 +55,22 @@ void Core::on(event::SnapshotTransferEnded& event) {
 }
 
 void Core::on(event::SnapshotRetry& event) {
-  Leader* leader = leader_data();
-  if (leader == nullptr) return;
-  const auto found = leader->peers.find(event.peer);
-  if (found == leader->peers.end() || found->second.status != PeerStatus::snapshot_backoff) return;
+  Peer* peer = find_peer(event.peer);
+  if (peer == nullptr || peer->status != PeerStatus::snapshot_backoff) return;
   if (leads()) {
-    start_snapshot_send(found->first, found->second);
+    start_snapshot_send(event.peer, *peer);
   } else {
-    found->second.status = PeerStatus::normal;
+    peer->status = PeerStatus::normal;
   }
 }
 
 void Core::on(event::InstallSnapshotReplied& event) {
   if (!leads()) return;
-  Peers& peers = leader_data()->peers;
-  const auto found = peers.find(event.from);
-  if (found == peers.end()) return;
-  if (event.result.term > current_term_) {
-    if (role() == Role::leader) step_down(event.result.term);
-    return;
-  }
+  Peer* found = find_peer(event.from);
+  if (found == nullptr || yields_to(event.result.term)) return;
   const Index installed = event.result.last_index;
   if (installed > log_.last().index) return;
-  Peer& peer = found->second;
+  Peer& peer = *found;
   end_backoff(event.from, peer);
   if (peer.status != PeerStatus::suspended) peer.status = PeerStatus::normal;
   peer.snapshot_failures = 0;
@@ -117,7 +109,7 @@ void Core::on(event::InstallSnapshot& event) {
         emit(effect::DropCall{event.call});
         return;
       }
-      step_down(rpc.term);
+      yields_to(rpc.term);
       break;
     case Role::await_condition: {
       const auto& waiting = std::get<AwaitCondition>(role_);
