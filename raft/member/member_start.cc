@@ -24,6 +24,9 @@ constexpr std::uint64_t kSliceEntries = 512;
 constexpr std::uint64_t kSliceBytes = 2 << 20;
 /// What a request that waits for the member takes besides its bytes.
 constexpr std::size_t kHeldBytes = 128;
+/// What can't be read is tried again: for 30 s, then it counts as damaged.
+constexpr std::chrono::milliseconds kReadPause{500};
+constexpr int kReadsMax = 60;
 
 }  // namespace
 
@@ -186,7 +189,10 @@ void MemberStart::read_snapshot() {
         return replay->read_state(snapshot);
       },
       guarded([this](const Result<void>& read) {
-        if (!read) return fail(read.error());
+        if (!read) {
+          if (!reads_again(read.error(), &MemberStart::read_snapshot)) fail(read.error());
+          return;
+        }
         if (replay_->live_indexes) {
           log_.set_live_indexes(std::move(*replay_->live_indexes), [log_id = log_id_](
                                                                        const Result<void>& stored) {
@@ -212,9 +218,26 @@ void MemberStart::read_entries() {
   log_.visit(
       slice, [replay = replay_](const raftlog::StoredEntry& entry) { replay->take(entry); },
       guarded([this](const Result<void>& read) {
-        if (read) return read_entries();
+        if (read) {
+          reads_failed_ = 0;
+          return read_entries();
+        }
+        if (reads_again(read.error(), &MemberStart::read_entries)) return;
         give_up_from(replay_->next, read.error().message);
       }));
+}
+
+/// An error of the disk is no damage yet: descriptors may have run out, or it may answer a moment
+/// later. Amnesia would stay.
+bool MemberStart::reads_again(const Error& error, void (MemberStart::*step)()) {
+  if (error.code != ErrorCode::io || ++reads_failed_ > kReadsMax) return false;
+  if (reads_failed_ == 1)
+    spdlog::error("{}: the log can't be read, it is tried again: {}", log_id_, error.message);
+  read_pause_.expires_after(kReadPause);
+  read_pause_.async_wait(guarded([this, step](boost::system::error_code cancelled) {
+    if (!cancelled) (this->*step)();
+  }));
+  return true;
 }
 
 /// What was applied meanwhile may be of a history that was not committed: the snapshot only counts,

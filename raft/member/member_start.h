@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "cnode/base/clock.h"
 #include "cnode/node/node.h"
 #include "raft/core/core.h"
 #include "raft/log/member_log.h"
@@ -68,6 +69,7 @@ class MemberStart : private node::Process {
   void read_snapshot();
   void read_entries();
   void give_up_from(raftlog::Index index, const std::string& reason);
+  bool reads_again(const Error& error, void (MemberStart::*step)());
   void report_progress();
   void finish();
   void fail(Error error);
@@ -91,6 +93,8 @@ class MemberStart : private node::Process {
   std::shared_ptr<Replay> replay_;  ///< the worker's while a job is under way, else this thread's
   std::deque<std::string> held_;
   ByteCharge held_charge_;
+  Timer read_pause_{services_.io};
+  int reads_failed_ = 0;  ///< in a row, for want of something
   Clock::time_point reported_ = services_.node.clock().now();
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -194,7 +194,8 @@ Shell::~Shell() {
 
 void Shell::open() {
   options_.log.background = &background_;
-  auto opened = raftlog::LogSystem::open(kDirectory, *disk_, owner_, worker_, options_.log);
+  faults_ = std::make_unique<raftlog::FaultyDisk>(*disk_);
+  auto opened = raftlog::LogSystem::open(kDirectory, *faults_, owner_, worker_, options_.log);
   RAKV_CHECK_MSG(opened, opened ? "" : opened.error().message);
   log_system_ = std::move(*opened);
   node::NodeOptions node;

@@ -130,6 +130,8 @@ class Shell {
   system::ServerSystem& servers() { return *servers_; }
   boost::asio::io_context& io() { return io_; }
   raftlog::MemoryDisk& disk() { return *disk_; }
+  /// What the members' log sees of it. A rule for its errors lasts until crash().
+  raftlog::FaultyDisk& faults() { return *faults_; }
   /// What the machine has applied.
   std::string history();
   raft::ServerId id(const std::string& name) const;
@@ -164,6 +166,7 @@ class Shell {
   ManualExecutor worker_;
   ManualExecutor background_;
   std::unique_ptr<raftlog::MemoryDisk> disk_ = std::make_unique<raftlog::MemoryDisk>();
+  std::unique_ptr<raftlog::FaultyDisk> faults_;
   std::unique_ptr<Epmd> epmd_;
   std::unique_ptr<Factory> machines_;
   std::unique_ptr<raftlog::LogSystem> log_system_;

@@ -238,6 +238,39 @@ TEST(MemberStart, IsNotBegunForOneWhoseNameIsTaken) {
   EXPECT_EQ(&shell.member()->log(), shell.log_system().find("kvBBBBBBBBBB"));
 }
 
+/// No descriptor is left, or the disk does not answer, for a moment: nothing is lost by that, and
+/// nothing is given up.
+TEST(MemberStart, AnErrorOfTheDiskIsNoDamage) {
+  for (const char* file : {".segment", "snapshot.dat"}) {
+    SCOPED_TRACE(file);
+    Shell shell;
+    Peer b(shell, "b");
+    b.leads(1, {user(1, 1, "one"), user(2, 1, "two")}, 0, 0, 2);
+    shell.run();
+    shell.ask([](etf::Writer& writer) { writer.tuple(2).atom("aux_command").atom("snapshot"); });
+    b.leads(1, {user(3, 1, "three")}, 2, 1, 3);
+    shell.run();
+    shell.log_system().roll_over_wal();
+    shell.run();
+    ASSERT_EQ(shell.log().memory_entries(), 0U);
+    int failed = 0;
+    shell.faults().set_rule(
+        [&](raftlog::DiskOperation operation, const std::string& path) -> std::optional<Error> {
+          const bool is_meant = path.find(file) != std::string::npos;
+          if (operation != raftlog::DiskOperation::read || !is_meant || failed > 0)
+            return std::nullopt;
+          ++failed;
+          return make_error(ErrorCode::io, path + ": can't read: Input/output error");
+        });
+    shell.stop();
+    shell.start();
+    shell.run_until([&] { return shell.member() != nullptr; }, "it starts");
+    EXPECT_EQ(failed, 1);
+    EXPECT_FALSE(shell.log().amnesia());
+    EXPECT_EQ(shell.history(), "1:one 2:two 3:three");
+  }
+}
+
 TEST(MemberStart, FailsWhereTheSnapshotCannotBeRead) {
   Shell shell;
   Peer b(shell, "b");
