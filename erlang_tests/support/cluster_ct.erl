@@ -36,6 +36,8 @@
                      ticktime => pos_integer(),
                      %% Parameters of ra's application on BEAM members.
                      ra => [{atom(), term()}],
+                     %% Further arguments of rakv nodes.
+                     rakv_args => [string()],
                      %% Modules beside cluster_client for the client's node.
                      modules => [module()]}.
 
@@ -122,7 +124,7 @@ start_node(#{config := Config, options := Options} = Cluster, Name, rakv) ->
                #{ticktime := Seconds} -> ["--net-ticktime", integer_to_list(Seconds)];
                _ -> []
            end,
-    Node = rakv_ct:start_rakv(Config, Name, #{env => epmd(Cluster, Name), args => Args,
+    Node = rakv_ct:start_rakv(Config, Name, #{env => epmd(Cluster, Name), args => Args ++ maps:get(rakv_args, Options, []),
                                               restart_intensity => {0, 1}}),
     {ok, OsPid} = rakv:os_pid(Node),
     true = ets:insert(table(Cluster), {{rakv, Name}, OsPid}),
@@ -367,15 +369,27 @@ state(Cluster, Name) ->
         Other -> Other
     end.
 
-%% Waits until exactly one of the members leads.
+%% Waits until exactly one of the members leads, and those that follow somebody follow it: none sends a caller to another.
 -spec leader(cluster()) -> atom().
 leader(#{members := Members} = Cluster) ->
     rakv_ct:wait_for(fun() ->
-        case [Name || Name <- Members, state(Cluster, Name) =:= leader] of
-            [Leader] -> {ok, Leader};
-            Other -> {leaders, Other, [{Name, state(Cluster, Name)} || Name <- Members]}
+        States = [{Name, state(Cluster, Name)} || Name <- Members],
+        case [Name || {Name, leader} <- States] of
+            [Leader] ->
+                Id = server(Cluster, Leader),
+                case [Name || {Name, follower} <- States, leader_id(Cluster, Name) =/= Id] of
+                    [] -> {ok, Leader};
+                    Others -> {leader, Leader, unknown_to, Others}
+                end;
+            Other -> {leaders, Other, States}
         end
     end, ?WAIT_MS).
+
+leader_id(Cluster, Name) ->
+    case call(Cluster, ra, member_overview, [server(Cluster, Name), ?CALL_MS]) of
+        {ok, Overview, _} -> maps:get(leader_id, Overview, undefined);
+        Other -> Other
+    end.
 
 %% Makes a member the leader, as an operator would.
 -spec lead(cluster(), atom()) -> ok.

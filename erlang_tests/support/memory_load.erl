@@ -18,13 +18,17 @@ get(Id, Keys, Bytes, Round) ->
         {ok, _, Value} = plain_kv_client:get(Id, key(Key), ?TIMEOUT_MS)
     end).
 
-%% Pipelines a put of every key, all at once; gives the keys of those that were applied and of those that were rejected.
-%% Each must be answered, once, and what was applied is got again.
-pipeline({_, _} = Id, Keys, Bytes, Round) ->
+%% Pipelines a put of every key, all at once, while the member's WAL hangs, until the first is rejected; gives the keys of
+%% those that were applied and of those that were rejected. Each must be answered, once, and what was applied is got again.
+pipeline({_, Node} = Id, Keys, Bytes, Round) ->
+    ok = erpc:call(Node, sys, suspend, [ra_log_wal]),
     Value = value(0, Bytes, Round), % one for all: making them would take longer than sending them
     Meta = #{size => erlang:external_size(Value), hash => erlang:phash2(Value)},
     _ = [gen_statem:cast(Id, {command, normal, {'$usr', {put, key(Key), Value, Meta}, {notify, Key, self()}}})
          || Key <- lists:seq(1, Keys)],
+    First = receive {ra_event, _, {rejected, _}} = Rejection -> Rejection after ?TIMEOUT_MS -> error(nothing_rejected) end,
+    ok = erpc:call(Node, sys, resume, [ra_log_wal]),
+    self() ! First,
     {Applied, Rejected} = answers(Keys, [], []),
     _ = [{ok, _, Value} = plain_kv_client:get(Id, key(Key), ?TIMEOUT_MS) || Key <- Applied],
     receive {ra_event, _, Event} -> error({answered_twice, Event}) after 0 -> {Applied, Rejected} end.

@@ -38,6 +38,7 @@ TestHooks::TestHooks(system::ServerSystem& system, raftlog::LogSystem& log_syste
                      ClientService& client)
     : system_(system), node_(system.node()), log_system_(log_system), client_(client), wal_(*this) {
   add_exceptions();
+  add_suspension();
   add_harness_functions();
   register_wal();
 }
@@ -58,6 +59,18 @@ void TestHooks::add_exceptions() {
       waiting->answer(etf::Writer().boolean(connected.has_value()).view());
     });
   });
+}
+
+void TestHooks::add_suspension() {
+  for (const bool suspend : {true, false}) {
+    node_.functions().add("sys", suspend ? "suspend" : "resume", 1,
+                          [this, suspend](node::RpcCall call) {
+                            if (!etf::Cursor(call.argument(0)).is_atom("ra_log_wal"))
+                              return call.raise_badarg();
+                            log_system_.suspend_wal(suspend);
+                            call.answer(ok());
+                          });
+  }
 }
 
 void TestHooks::add_harness_functions() {

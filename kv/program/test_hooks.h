@@ -12,6 +12,7 @@ namespace rakv::kv {
 /// for it:
 ///  - erlang:throw/1, erlang:exit/1, erlang:error/1, net_kernel:connect_node/1 (true, or false when
 ///    the dial failed);
+///  - sys:suspend/1 and sys:resume/1 of ra_log_wal: until it is resumed the WAL writes nothing;
 ///  - for ra_kv_harness: application:stop/1 and ra:start_in/1 (nothing to do), ra:stop_server/2 for
 ///    a server of this node, a process
 ///    ra_log_wal whose end is a failure of the WAL that is over at once,
@@ -36,6 +37,7 @@ class TestHooks {
   struct ReadAll;
 
   void add_exceptions();
+  void add_suspension();
   void add_harness_functions();
   void register_wal();
   void read_next(const std::shared_ptr<ReadAll>& reading);

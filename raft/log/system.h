@@ -155,6 +155,8 @@ class LogSystem final : private FlushOwner {
   void retry_wal() { queue_.retry(); }
   /// For tests: the WAL fails where it stands (wal_down follows). What is queued is kept.
   void fail_wal() { queue_.fail(); }
+  /// For tests: the WAL writes nothing while it is suspended, as when the disk hangs.
+  void suspend_wal(bool suspended) { queue_.suspend(suspended); }
   /// Only with wal_thread = false.
   WalWriter& wal_writer();
   /// Writes what is queued, final mark, metadata; waits for the disk. Nothing may be called after

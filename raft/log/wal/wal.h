@@ -101,12 +101,15 @@ class WalQueue {
   void flushed(std::uint64_t bytes);
   /// For tests: the writer goes down where it stands, as after an error of the disk.
   void fail();
+  /// For tests: nothing more is given to the writer while `suspended`, as when the disk hangs; a
+  /// request to stop ends that.
+  void suspend(bool suspended);
   /// Payload bytes appended and not yet durable (for back-pressure).
   std::uint64_t queued_bytes() const { return queued_bytes_.load(std::memory_order_relaxed); }
   /// Whether the next batch has anything to do.
   bool has_work() const {
     const std::lock_guard lock(mutex_);
-    return !waiting_.empty();
+    return may_take();
   }
 
   // ---- for the writer, on its thread
@@ -129,7 +132,7 @@ class WalQueue {
     }
   };
   /// Swaps what is queued into `into` (which must be empty but may have capacity); waits for
-  /// something when `block`.
+  /// something when `block`. Nothing comes while the queue is suspended.
   void take(Taken& into, bool block);
   /// So many payload bytes that were taken are durable.
   void note_durable(std::uint64_t bytes) { queued_bytes_ -= bytes; }
@@ -138,10 +141,12 @@ class WalQueue {
 
  private:
   void wake(std::unique_lock<std::mutex>& lock);
+  bool may_take() const { return waiting_.stop || (!suspended_ && !waiting_.empty()); }
 
   mutable std::mutex mutex_;
   std::condition_variable ready_;
   bool sleeping_ = false;
+  bool suspended_ = false;
   Taken waiting_;
   WriterId next_writer_ = 1;
   std::atomic<std::uint64_t> queued_bytes_ = 0;

@@ -55,6 +55,12 @@ void WalQueue::fail() {
   wake(lock);
 }
 
+void WalQueue::suspend(bool suspended) {
+  std::unique_lock lock(mutex_);
+  suspended_ = suspended;
+  wake(lock);
+}
+
 void WalQueue::request_stop() {
   std::unique_lock lock(mutex_);
   waiting_.stop = true;
@@ -69,12 +75,12 @@ void WalQueue::wake(std::unique_lock<std::mutex>& lock) {
 
 void WalQueue::take(Taken& into, bool block) {
   std::unique_lock lock(mutex_);
-  if (block && waiting_.empty()) {
+  while (block && !may_take()) {
     sleeping_ = true;
-    ready_.wait(lock, [this] { return !waiting_.empty(); });
-    sleeping_ = false;
+    ready_.wait(lock);
   }
-  std::swap(into, waiting_);
+  sleeping_ = false;
+  if (may_take()) std::swap(into, waiting_);
 }
 
 }  // namespace rakv::raftlog

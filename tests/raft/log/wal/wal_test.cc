@@ -112,6 +112,20 @@ TEST(WalWriter, ReportsRangesPerWriterAndTerm) {
   EXPECT_EQ(written[2].sequence, 5U);
 }
 
+TEST(WalWriter, WritesNothingWhileTheQueueIsSuspended) {
+  Wal wal;
+  const WriterId a = wal.queue.add_writer("A");
+  wal.queue.suspend(true);
+  wal.queue.append(a, 1, entry(1, 1));
+  EXPECT_FALSE(wal.queue.has_work());
+  EXPECT_FALSE(wal.writer->run_one_batch());
+  EXPECT_TRUE(wal.events.of<Written>().empty());
+  wal.queue.suspend(false);
+  EXPECT_TRUE(wal.queue.has_work());
+  EXPECT_TRUE(wal.writer->run_one_batch());
+  EXPECT_EQ(wal.events.of<Written>().size(), 1U);
+}
+
 TEST(WalWriter, OneWriteAndOneSyncPerBatch) {
   WalOptions options;
   options.preallocate_bytes = 0;
