@@ -6,8 +6,8 @@
 #
 # --quick leaves out what has to compile: format, includes, shellcheck and what is said of documents remain.
 # What is read: format (clang-format), includes (only of modules that the table in docs/architecture.md allows), names of
-# classes (each once) and functions that nobody calls (both in the whole repository only), headers
-# that compile alone (g++), clang-tidy (.clang-tidy), scripts (shellcheck), licence lines, the version (one everywhere),
+# classes (each once) and functions that nobody calls (both in the whole repository only), headers that compile alone (all
+# of them, whatever folder), clang-tidy (.clang-tidy), scripts (shellcheck), licence lines, the version (one everywhere),
 # the commands of transcripts (each has an example), pictures (made anew from their texts they are the same), and
 # citations: documents and sections of docs/protocol that files name, and the links of documents, are there.
 # Needs a configured debug preset for the compile commands: scripts/build.sh --configure debug.
@@ -21,6 +21,8 @@ fi
 folders=("$@")
 jobs=${JOBS:-$(nproc)}
 failed=()
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
 
 for folder in "${folders[@]}"; do
   [ -d "$folder" ] || {
@@ -57,42 +59,19 @@ check() {
 
 check_format() { printf '%s\0' "${sources[@]}" "${headers[@]}" | xargs -0 clang-format --dry-run -Werror; }
 
-check_header() {
-  printf '#include "%s"\n' "$1" | g++ -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Werror -I. \
-    -x c++ - || {
-    echo "lint: $1 does not compile alone" >&2
-    return 1
-  }
-}
-export -f check_header
-# shellcheck disable=SC2016 # expanded by the inner shell
-check_headers() { printf '%s\0' "${headers[@]}" | xargs -0 -P "$jobs" -I '{}' bash -c 'check_header "$1"' _ '{}'; }
-
-# One source; what it says comes out in one piece, and nothing when all is well.
-tidy_one() {
-  local output
-  output=$(clang-tidy -p build/debug --quiet "$1" 2>&1) && return 0
-  printf '%s\n' "$output" | grep -vE '^[0-9]+ warnings? (generated|treated)'
-  return 1
-}
-export -f tidy_one
+# Each header as a source of its own, by CMake's header sets.
+check_headers() { cmake --build build/debug -j "$jobs" --target all_verify_interface_header_sets >"$output" || show_output; }
 
 # Only what the debug preset compiles: fuzz targets and benchmarks have presets of their own.
 check_tidy() {
-  local compiled=build/debug/compile_commands.json source chosen=()
-  [ -r "$compiled" ] || {
-    echo "lint: $compiled is missing: run scripts/build.sh --configure debug" >&2
-    return 1
-  }
-  for source in "${sources[@]}"; do
-    if grep -qF "\"$PWD/$source\"" "$compiled"; then chosen+=("$source"); fi
-  done
-  [ ${#chosen[@]} -gt 0 ] || {
-    echo "lint: none of the ${#sources[@]} sources is in $compiled: configure again" >&2
-    return 1
-  }
-  # shellcheck disable=SC2016 # expanded by the inner shell
-  printf '%s\0' "${chosen[@]}" | xargs -0 -P "$jobs" -I '{}' bash -c 'tidy_one "$1"' _ '{}'
+  local chosen
+  chosen=$(printf '^%s/(%s)/' "$PWD" "$(IFS='|' && echo "${folders[*]:-cnode|raft|kv|tests}")")
+  run-clang-tidy -p build/debug -quiet -j "$jobs" "$chosen" >"$output" 2>&1 || show_output
+}
+
+show_output() {
+  grep -vE '^clang-tidy |^[0-9]+ warnings? (generated|treated)|^\[[0-9]+/[0-9]+\] ' "$output"
+  return 1
 }
 
 # Citations that lead nowhere, FILE:LINE: and what is wrong. `known` are the documents, each alone and with each number

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds and runs every test, in stages; goes on after a failed stage, and ends with the totals.
 #
-#   usage: scripts/test.sh [STAGE...]         stages: unit release shim25 shim29 suites harness
+#   usage: scripts/test.sh [STAGE...]         stages: unit release install shim25 shim29 suites harness
 #                                             (default: all)
 #
 #   unit     debug build, GoogleTest units through CTest
 #   release  the program itself, build/release/rakv
+#   install  the same below build/installed, as `make install` does it
 #   shim25   the rebar3 package's suite on the system's OTP 25
 #   shim29   the same on OTP 29
 #   suites   Common Test suites with real ra members on OTP 29 and clients on OTP 25
@@ -65,11 +66,15 @@ why() {
     END {if (!found) for (i = NR - 14; i <= NR; i++) if (i > 0) print last[i % 15]}' | cut -c 1-400
 }
 
-# "97% tests passed, 3 tests failed out of 100"
+# How many of the <testsuite> in STAGE.xml ended as ATTRIBUTE says: count_in_report STAGE ATTRIBUTE
+count_in_report() { grep -oE "\b$2=\"[0-9]+\"" "$logs/$1.xml" 2>/dev/null | head -1 | grep -oE '[0-9]+' || echo 0; }
+
+# A test that was left out is a failed one.
 count_ctest() {
   local all bad
-  read -r bad all < <(sed -nE 's/^[0-9]+% tests passed, ([0-9]+) tests failed out of ([0-9]+)$/\1 \2/p' "$log" | tail -1)
-  add "$1" $((${all:-0} - ${bad:-0})) "${bad:-0}"
+  all=$(count_in_report "$1" tests)
+  bad=$(($(count_in_report "$1" failures) + $(count_in_report "$1" disabled) + $(count_in_report "$1" skipped)))
+  add "$1" $((all - bad)) "$bad"
 }
 
 # "All 3 tests passed." or "Failed 1 tests. Skipped 2 (0, 2) tests. Passed 3 tests."; a skipped test is a failed one.
@@ -91,13 +96,28 @@ stage_unit() {
     add unit 0 1
     return
   fi
-  run unit ctest --preset debug -j "$jobs" --no-tests=error --timeout 300
+  rm -f "$logs/unit.xml"
+  run unit ctest --preset debug -j "$jobs" --no-tests=error --timeout 300 --output-junit "$logs/unit.xml"
   count_ctest unit
 }
 
 stage_release() {
   run release scripts/build.sh release rakv
   if [ "$status" -ne 0 ]; then add release 0 1; fi
+}
+
+# What is installed runs, is small, and a debugger finds its functions.
+check_installed() {
+  local bin=$top/build/installed/bin
+  rm -rf "$top/build/installed"
+  scripts/install.sh "$top/build/installed" || return 1
+  [ "$("$bin/rakv" --version)" = "$(build/release/rakv version)" ] && ! objdump -h "$bin/rakv" | grep -q '\.debug_info' &&
+    objdump -h "$bin/rakv" | grep -q '\.gnu_debuglink' && objdump -h "$bin/.debug/rakv.debug" | grep -q '\.debug_info'
+}
+
+stage_install() {
+  run install check_installed
+  if [ "$status" -eq 0 ]; then add install 1 0; else add install 0 1; fi
 }
 
 # in_rebar FOLDER BASE REBAR3 ARGUMENT...: rebar3 keeps what it builds under build/, apart for each OTP.
@@ -134,12 +154,12 @@ stage_harness() {
 }
 
 mkdir -p "$logs"
-[ $# -gt 0 ] || set -- unit release shim25 shim29 suites harness
+[ $# -gt 0 ] || set -- unit release install shim25 shim29 suites harness
 for stage in "$@"; do
   case "$stage" in
-    unit | release | shim25 | shim29 | suites | harness) "stage_$stage" ;;
+    unit | release | install | shim25 | shim29 | suites | harness) "stage_$stage" ;;
     *)
-      echo "test: error: there is no stage $stage (unit, release, shim25, shim29, suites, harness)" >&2
+      echo "test: error: there is no stage $stage (unit, release, install, shim25, shim29, suites, harness)" >&2
       exit 2
       ;;
   esac
