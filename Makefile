@@ -9,6 +9,8 @@ JOBS ?= $(shell nproc)
 NAME ?= rakv
 DATA_DIR ?= data
 RUN_ARGS ?=
+# `make install`: where to; with DESTDIR in the environment, below that folder.
+PREFIX ?= /usr/local
 # `make fuzz`: how long each target runs.
 FUZZ_SECONDS ?= 600
 # `make bench`: arguments of the benchmark programs, e.g. --benchmark_filter=append
@@ -23,11 +25,11 @@ OPS ?= 100
 RAKV ?= all
 SEED ?=
 
-.PHONY: help setup otp29 build run test asan tsan asan-suites tsan-suites bench bench-kv bench-mixed bench-large bench-memory bench-start \
-	bench-keys fuzz harness format pictures lint clean
+.PHONY: help setup otp29 build install run test asan tsan asan-suites tsan-suites bench bench-kv bench-instructions \
+	bench-mixed bench-large bench-memory bench-start bench-keys fuzz harness format pictures lint clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install the Debian packages that are missing
 	@scripts/setup.sh
@@ -38,6 +40,9 @@ otp29: setup ## OTP 29 with ra 3.1.10 and rebar3 into .deps/otp29
 build: ## the release binary, build/release/rakv
 	@scripts/setup.sh --build-only
 	@scripts/build.sh release rakv
+
+install: build ## the program below PREFIX (default /usr/local), without debug information, which lies beside it
+	@scripts/install.sh $(PREFIX)
 
 run: build ## one node in the foreground, with a single-member cluster kv (NAME, DATA_DIR, RUN_ARGS)
 	@epmd -daemon
@@ -69,6 +74,10 @@ bench: setup ## the benchmarks (BENCH_ARGS)
 bench-kv: otp29 build ## one rakv member beside one BEAM member: latency and rates of puts and gets
 	@scripts/build.sh bench kv_driver
 	@scripts/bench_kv.sh
+
+bench-instructions: otp29 build ## instructions of a member for a put and a get, counted by callgrind
+	@scripts/build.sh bench kv_driver
+	@scripts/bench_instructions.sh
 
 bench-mixed: otp29 build ## put/s of clusters of three with BEAM and rakv leaders and followers
 	@scripts/build.sh bench kv_driver

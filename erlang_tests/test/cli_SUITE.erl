@@ -247,6 +247,8 @@ long_names(Config) ->
 %% Help and usage.
 
 help(Config) ->
+    {0, Help, <<>>} = rakv_ct:run(Config, ["--help"], #{}),
+    {0, Help, <<>>} = rakv_ct:run(Config, [], #{}),
     [begin
          {0, Text, <<>>} = rakv_ct:run(Config, Args ++ [Flag], #{}),
          ?assertMatch({match, _}, re:run(Text, "Examples:\n  rakv ")),
@@ -258,8 +260,10 @@ help(Config) ->
                                  || Command <- ["put", "get", "delete", "status"]]]].
 
 version(Config) ->
-    {0, Text, <<>>} = rakv_ct:run(Config, ["version"], #{}),
-    ?assertMatch({match, _}, re:run(Text, "^rakv [0-9]+\\.[0-9]+\\.[0-9]+\n$")).
+    [begin
+         {0, Text, <<>>} = rakv_ct:run(Config, [Argument], #{}),
+         ?assertMatch({match, _}, re:run(Text, "^rakv [0-9]+\\.[0-9]+\\.[0-9]+\n$"))
+     end || Argument <- ["version", "--version"]].
 
 usage_errors(Config) ->
     Server = ["--server", "n@h"],
@@ -267,7 +271,7 @@ usage_errors(Config) ->
          ct:log("~p", [Args]),
          failed(2, Pattern, rakv_ct:run(Config, Args, #{}))
      end || {Pattern, Args} <-
-        [{"subcommand.*see rakv --help", []}, {"no command nonsense; see rakv --help", ["nonsense", "--frob"]}, {"no command --frob; see rakv --help", ["--frob"]}]
+        [{"no command nonsense; see rakv --help", ["nonsense", "--frob"]}, {"no command --frob; see rakv --help", ["--frob"]}]
         ++ [{"--frob.*see rakv " ++ hd(Command) ++ " --help", Command ++ Server ++ ["--frob"]}
             || Command <- [["put", "k", "v"], ["get", "k"], ["delete", "k"], ["status"]]]
         ++ [{"--server.*see rakv " ++ hd(Command) ++ " --help", Command}

@@ -47,8 +47,12 @@ int main(int argc, char** argv) {
   rakv::kv::wipe_cookies(argc, argv);
   occupy_standard_streams();
   CLI::App app("rakv: a native member of ra_kv clusters", "rakv");
-  app.require_subcommand(1);
   int exit_code = 0;
+  app.set_version_flag("--version", "rakv " RAKV_VERSION);
+  app.require_subcommand(0, 1);
+  app.callback([&app] {
+    if (app.get_subcommands().empty()) std::cout << app.help();
+  });
   rakv::kv::add_start_command(app, exit_code);
   CLI::App* version = app.add_subcommand("version", "Print the version");
   version->footer("Examples:\n  rakv version");
