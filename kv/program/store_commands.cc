@@ -133,7 +133,7 @@ std::string server_json(const raftlog::ServerReport& server) {
   const auto& vote = server.meta.voted_for;
   return "{\"name\":" + json_text(server.name) + ",\"uid\":" + json_text(server.uid) +
          ",\"term\":" + number(server.meta.term) +
-         ",\"voted_for\":" + (vote ? json_text(vote->node) : "null") +
+         ",\"voted_for\":" + (vote ? json_text(vote->node()) : "null") +
          ",\"last_applied\":" + number(server.meta.last_applied) +
          ",\"snapshot_index\":" + (server.snapshot ? number(server.snapshot->index) : "null") +
          ",\"live_entries\":" + number(server.live_entries) +

@@ -80,7 +80,8 @@ void Core::retire(Leader& leader) {
   for (event::ClientCommand& command : leader.low_priority) {
     if (command.token != CallToken(0)) emit(effect::DropCall{command.token});
   }
-  for (const CallToken token : leader.reads.take_all()) held_.push_back(event::ReadRequest{token});
+  for (const CallToken token : leader.reads.take_all())
+    held_.emplace_back(event::ReadRequest{token});
   leader = Leader{};
 }
 

@@ -49,7 +49,7 @@ TEST(ServerConfigTermTest, SmallestConfigGetsDefaults) {
   EXPECT_EQ(config->uid, "KV_ABCDEF");
   EXPECT_EQ(config->cluster_name, Writer().version().atom("kv").take());
   ASSERT_EQ(config->initial_members.size(), 2u);
-  EXPECT_EQ(config->initial_members[0].node, "z@h") << "the order is the caller's";
+  EXPECT_EQ(config->initial_members[0].node(), "z@h") << "the order is the caller's";
   EXPECT_EQ(config->log_init_args,
             Writer().version().map(1).atom("uid").binary("KV_ABCDEF").take());
   EXPECT_EQ(config_value(*config, "tick_timeout"), Writer().integer(1000).view());

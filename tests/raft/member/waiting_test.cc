@@ -203,7 +203,7 @@ TEST(Waiting, AnswersToPiecesOfASnapshotGoOnWhenOthersHaveWritten) {
   shell.hold.wal = true;
   for (int i = 0; i < 8; ++i) shell.put("other", std::string(1 << 20, 'x'));
   shell.run();
-  raftlog::SnapshotMeta meta;
+  raftlog::StoredSnapshotMeta meta;
   meta.index = 10;
   meta.term = 1;
   meta.cluster = etf::Writer().version().map(0).take();

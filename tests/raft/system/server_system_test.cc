@@ -73,7 +73,7 @@ TEST_F(ServerSystemTest, AClusterOfOneIsMadeWithTheMachineOfThisNode) {
   shell_.servers().bootstrap("fresh", [&](Result<void> done) { made = std::move(done); });
   shell_.run();
   ASSERT_TRUE(made && *made);
-  const Member* fresh = shell_.servers().find("fresh");
+  const member::Member* fresh = shell_.servers().find("fresh");
   ASSERT_NE(fresh, nullptr);
   EXPECT_EQ(fresh->role(), raft::Role::leader);
   EXPECT_EQ(fresh->machine().module(), "history");
@@ -146,7 +146,7 @@ TEST_F(ServerSystemTest, MembersAreAskedOfTheLeader) {
 TEST_F(ServerSystemTest, CommandsAreRefusedWhileTheLogCantBeWritten) {
   EXPECT_TRUE(
       apply("ra_server_sup_sup", "prepare_server_stop_rpc", "[default, solo]").starts_with("{ok,"));
-  Member* solo = shell_.servers().find("solo");
+  member::Member* solo = shell_.servers().find("solo");
   solo->log_down();
   shell_.run();
   const Shell::Answer refused = shell_.put("solo", "x");

@@ -119,11 +119,11 @@ TEST(WalWriter, WritesNothingWhileTheQueueIsSuspended) {
   wal.queue.append(a, 1, entry(1, 1));
   EXPECT_FALSE(wal.queue.has_work());
   EXPECT_FALSE(wal.writer->run_one_batch());
-  EXPECT_TRUE(wal.events.of<Written>().empty());
+  EXPECT_TRUE(wal.events.of<WalWritten>().empty());
   wal.queue.suspend(false);
   EXPECT_TRUE(wal.queue.has_work());
   EXPECT_TRUE(wal.writer->run_one_batch());
-  EXPECT_EQ(wal.events.of<Written>().size(), 1U);
+  EXPECT_EQ(wal.events.of<WalWritten>().size(), 1U);
 }
 
 TEST(WalWriter, OneWriteAndOneSyncPerBatch) {
