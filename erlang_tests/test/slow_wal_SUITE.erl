@@ -48,13 +48,14 @@ server_restarted_then_killed(Config) ->
     end).
 
 %% Puts while the followers' WALs hang, something happens to these, the leader dies for good: what was acknowledged up to
-%% then is there, and the cluster goes on.
-survives(Config, Happens) ->
-    Cluster = cluster_ct:start(Config, ?config(kinds, Config)),
+%% then is there, and the cluster goes on. All puts are acknowledged when they are waited for.
+survives(Config, WaitMs, Happens) ->
+    Cluster = cluster_ct:start(Config, proplists:get_value(kinds, Config), #{rakv_args => ["--test-hooks"]}),
     ok = cluster_ct:lead(Cluster, n1),
     ok = cluster_ct:fill(Cluster, "before-", 20),
     [suspend(Cluster, Name) || Name <- followers()],
-    Puts = [{Key, spawn_monitor(fun() -> exit({put, cluster_ct:call(Cluster, ra_kv, put, [leader(Cluster), Key, Key, ?PUT_MS])}) end)}
+    Put = fun(Key) -> exit({put, cluster_ct:call(Cluster, ra_kv, put, [leader(Cluster), Key, Key, ?PUT_MS])}) end,
+    Puts = [{Key, spawn_monitor(fun() -> Put(Key) end)}
             || Number <- lists:seq(1, ?PUTS), Key <- [<<"hanging-", (integer_to_binary(Number))/binary>>]],
     ok = await_in_memory(Cluster),
     Happens(Cluster),
@@ -79,8 +80,18 @@ suspend(Cluster, Name) -> ok = cluster_ct:rpc(Cluster, Name, sys, suspend, [ra_l
 
 resume(Cluster, Name) -> ok = cluster_ct:rpc(Cluster, Name, sys, resume, [ra_log_wal]).
 
+%% They crash, and their supervisor starts them again.
 restart_servers(Cluster) ->
-    [ok = cluster_ct:call(Cluster, ra, restart_server, [default, cluster_ct:server(Cluster, Name)]) || Name <- followers()].
+    [begin
+         Before = pid(Cluster, Name),
+         true = cluster_ct:call(Cluster, erlang, exit, [Before, kill]),
+         rakv_ct:wait_until(fun() ->
+             Pid = pid(Cluster, Name),
+             is_pid(Pid) andalso Pid =/= Before orelse Pid
+         end)
+     end || Name <- followers()].
+
+pid(Cluster, Name) -> cluster_ct:rpc(Cluster, Name, erlang, whereis, [kv]).
 
 %% The followers have the puts, though not on disk.
 await_in_memory(Cluster) ->
