@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/simulation/simulated_client.h"
+
+#include <utility>
+
+#include "tests/simulation/simulated_node.h"
+
+namespace rakv::simulation {
+
+SimulatedClient::SimulatedClient(Schedule& schedule, SimulatedNetwork& network, std::uint64_t seed,
+                                 std::vector<raft::ServerId> servers) {
+  Runtime::Options runtime;
+  runtime.host = "client";
+  runtime.seed = seed;
+  runtime_ = Runtime::make(schedule, network, runtime);
+  node::NodeOptions options;
+  options.name = "client@client";
+  options.cookie = kCookie;
+  options.visible = false;
+  options.epmd = epmd_options();
+  node_.emplace(runtime_->io(), options);
+  kv::ClientOptions client;
+  client.servers = std::move(servers);
+  client_.emplace(runtime_->io(), *node_, client);
+  node_->start([this](const Result<void>& started) { ready_ = started.has_value(); });
+  runtime_->turn();
+}
+
+SimulatedClient::~SimulatedClient() {
+  runtime_->switch_off();
+  client_.reset();
+  node_.reset();
+}
+
+}  // namespace rakv::simulation

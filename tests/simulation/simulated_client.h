@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "kv/client.h"
+#include "tests/simulation/runtime.h"
+
+namespace rakv::simulation {
+
+/// A client of the product on a host of its own: a hidden node and kv::Client.
+class SimulatedClient {
+ public:
+  SimulatedClient(Schedule& schedule, SimulatedNetwork& network, std::uint64_t seed,
+                  std::vector<raft::ServerId> servers);
+  ~SimulatedClient();
+  Clock::time_point in(Clock::duration time) { return node_->clock().now() + time; }
+  kv::Client& client() { return *client_; }
+  node::Node& node() { return *node_; }
+  bool ready() const { return ready_; }
+  /// Runs what was just asked for.
+  void turn() { runtime_->turn(); }
+
+ private:
+  std::shared_ptr<Runtime> runtime_;
+  std::optional<node::Node> node_;
+  std::optional<kv::Client> client_;
+  bool ready_ = false;
+};
+
+}  // namespace rakv::simulation
