@@ -263,6 +263,19 @@ std::unique_ptr<MemoryDisk> MemoryDisk::clone() const {
   return disk;
 }
 
+void MemoryDisk::visit_durable(
+    const std::function<void(const std::string& path, const std::string& bytes)>& visit) const {
+  visit_durable_node(*root_, "", visit);
+}
+
+void MemoryDisk::visit_durable_node(
+    const Node& node, const std::string& path,
+    const std::function<void(const std::string& path, const std::string& bytes)>& visit) {
+  if (!node.is_directory) return visit(path, node.durable_bytes);
+  for (const auto& [name, child] : node.durable_entries)
+    visit_durable_node(*child, path + "/" + name, visit);
+}
+
 void MemoryDisk::give_up_unsynced(const std::string& path) {
   const auto node = find_file(path);
   if (!node) return;

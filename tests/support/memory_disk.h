@@ -41,6 +41,10 @@ class MemoryDisk final : public Disk {
   /// is in the page cache, and later syncs leave it out and succeed, until it is written again.
   void give_up_unsynced(const std::string& path);
 
+  /// Every file that a power cut would leave, with the bytes that it would have.
+  void visit_durable(
+      const std::function<void(const std::string& path, const std::string& bytes)>& visit) const;
+
   /// File::reserve lengthens a file by so many bytes at most; 0, as at first: it is not supported.
   void reserve_at_most(std::uint64_t bytes) { reserve_at_most_ = bytes; }
 
@@ -72,6 +76,9 @@ class MemoryDisk final : public Disk {
   Result<NodePtr> find_file(const std::string& path) const;
   Result<NodePtr> find_directory(const std::string& path) const;
   void crash_node(Node& node, CrashMode mode, std::mt19937_64& random);
+  static void visit_durable_node(
+      const Node& node, const std::string& path,
+      const std::function<void(const std::string& path, const std::string& bytes)>& visit);
 
   NodePtr root_;
   std::uint64_t reserve_at_most_ = 0;

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <random>
 
 #include "cnode/etf/text.h"
@@ -421,6 +422,10 @@ TEST(MemoryDisk, KnowsWhatIsDurable) {
     ASSERT_TRUE(file->pwrite(3, "two"));
     ASSERT_TRUE(disk.create("/d/b"));
   }
+  std::map<std::string, std::string> durable;
+  disk.visit_durable(
+      [&](const std::string& path, const std::string& bytes) { durable[path] = bytes; });
+  EXPECT_EQ(durable, (std::map<std::string, std::string>{{"/d/a", "one"}}));
   disk.crash(CrashMode::lose_unsynced);
   EXPECT_EQ(*read_file(disk, "/d/a"), "one");
   EXPECT_FALSE(*disk.exists("/d/b"));
