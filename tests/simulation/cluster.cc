@@ -7,7 +7,6 @@
 #include "cnode/base/check.h"
 #include "cnode/etf/text.h"
 #include "cnode/etf/writer.h"
-#include "raft/wire/ids.h"
 
 namespace rakv::simulation {
 namespace {
@@ -19,14 +18,16 @@ std::string encoded(std::string_view text) { return etf::Writer().binary(text).t
 
 }  // namespace
 
-SimulatedCluster::SimulatedCluster(std::uint64_t seed, const std::vector<std::string>& hosts)
+SimulatedCluster::SimulatedCluster(std::uint64_t seed, const std::vector<std::string>& hosts,
+                                   const NodeLimits& limits)
     : network(schedule, trace, seed, {}) {
   std::mt19937_64 random(seed);
   for (const std::string& host : hosts) {
-    nodes_[host] = std::make_unique<SimulatedNode>(schedule, network, trace, host, random());
+    nodes_[host] =
+        std::make_unique<SimulatedNode>(schedule, network, trace, host, random(), limits);
     servers_.push_back({"kv", nodes_[host]->name()});
   }
-  client_ = std::make_unique<SimulatedClient>(schedule, network, random(), servers_);
+  client_ = std::make_unique<SimulatedClient>(schedule, network, "client", random(), servers_);
 }
 
 bool SimulatedCluster::run_until(const std::function<bool()>& done, Nanoseconds time) {
@@ -44,31 +45,12 @@ void SimulatedCluster::form() {
                                            [](const auto& node) { return node.second->serves(); });
   };
   RAKV_CHECK_MSG(run_until(all_serve, kCallTime), "the nodes do not start");
-  std::size_t started = 0;
-  for (const raft::ServerId& server : servers_) {
-    etf::Writer arguments;
-    arguments.list(3).atom("default").binary("UID").map(6);
-    arguments.atom("id");
-    wire::write_server_id(arguments, server);
-    arguments.atom("uid").binary("UID" + server.node().substr(0, server.node().find('@')) +
-                                 "AAAAA");
-    arguments.atom("cluster_name").atom("kv");
-    arguments.atom("machine").tuple(3).atom("module").atom("ra_kv").map(0);
-    arguments.atom("log_init_args").map(0);
-    arguments.atom("initial_members").list(servers_.size());
-    for (const raft::ServerId& member : servers_) wire::write_server_id(arguments, member);
-    arguments.nil().nil();
-    client_->node().apply(server.node(), "ra_server_sup_sup", "start_server_rpc", arguments.view(),
-                          kCallTime, [&started, this](const node::ApplyResult& result) {
-                            trace.line("started: " + etf::print_text(result.term));
-                            ++started;
-                          });
-  }
-  client_->turn();
-  RAKV_CHECK_MSG(run_until([&] { return started == servers_.size(); }, 2 * kCallTime),
-                 "the servers do not start");
-  for (auto& [host, node] : nodes_)
-    RAKV_CHECK_MSG(node->member() != nullptr, "no server on " + host);
+  for (auto& [host, node] : nodes_) node->make_server("kv", "UID" + host + "AAAAA", servers_);
+  const auto all_run = [this] {
+    return std::all_of(nodes_.begin(), nodes_.end(),
+                       [](const auto& node) { return node.second->member() != nullptr; });
+  };
+  RAKV_CHECK_MSG(run_until(all_run, kCallTime), "the servers do not start");
   nodes_.begin()->second->member()->trigger_election();
   RAKV_CHECK_MSG(run_until([this] { return leader() != nullptr; }, kCallTime), "no leader");
 }

@@ -19,7 +19,8 @@ namespace rakv::simulation {
 /// Nodes a, b, c... of one cluster kv, and a client.
 class SimulatedCluster {
  public:
-  SimulatedCluster(std::uint64_t seed, const std::vector<std::string>& hosts);
+  SimulatedCluster(std::uint64_t seed, const std::vector<std::string>& hosts,
+                   const NodeLimits& limits = {});
 
   /// Starts all nodes, makes the cluster of all of them, and waits for its leader.
   void form();
@@ -31,6 +32,7 @@ class SimulatedCluster {
   /// The node whose server leads in the highest term; null without one.
   SimulatedNode* leader();
   SimulatedNode& node(const std::string& host) { return *nodes_.at(host); }
+  const std::map<std::string, std::unique_ptr<SimulatedNode>>& nodes() const { return nodes_; }
   SimulatedClient& client() { return *client_; }
   /// A put, until it is answered; whether it succeeded.
   bool put(std::string_view key, std::uint64_t value);

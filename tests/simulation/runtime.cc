@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/simulation/runtime.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "raft/log/memory_budget.h"
@@ -9,35 +10,44 @@ namespace rakv::simulation {
 
 class Runtime::SlowExecutor final : public Executor {
  public:
-  SlowExecutor(std::weak_ptr<Runtime> runtime, Nanoseconds time)
-      : runtime_(std::move(runtime)), time_(time) {}
+  SlowExecutor(std::weak_ptr<Runtime> runtime, const Pace& pace)
+      : runtime_(std::move(runtime)), pace_(pace) {}
   void post(std::function<void()> job) override {
     jobs_->push_back(std::move(job));
     if (jobs_->size() == 1) begin_next();
   }
 
  private:
+  using Jobs = std::deque<std::function<void()>>;
+
   void begin_next() {
     const auto runtime = runtime_.lock();
     if (!runtime) return;
-    runtime->schedule_.after(runtime->about(time_),
+    runtime->schedule_.after(runtime->duration(pace_),
                              [this, jobs = std::weak_ptr(jobs_), weak = runtime_] {
-                               const auto living = weak.lock();
-                               const auto queue = jobs.lock();
-                               if (!living || living->off_ || !queue) return;
-                               const auto job = std::move(queue->front());
-                               job();
-                               living->turn();
-                               if (jobs.expired()) return;
-                               queue->pop_front();
-                               if (!queue->empty()) begin_next();
+                               if (const auto living = weak.lock())
+                                 finish_when_it_runs(living, jobs);
                              });
   }
 
+  void finish_when_it_runs(const std::shared_ptr<Runtime>& runtime,
+                           const std::weak_ptr<Jobs>& jobs) {
+    runtime->when_it_runs([this, jobs, weak = std::weak_ptr(runtime)] {
+      const auto living = weak.lock();
+      const auto queue = jobs.lock();
+      if (!living || !queue) return;
+      const auto job = std::move(queue->front());
+      job();
+      living->turn();
+      if (jobs.expired()) return;
+      queue->pop_front();
+      if (!queue->empty()) begin_next();
+    });
+  }
+
   std::weak_ptr<Runtime> runtime_;
-  Nanoseconds time_;
-  std::shared_ptr<std::deque<std::function<void()>>> jobs_ =
-      std::make_shared<std::deque<std::function<void()>>>();
+  const Pace& pace_;
+  std::shared_ptr<Jobs> jobs_ = std::make_shared<Jobs>();
 };
 
 std::shared_ptr<Runtime> Runtime::make(Schedule& schedule, SimulatedNetwork& network,
@@ -73,12 +83,30 @@ void Runtime::switch_off() {
 }
 
 void Runtime::turn() {
-  if (off_ || std::exchange(in_turn_, true)) return;
+  if (off_ || frozen_ || std::exchange(in_turn_, true)) return;
   const auto self = shared_from_this();
   do io_.restart();
-  while (io_.poll() > 0);
+  while (!frozen_ && io_.poll_one() > 0 && note_handler());
   in_turn_ = false;
   if (after_turn) after_turn();
+}
+
+bool Runtime::note_handler() {
+  if (--handlers_left_ == 0) freeze();
+  return !frozen_;
+}
+
+void Runtime::thaw() {
+  if (!std::exchange(frozen_, false)) return;
+  handlers_left_ = UINT64_MAX;
+  turn();
+  for (const auto& job : std::exchange(held_, {})) when_it_runs(job);
+}
+
+void Runtime::when_it_runs(std::function<void()> job) {
+  if (off_) return;
+  if (frozen_) return held_.push_back(std::move(job));
+  job();
 }
 
 Nanoseconds Runtime::about(Nanoseconds time) {
@@ -86,8 +114,13 @@ Nanoseconds Runtime::about(Nanoseconds time) {
   return Nanoseconds(draw(random_));
 }
 
-std::unique_ptr<Executor> Runtime::make_executor(Nanoseconds time) {
-  return std::make_unique<SlowExecutor>(weak_from_this(), time);
+Nanoseconds Runtime::duration(const Pace& pace) {
+  return std::max(Nanoseconds(0), pace.stands_until - schedule_.now()) +
+         about(pace.time * pace.factor);
+}
+
+std::unique_ptr<Executor> Runtime::make_executor(const Pace& pace) {
+  return std::make_unique<SlowExecutor>(weak_from_this(), pace);
 }
 
 }  // namespace rakv::simulation

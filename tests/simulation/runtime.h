@@ -7,6 +7,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "cnode/base/executor.h"
 #include "cnode/base/memory_accounts.h"
@@ -25,6 +26,13 @@ class SeededRandomness final : public Randomness {
 
  private:
   std::mt19937_64 random_;
+};
+
+/// How fast a part of a machine is.
+struct Pace {
+  Nanoseconds time{0};          ///< that a job takes, about
+  std::uint64_t factor = 1;     ///< how much longer it takes now
+  Nanoseconds stands_until{0};  ///< no job ends before
 };
 
 /// What a process on a simulated host runs on: an event loop with clock, network and chance of its
@@ -48,20 +56,33 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
 
   /// All that can happen without time passing.
   void turn();
+  /// Nothing runs until thaw(), as after SIGSTOP. What comes for the process waits for it.
+  void freeze() { frozen_ = true; }
+  void thaw();
+  bool frozen() const { return frozen_; }
+  /// The process comes no further than so many more handlers of its event loop; then it is as after
+  /// freeze(), to be ended there.
+  void halt_after(std::uint64_t handlers) { handlers_left_ = handlers; }
+  /// Runs `job`, now or when the process is let go on. Not when it ends before.
+  void when_it_runs(std::function<void()> job);
   /// The host's end; before what runs on it is destroyed.
   void switch_off();
   boost::asio::io_context& io() { return io_; }
   Executor& owner() { return *owner_; }
   MemoryAccounts& memory() { return memory_; }
   Schedule& schedule() { return schedule_; }
-  /// An executor whose jobs each take about `time`, one after the other. Those that are left when
-  /// the runtime ends are dropped.
-  std::unique_ptr<Executor> make_executor(Nanoseconds time);
+  /// An executor whose jobs are done one after the other, as fast as `pace` says, which outlives
+  /// the runtime. Those that are left when the runtime ends are dropped.
+  std::unique_ptr<Executor> make_executor(const Pace& pace);
+  /// How long from now a job takes.
+  Nanoseconds duration(const Pace& pace);
   /// Around `time`, from the seed.
   Nanoseconds about(Nanoseconds time);
 
  private:
   class SlowExecutor;
+  /// Whether the next one may run.
+  bool note_handler();
   Runtime(Schedule& schedule, SimulatedNetwork& network, const Options& options);
 
   Schedule& schedule_;
@@ -75,6 +96,9 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::unique_ptr<OwnerExecutor> owner_;
   bool in_turn_ = false;
   bool off_ = false;
+  bool frozen_ = false;
+  std::uint64_t handlers_left_ = UINT64_MAX;
+  std::vector<std::function<void()>> held_;  ///< while it is frozen
 };
 
 }  // namespace rakv::simulation

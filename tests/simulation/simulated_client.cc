@@ -7,14 +7,15 @@
 
 namespace rakv::simulation {
 
-SimulatedClient::SimulatedClient(Schedule& schedule, SimulatedNetwork& network, std::uint64_t seed,
-                                 std::vector<raft::ServerId> servers) {
+SimulatedClient::SimulatedClient(Schedule& schedule, SimulatedNetwork& network, std::string host,
+                                 std::uint64_t seed, std::vector<raft::ServerId> servers)
+    : host_(std::move(host)) {
   Runtime::Options runtime;
-  runtime.host = "client";
+  runtime.host = host_;
   runtime.seed = seed;
   runtime_ = Runtime::make(schedule, network, runtime);
   node::NodeOptions options;
-  options.name = "client@client";
+  options.name = host_ + "@" + host_;
   options.cookie = kCookie;
   options.visible = false;
   options.epmd = epmd_options();

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "kv/client.h"
@@ -13,17 +14,19 @@ namespace rakv::simulation {
 /// A client of the product on a host of its own: a hidden node and kv::Client.
 class SimulatedClient {
  public:
-  SimulatedClient(Schedule& schedule, SimulatedNetwork& network, std::uint64_t seed,
-                  std::vector<raft::ServerId> servers);
+  SimulatedClient(Schedule& schedule, SimulatedNetwork& network, std::string host,
+                  std::uint64_t seed, std::vector<raft::ServerId> servers);
   ~SimulatedClient();
   Clock::time_point in(Clock::duration time) { return node_->clock().now() + time; }
   kv::Client& client() { return *client_; }
   node::Node& node() { return *node_; }
+  const std::string& host() const { return host_; }
   bool ready() const { return ready_; }
   /// Runs what was just asked for.
   void turn() { runtime_->turn(); }
 
  private:
+  std::string host_;
   std::shared_ptr<Runtime> runtime_;
   std::optional<node::Node> node_;
   std::optional<kv::Client> client_;

@@ -33,22 +33,42 @@ distribution::Network& SimulatedNetwork::switch_on(const std::string& host,
 void SimulatedNetwork::switch_off(const std::string& host) { hosts_.erase(host); }
 
 void SimulatedNetwork::cut(const std::string& one, const std::string& other) {
-  note("cut " + one + " " + other);
-  cut_.insert(link(one, other));
+  cut_one_way(one, other);
+  cut_one_way(other, one);
+}
+
+void SimulatedNetwork::cut_one_way(const std::string& from, const std::string& to) {
+  note("cut " + from + " > " + to);
+  cut_.emplace(from, to);
 }
 
 void SimulatedNetwork::mend(const std::string& one, const std::string& other) {
-  if (cut_.erase(link(one, other)) == 0) return;
+  if (cut_.erase({one, other}) + cut_.erase({other, one}) == 0) return;
   note("mend " + one + " " + other);
-  for (const auto& weak : std::vector(streams_)) {
-    const auto stream = weak.lock();
-    if (stream && link(stream->ends[0].host, stream->ends[1].host) == link(one, other))
-      stream->mend();
-  }
+  for (const auto& stream : streams_between(one, other)) stream->mend();
 }
 
-bool SimulatedNetwork::is_cut(const std::string& one, const std::string& other) const {
-  return cut_.contains(link(one, other));
+void SimulatedNetwork::reset(const std::string& one, const std::string& other) {
+  note("reset " + one + " " + other);
+  for (const auto& stream : streams_between(one, other)) stream->reset();
+}
+
+bool SimulatedNetwork::is_cut(const std::string& from, const std::string& to) const {
+  return cut_.contains({from, to});
+}
+
+std::vector<std::shared_ptr<Stream>> SimulatedNetwork::streams_between(
+    const std::string& one, const std::string& other) const {
+  std::vector<std::shared_ptr<Stream>> found;
+  for (const auto& weak : streams_) {
+    auto stream = weak.lock();
+    if (!stream) continue;
+    const std::string& from = stream->ends[0].host;
+    const std::string& to = stream->ends[1].host;
+    if ((from == one && to == other) || (from == other && to == one))
+      found.push_back(std::move(stream));
+  }
+  return found;
 }
 
 Nanoseconds SimulatedNetwork::delay() {
@@ -78,7 +98,7 @@ void SimulatedNetwork::connect(Host& from, const std::string& to, std::uint16_t 
     const auto attempt = weak.lock();
     const auto host = hosts_.find(name);
     if (!attempt || !attempt->waits() || host == hosts_.end()) return;
-    if (is_cut(name, to)) {
+    if (is_cut(name, to) || is_cut(to, name)) {
       schedule_.after(kSynInterval, [this, name, to, port, weak] {
         const auto waiting = weak.lock();
         const auto there = hosts_.find(name);

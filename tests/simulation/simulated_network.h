@@ -45,7 +45,12 @@ class SimulatedNetwork {
   void switch_off(const std::string& host);
   /// Bytes between two hosts wait until the link is mended.
   void cut(const std::string& one, const std::string& other);
+  /// Only what goes from one to the other.
+  void cut_one_way(const std::string& from, const std::string& to);
+  /// Both ways.
   void mend(const std::string& one, const std::string& other);
+  /// All streams between the two end, and what was under way is lost.
+  void reset(const std::string& one, const std::string& other);
 
   // --- for hosts and streams
 
@@ -55,16 +60,14 @@ class SimulatedNetwork {
   Nanoseconds delay();
   /// The size of the next piece of so many bytes.
   std::size_t piece_of(std::size_t bytes);
-  bool is_cut(const std::string& one, const std::string& other) const;
+  bool is_cut(const std::string& from, const std::string& to) const;
   void note(const std::string& line) { trace_.line(line); }
   void connect(Host& from, const std::string& to, std::uint16_t port,
                const std::shared_ptr<class HostConnecting>& connecting);
 
  private:
-  using Link = std::pair<std::string, std::string>;
-  static Link link(const std::string& one, const std::string& other) {
-    return one < other ? Link(one, other) : Link(other, one);
-  }
+  std::vector<std::shared_ptr<Stream>> streams_between(const std::string& one,
+                                                       const std::string& other) const;
   std::shared_ptr<Stream> open_stream(const std::string& from, const std::string& to);
 
   Schedule& schedule_;
@@ -75,7 +78,7 @@ class SimulatedNetwork {
   std::map<std::string, std::unique_ptr<Epmd>> epmds_;
   std::vector<std::weak_ptr<Stream>> streams_;
   std::uint64_t streams_made_ = 0;
-  std::set<Link> cut_;
+  std::set<std::pair<std::string, std::string>> cut_;  ///< from and to
 };
 
 }  // namespace rakv::simulation

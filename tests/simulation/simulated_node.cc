@@ -5,17 +5,11 @@
 #include <utility>
 
 #include "cnode/base/check.h"
+#include "cnode/etf/text.h"
+#include "cnode/etf/writer.h"
+#include "raft/wire/ids.h"
 
 namespace rakv::simulation {
-namespace {
-
-/// How long an fdatasync of the WAL takes, a job that somebody waits for, and one in the
-/// background.
-constexpr Nanoseconds kWalTime = std::chrono::microseconds(300);
-constexpr Nanoseconds kWorkerTime = std::chrono::microseconds(500);
-constexpr Nanoseconds kBackgroundTime = std::chrono::milliseconds(2);
-
-}  // namespace
 
 distribution::epmd::Options epmd_options() {
   distribution::epmd::Options options;
@@ -25,13 +19,14 @@ distribution::epmd::Options epmd_options() {
 }
 
 SimulatedNode::SimulatedNode(Schedule& schedule, SimulatedNetwork& network, Trace& trace,
-                             std::string name, std::uint64_t seed)
+                             std::string name, std::uint64_t seed, NodeLimits limits)
     : schedule_(schedule),
       network_(network),
       trace_(trace),
       host_(name),
       name_(name + "@" + name),
-      seed_(seed) {}
+      seed_(seed),
+      limits_(limits) {}
 
 SimulatedNode::~SimulatedNode() {
   if (runs()) kill(raftlog::CrashMode::keep_everything);
@@ -39,12 +34,14 @@ SimulatedNode::~SimulatedNode() {
 
 kv::NodeProcessOptions SimulatedNode::options() const {
   kv::NodeProcessOptions options;
-  options.directory = "/data/" + name_;
+  options.directory = directory();
   options.node.name = name_;
   options.node.cookie = kCookie;
   options.node.epmd = epmd_options();
   options.log.wal_thread = false;
+  options.log.wal = limits_.wal;
   options.log.wal.salt_seed = seed_ + lives_;
+  options.log.segment = limits_.segment;
   return options;
 }
 
@@ -62,15 +59,20 @@ void SimulatedNode::start() {
   life_ = std::make_unique<Life>();
   Life& life = *life_;
   life.runtime = Runtime::make(schedule_, network_, runtime);
-  life.process.emplace(life.runtime->io(), *disk_, life.runtime->memory(), life.runtime->owner(),
-                       kv::NodeExecutors{life.runtime->make_executor(kWorkerTime),
-                                         life.runtime->make_executor(kBackgroundTime)},
+  life.disk.emplace(*disk_);
+  life.process.emplace(life.runtime->io(), *life.disk, life.runtime->memory(),
+                       life.runtime->owner(),
+                       kv::NodeExecutors{life.runtime->make_executor(worker_pace),
+                                         life.runtime->make_executor(background_pace)},
                        options());
-  const Result<void> opened = life.process->open();
-  RAKV_CHECK_MSG(opened, opened ? "" : opened.error().message);
+  const auto fail = [this](const Error& error) {
+    trace_.line(name_ + " does not start: " + error.message);
+    life_->failure = error.message;
+  };
+  if (const Result<void> opened = life.process->open(); !opened) return fail(opened.error());
   life.runtime->after_turn = [this] { run_wal_later(); };
-  life.process->start([this](const Result<void>& started) {
-    RAKV_CHECK_MSG(started, started ? "" : started.error().message);
+  life.process->start([this, fail](const Result<void>& started) {
+    if (!started) return fail(started.error());
     trace_.line(name_ + " serves");
     life_->serves = true;
   });
@@ -78,16 +80,24 @@ void SimulatedNode::start() {
 }
 
 void SimulatedNode::run_wal_later() {
+  if (life_->process->log_system().wal_has_work()) schedule_wal();
+}
+
+void SimulatedNode::schedule_wal() {
   Life& life = *life_;
-  if (life.wal_is_due || !life.process->log_system().wal_has_work()) return;
-  life.wal_is_due = true;
-  schedule_.after(life.runtime->about(kWalTime), [this, weak = std::weak_ptr(life.runtime)] {
+  if (std::exchange(life.wal_is_due, true)) return;
+  schedule_.after(life.runtime->duration(wal_pace), [this, weak = std::weak_ptr(life.runtime)] {
     const auto runtime = weak.lock();
     if (!runtime || !life_ || life_->runtime != runtime) return;
-    life_->wal_is_due = false;
-    life_->process->log_system().wal_writer().run_one_batch();
-    runtime->turn();
+    runtime->when_it_runs([this] { run_wal(); });
   });
+}
+
+void SimulatedNode::run_wal() {
+  life_->wal_is_due = false;
+  // What was more than one batch is with the writer now.
+  if (life_->process->log_system().wal_writer().run_one_batch()) schedule_wal();
+  life_->runtime->turn();
 }
 
 void SimulatedNode::kill(raftlog::CrashMode mode) {
@@ -101,9 +111,67 @@ void SimulatedNode::kill(raftlog::CrashMode mode) {
   disk_ = std::move(left);
 }
 
-member::Member* SimulatedNode::member() {
-  if (!serves()) return nullptr;
-  return process().servers()->find("kv");
+member::Member* SimulatedNode::member(std::string_view server) {
+  if (!serves() || process().servers() == nullptr) return nullptr;
+  return process().servers()->find(server);
+}
+
+void SimulatedNode::apply(std::string_view module, std::string_view function,
+                          std::string_view arguments) {
+  process().node().apply_locally(
+      module, function, arguments,
+      [this, what = std::string(function)](node::RpcOutcome, const node::RpcTerm& term,
+                                           std::string_view) {
+        trace_.line(name_ + " " + what + ": " + etf::print_text(term.flat()));
+      });
+  life_->runtime->turn();
+}
+
+void SimulatedNode::stop_server(const std::string& server) {
+  if (!obeys()) return;
+  trace_.line(name_ + " stops " + server);
+  process().servers()->stop_server(server);
+  life_->runtime->turn();
+}
+
+void SimulatedNode::restart_server(const std::string& server) {
+  if (!obeys()) return;
+  etf::Writer arguments;
+  arguments.list(3).atom("default");
+  wire::write_server_id(arguments, {server, name_});
+  arguments.map(0).nil();
+  apply("ra_server_sup_sup", "restart_server_rpc", arguments.view());
+}
+
+void SimulatedNode::make_server(const std::string& server, const std::string& uid,
+                                const std::vector<raft::ServerId>& members) {
+  if (!obeys()) return;
+  etf::Writer arguments;
+  arguments.list(3).atom("default").binary(uid).map(6);
+  arguments.atom("id");
+  wire::write_server_id(arguments, {server, name_});
+  arguments.atom("uid").binary(uid);
+  arguments.atom("cluster_name").atom(server);
+  arguments.atom("machine").tuple(3).atom("module").atom("ra_kv").map(0);
+  arguments.atom("log_init_args").map(2).atom("min_snapshot_interval").integer(0);
+  arguments.atom("major_compaction_strategy").tuple(2).atom("num_minors").integer(2);
+  arguments.atom("initial_members").list(members.size());
+  for (const raft::ServerId& member : members) wire::write_server_id(arguments, member);
+  arguments.nil().nil();
+  apply("ra_server_sup_sup", "start_server_rpc", arguments.view());
+}
+
+void SimulatedNode::delete_server(const std::string& server) {
+  if (!obeys()) return;
+  apply("ra_server_sup_sup", "delete_server_rpc",
+        etf::Writer().list(2).atom("default").atom(server).nil().view());
+}
+
+void SimulatedNode::crash_server(const std::string& server) {
+  if (!obeys()) return;
+  const auto pid = process().servers()->pid_of(server);
+  if (!pid) return;
+  apply("erlang", "exit", etf::Writer().list(2).pid(*pid).atom("kill").nil().view());
 }
 
 }  // namespace rakv::simulation

@@ -40,7 +40,8 @@ void Stream::answer_read(std::size_t at) {
 std::size_t Stream::send(std::size_t from, std::string_view bytes) {
   End& end = ends[from];
   End& other = ends[1 - from];
-  if (end.closed || other.closed) return bytes.size();  // into the void, until that is heard of
+  if (end.closed || other.closed || broken)
+    return bytes.size();  // into the void, until that is heard of
   const std::size_t used = other.under_way + other.inbox.size();
   const std::size_t room = network.options().window - std::min(network.options().window, used);
   bytes = bytes.substr(0, room);
@@ -56,7 +57,7 @@ std::size_t Stream::send(std::size_t from, std::string_view bytes) {
 void Stream::take(std::size_t at, const std::string& bytes) {
   End& end = ends[at];
   end.under_way -= bytes.size();
-  if (end.closed) return;
+  if (end.closed || broken) return;
   network.note(ends[1 - at].host + " > " + end.host + " #" + std::to_string(number) + ": " +
                std::to_string(bytes.size()) + " bytes " + std::to_string(checksum(bytes)));
   end.inbox += bytes;
@@ -70,7 +71,7 @@ void Stream::arrive(std::size_t at, std::function<void()> arrival) {
   network.schedule().at(
       end.last_arrival, [self = shared_from_this(), at, arrival = std::move(arrival)]() mutable {
         End& here = self->ends[at];
-        if (!here.held.empty() || self->network.is_cut(here.host, self->ends[1 - at].host)) {
+        if (!here.held.empty() || self->network.is_cut(self->ends[1 - at].host, here.host)) {
           here.held.push_back(std::move(arrival));
           return;
         }
@@ -112,19 +113,33 @@ void Stream::close(std::size_t at) {
   if (std::exchange(end.closed, true)) return;
   post(end, std::exchange(end.reading, nullptr), make_error(ErrorCode::io, "closed"));
   post(end, std::exchange(end.written, nullptr), make_error(ErrorCode::io, "closed"));
-  const auto self = shared_from_this();
-  arrive(1 - at, [this, to = 1 - at] {
-    End& other = ends[to];
-    if (other.closed) return;
-    network.note("stream #" + std::to_string(number) + " ends at " + other.host);
-    other.ended = true;
-    if (other.on_arrival) return other.on_arrival();
-    if (other.written) {
-      post(other, std::exchange(other.written, nullptr),
-           make_error(ErrorCode::unavailable, "the peer closed the connection"));
-    }
-    answer_read(to);
-  });
+  arrive(1 - at, [this, to = 1 - at] { end_at(to); });
+}
+
+void Stream::end_at(std::size_t at) {
+  End& end = ends[at];
+  if (end.closed || end.ended) return;
+  network.note("stream #" + std::to_string(number) + " ends at " + end.host);
+  end.ended = true;
+  if (end.on_arrival) return end.on_arrival();
+  if (end.written) {
+    post(end, std::exchange(end.written, nullptr),
+         make_error(ErrorCode::unavailable, "the peer closed the connection"));
+  }
+  answer_read(at);
+}
+
+void Stream::reset() {
+  broken = true;
+  for (const std::size_t at : {0U, 1U}) {
+    ends[at].inbox.clear();
+    ends[at].held.clear();
+    network.schedule().after(network.delay(), [self = shared_from_this(), at] {
+      self->end_at(at);
+      const auto turn = self->ends[at].turn;
+      if (turn) turn();
+    });
+  }
 }
 
 void Stream::abandon(std::size_t at) {

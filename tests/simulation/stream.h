@@ -49,12 +49,16 @@ struct Stream : std::enable_shared_from_this<Stream> {
   void abandon(std::size_t at);
   /// The link is whole again.
   void mend();
+  /// Both ends hear of its end, and what was under way is lost.
+  void reset();
 
   SimulatedNetwork& network;
   std::uint64_t number;
   End ends[2];
+  bool broken = false;  ///< by reset()
 
  private:
+  void end_at(std::size_t at);
   void arrive(std::size_t at, std::function<void()> arrival);
   void take(std::size_t at, const std::string& bytes);
   void answer_read(std::size_t at);
