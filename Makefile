@@ -24,9 +24,12 @@ LINT ?=
 OPS ?= 100
 RAKV ?= all
 SEED ?=
+# `make sim`: how many seeds, or the one SEED; and more arguments of rakv_sim, e.g. --trace
+SEEDS ?= 100
+SIM_ARGS ?=
 
 .PHONY: help setup otp29 build install run test asan tsan asan-suites tsan-suites bench bench-kv bench-instructions \
-	bench-mixed bench-large bench-memory bench-start bench-keys fuzz harness format pictures lint clean
+	bench-mixed bench-large bench-memory bench-start bench-keys fuzz harness sim format pictures lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +106,10 @@ fuzz: setup ## every fuzz target for FUZZ_SECONDS
 
 harness: otp29 build ## ra's own ra_kv_harness with rakv nodes (OPS, RAKV=all|odd|one|none, SEED)
 	@scripts/harness.sh $(OPS) $(RAKV) $(SEED)
+
+sim: setup ## random runs of whole clusters under virtual time (SEEDS or SEED, SIM_ARGS)
+	@scripts/build.sh bench rakv_sim
+	@build/bench/tests/simulation/rakv_sim $(if $(SEED),--seed=$(SEED),--seeds=$(SEEDS)) $(SIM_ARGS)
 
 format: setup ## clang-format over all sources
 	@git ls-files -co --exclude-standard '*.cc' '*.h' | xargs -r clang-format -i

@@ -120,6 +120,53 @@ TEST_F(SimulationTest, AReadByRpcThatNobodyCanAnswerEndsLongBeforeItsHour) {
   EXPECT_EQ(answer, "{timeout,{kv," + leader->name() + "}}");
 }
 
+/// As after SIGSTOP: its connections stay, but it says nothing. The others elect one of theirs, and
+/// it follows when it goes on.
+TEST_F(SimulationTest, ALeaderThatIsFrozenFollowsAfterwards) {
+  SimulatedCluster cluster(chosen_seed(), {"a", "b", "c"});
+  cluster.form();
+  ASSERT_TRUE(cluster.put("key", 1));
+  SimulatedNode* first = cluster.leader();
+  first->runtime().freeze();
+  ASSERT_TRUE(cluster.run_until([&] { return cluster.leader() != first; }, 5min));
+  ASSERT_TRUE(cluster.run_until([&] { return cluster.put("key", 2); }, 5min));
+  EXPECT_EQ(first->member()->core().role(), raft::Role::leader) << "it has heard of nothing";
+  first->runtime().thaw();
+  EXPECT_TRUE(cluster.run_until(
+      [&] { return first->member()->core().role() == raft::Role::follower; }, 5min));
+  EXPECT_EQ(cluster.get("key"), "2");
+}
+
+/// The way to the leader carries nothing, the way back does: it sends, and hears no answer.
+TEST_F(SimulationTest, ALeaderThatHearsNobodyAnswersNobody) {
+  SimulatedCluster cluster(chosen_seed(), {"a", "b", "c"});
+  cluster.form();
+  ASSERT_TRUE(cluster.put("key", 1));
+  const std::string host = cluster.leader()->host();
+  for (const std::string other : {"a", "b", "c"}) {
+    if (other != host) cluster.network.cut_one_way(other, host);
+  }
+  EXPECT_FALSE(cluster.put("key", 2)) << "no majority can have acknowledged it";
+  for (const std::string other : {"a", "b", "c"}) cluster.network.mend(other, host);
+  EXPECT_TRUE(cluster.run_until([&] { return cluster.put("key", 3); }, 5min));
+  EXPECT_EQ(cluster.get("key"), "3");
+}
+
+TEST_F(SimulationTest, ConnectionsThatEndAreMadeAnew) {
+  SimulatedCluster cluster(chosen_seed(), {"a", "b", "c"});
+  cluster.form();
+  const std::vector<std::string> hosts = {"a", "b", "c", "client"};
+  for (std::uint64_t value = 1; value <= 5; ++value) {
+    for (const std::string& one : hosts) {
+      for (const std::string& other : hosts) {
+        if (one < other) cluster.network.reset(one, other);
+      }
+    }
+    ASSERT_TRUE(cluster.run_until([&] { return cluster.put("key", value); }, 1min)) << value;
+  }
+  EXPECT_EQ(cluster.get("key"), "5");
+}
+
 /// Killed after each so many events of its start and of its work, whatever it was doing then.
 TEST_F(SimulationTest, AProcessMayEndAtAnyMoment) {
   SimulatedCluster cluster(chosen_seed(), {"a", "b", "c"});

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/simulation/fault_injector.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cnode/etf/writer.h"
+#include "raft/wire/ids.h"
+
+namespace rakv::simulation {
+namespace {
+
+using raftlog::CrashMode;
+
+/// How often somebody looks whether all that should run does.
+constexpr Nanoseconds kCareInterval = std::chrono::milliseconds(100);
+constexpr std::chrono::seconds kRequestTime{5};
+/// How long a node may be without its server before it is started anew.
+constexpr Nanoseconds kPatience = std::chrono::seconds(10);
+constexpr Pace SimulatedNode::*kPaces[] = {&SimulatedNode::wal_pace, &SimulatedNode::worker_pace,
+                                           &SimulatedNode::background_pace};
+
+}  // namespace
+
+FaultInjector::FaultInjector(SimulatedCluster& cluster, const StateJudge& states,
+                             const RunOptions& options, std::vector<std::string> clients,
+                             std::uint64_t seed)
+    : cluster_(cluster),
+      options_(options),
+      membership_(cluster, [&states] { return states.committed_cluster(); }),
+      random_(seed),
+      hosts_(std::move(clients)),
+      kinds_(options.faults.begin(), options.faults.end()) {
+  for (const auto& [host, node] : cluster.nodes()) {
+    nodes_.push_back(node.get());
+    hosts_.push_back(host);
+  }
+}
+
+// --- when
+
+void FaultInjector::begin() {
+  look_after_all();
+  if (!kinds_.empty()) next_later();
+}
+
+void FaultInjector::next_later() {
+  after(about(options_.fault_pause_ms), [this] {
+    const FaultKind kind = kinds_[random_() % kinds_.size()];
+    ++counts_[kind];
+    inflict(kind);
+    next_later();
+  });
+}
+
+void FaultInjector::note_acknowledged() {
+  if (healed_ || random_() % 40 != 0) return;
+  if (options_.faults.contains(FaultKind::power_cut)) {
+    after(Nanoseconds(0), [this] { power_cut(); });
+  } else if (options_.faults.contains(FaultKind::kill)) {
+    after(Nanoseconds(0), [this] { kill(any_node(), any_crash()); });
+  }
+}
+
+void FaultInjector::after(Nanoseconds time, std::function<void()> event) {
+  cluster_.schedule.after(time, [this, event = std::move(event)] {
+    if (!healed_) event();
+  });
+}
+
+Nanoseconds FaultInjector::about(std::uint64_t milliseconds) {
+  std::exponential_distribution<double> draw(1.0 / static_cast<double>(milliseconds));
+  return Nanoseconds(static_cast<std::int64_t>(draw(random_) * 1e6));
+}
+
+SimulatedNode& FaultInjector::any_node() { return *nodes_[random_() % nodes_.size()]; }
+
+std::string FaultInjector::any_host(const std::string& but) {
+  Hosts others = hosts_;
+  std::erase(others, but);
+  return others[random_() % others.size()];
+}
+
+CrashMode FaultInjector::any_crash() {
+  constexpr CrashMode kModes[] = {CrashMode::keep_everything, CrashMode::lose_unsynced,
+                                  CrashMode::random};
+  return kModes[random_() % std::size(kModes)];
+}
+
+// --- what
+
+void FaultInjector::inflict(FaultKind kind) {
+  SimulatedNode& node = any_node();
+  switch (kind) {
+    case FaultKind::kill:
+      return kill(node, any_crash());
+    case FaultKind::halt:
+      if (node.runs()) node.runtime().halt_after(1 + random_() % 300);
+      return kill_later(node, std::chrono::milliseconds(1 + random_() % 30));
+    case FaultKind::stop_in_disk:
+      if (node.runs())
+        node.faulty_disk().stop_at(node.faulty_disk().operations() + 1 + random_() % 40);
+      return kill_later(node, std::chrono::milliseconds(1 + random_() % 30));
+    case FaultKind::power_cut:
+      return power_cut();
+    case FaultKind::restart_server:
+      return restart_server(node);
+    case FaultKind::stop_server:
+      return stop_server(node);
+    case FaultKind::crash_server:
+      return node.crash_server("kv");
+    case FaultKind::slow_wal:
+      return slow(node, &SimulatedNode::wal_pace);
+    case FaultKind::slow_worker:
+      return slow(node, &SimulatedNode::worker_pace);
+    case FaultKind::slow_background:
+      return slow(node, &SimulatedNode::background_pace);
+    case FaultKind::slow_restart:
+      return slow_restart(node);
+    case FaultKind::cut:
+      return cut(node.host(), any_host(node.host()));
+    case FaultKind::cut_one_way: {
+      const std::string other = any_host(node.host());
+      const bool out = random_() % 2 == 0;
+      cluster_.network.cut_one_way(out ? node.host() : other, out ? other : node.host());
+      return after(about(options_.fault_length_ms),
+                   [this, &node, other] { cluster_.network.mend(node.host(), other); });
+    }
+    case FaultKind::isolate:
+      return isolate(node.host());
+    case FaultKind::reset:
+      return cluster_.network.reset(node.host(), any_host(node.host()));
+    case FaultKind::freeze:
+      return freeze(node);
+    case FaultKind::snapshot:
+      return ask(node, etf::Writer().tuple(2).atom("aux_command").atom("take_snapshot").take());
+    case FaultKind::transfer:
+      return transfer();
+    case FaultKind::election:
+      return ask(node, etf::Writer().atom("trigger_election").take());
+    case FaultKind::membership:
+      return membership_.remove(node);
+    case FaultKind::disk_errors:
+      return disk_errors(node);
+    case FaultKind::full_disk:
+      return fill_disk(node);
+  }
+}
+
+// --- processes
+
+void FaultInjector::kill(SimulatedNode& node, CrashMode mode) {
+  if (!node.runs()) return;
+  node.kill(mode);
+  const bool at_once = random_() % 4 == 0;
+  starts_at_[&node] =
+      cluster_.schedule.now() + (at_once ? Nanoseconds(0) : about(options_.fault_length_ms));
+}
+
+void FaultInjector::kill_later(SimulatedNode& node, Nanoseconds time) {
+  after(time, [this, &node] { kill(node, any_crash()); });
+}
+
+void FaultInjector::power_cut() {
+  const CrashMode mode = random_() % 2 == 0 ? CrashMode::lose_unsynced : CrashMode::random;
+  for (SimulatedNode* node : nodes_) kill(*node, mode);
+}
+
+void FaultInjector::look_after_all() {
+  for (SimulatedNode* node : nodes_) look_after(*node);
+  cluster_.schedule.after(kCareInterval, [this] { look_after_all(); });
+}
+
+void FaultInjector::look_after(SimulatedNode& node) {
+  if (node.failed()) kill(node, CrashMode::keep_everything);
+  const Nanoseconds now = cluster_.schedule.now();
+  if (!node.runs()) {
+    if (healed_ || now >= starts_at_[&node]) node.start();
+    return;
+  }
+  if (!node.serves()) return;
+  const bool changes = options_.faults.contains(FaultKind::membership);
+  if ((changes && !membership_.look_after(node)) || node.process().servers()->pid_of("kv")) {
+    without_server_since_.erase(&node);
+    return;
+  }
+  if (healed_ || now >= server_back_at_[&node]) node.restart_server("kv");
+  // A server that could not be read at the node's start needs another start.
+  const Nanoseconds since = without_server_since_.emplace(&node, now).first->second;
+  if (now > since + kPatience) {
+    without_server_since_.erase(&node);
+    kill(node, CrashMode::keep_everything);
+  }
+}
+
+void FaultInjector::freeze(SimulatedNode& node) {
+  if (!node.runs()) return;
+  cluster_.trace.line(node.name() + " is frozen");
+  node.runtime().freeze();
+  after(about(options_.fault_length_ms), [weak = node.runtime().weak_from_this()] {
+    if (const auto runtime = weak.lock()) runtime->thaw();
+  });
+}
+
+// --- servers inside a process
+
+void FaultInjector::restart_server(SimulatedNode& node) {
+  node.stop_server("kv");
+  node.restart_server("kv");
+}
+
+void FaultInjector::stop_server(SimulatedNode& node) {
+  server_back_at_[&node] = cluster_.schedule.now() + about(options_.fault_length_ms);
+  node.stop_server("kv");
+}
+
+// --- what is slow
+
+void FaultInjector::slow(SimulatedNode& node, Pace SimulatedNode::*pace) {
+  const Nanoseconds time = about(options_.fault_length_ms);
+  if (random_() % 2 == 0) return stand_still(node, pace, time);
+  cluster_.trace.line(node.name() + " has a slow disk");
+  (node.*pace).factor = 2 + random_() % 300;
+  after(time, [&node, pace] { (node.*pace).factor = 1; });
+}
+
+void FaultInjector::stand_still(SimulatedNode& node, Pace SimulatedNode::*pace, Nanoseconds time) {
+  cluster_.trace.line(node.name() + " has a disk that stands still");
+  (node.*pace).stands_until = cluster_.schedule.now() + time;
+}
+
+void FaultInjector::slow_restart(SimulatedNode& node) {
+  const Nanoseconds time = about(options_.fault_length_ms);
+  for (const auto pace : kPaces) {
+    if (random_() % 2 == 0) stand_still(node, pace, time);
+  }
+  const std::uint64_t restarts = 1 + random_() % 3;
+  for (std::uint64_t i = 0; i < restarts; ++i) {
+    after(time * (1 + random_() % 100) / 120, [this, &node] { start_again(node); });
+  }
+}
+
+void FaultInjector::start_again(SimulatedNode& node) {
+  switch (random_() % 4) {
+    case 0:
+      return stop_server(node);
+    case 1:
+      return node.crash_server("kv");
+    default:
+      return restart_server(node);
+  }
+}
+
+// --- links
+
+void FaultInjector::cut(const std::string& one, const std::string& other) {
+  cluster_.network.cut(one, other);
+  after(about(options_.fault_length_ms), [this, one, other] { cluster_.network.mend(one, other); });
+}
+
+void FaultInjector::isolate(const std::string& host) {
+  const bool clients_too = random_() % 2 == 0;
+  for (const std::string& other : hosts_) {
+    if (other == host) continue;
+    if (clients_too || cluster_.nodes().contains(other)) cluster_.network.cut(host, other);
+  }
+  after(about(options_.fault_length_ms), [this, host] {
+    for (const std::string& other : hosts_) cluster_.network.mend(host, other);
+  });
+}
+
+// --- disks
+
+void FaultInjector::set_rule(SimulatedNode& node, raftlog::FaultyDisk::Rule rule) {
+  node.faulty_disk().set_rule(std::move(rule));
+  after(about(options_.fault_length_ms), [&node, weak = node.runtime().weak_from_this()] {
+    if (!weak.expired()) mend_disk(node);
+  });
+}
+
+void FaultInjector::mend_disk(SimulatedNode& node) {
+  node.faulty_disk().set_rule(nullptr);
+  node.faulty_disk().set_space(raftlog::DiskSpace{});
+}
+
+/// After an fdatasync that failed the kernel may keep what it could not write to itself, and never
+/// write it.
+void FaultInjector::disk_errors(SimulatedNode& node) {
+  if (!node.runs()) return;
+  cluster_.trace.line(node.name() + " has a disk that fails");
+  const std::uint64_t one_in = 1 + random_() % 10;
+  set_rule(node,
+           [this, &node, one_in](raftlog::DiskOperation operation,
+                                 const std::string& path) -> std::optional<Error> {
+             using raftlog::DiskOperation;
+             const bool reads =
+                 operation == DiskOperation::open || operation == DiskOperation::read ||
+                 operation == DiskOperation::list || operation == DiskOperation::lock;
+             if (reads || random_() % one_in != 0) return std::nullopt;
+             if (operation == DiskOperation::sync && random_() % 2 == 0)
+               node.give_up_unsynced(path);
+             return make_error(ErrorCode::io, path + ": input/output error");
+           });
+}
+
+void FaultInjector::fill_disk(SimulatedNode& node) {
+  if (!node.runs()) return;
+  cluster_.trace.line(node.name() + " has a full disk");
+  node.faulty_disk().set_space({.free = 0, .total = std::uint64_t{1} << 30});
+  set_rule(node,
+           [](raftlog::DiskOperation operation, const std::string& path) -> std::optional<Error> {
+             using raftlog::DiskOperation;
+             if (operation != DiskOperation::write && operation != DiskOperation::create &&
+                 operation != DiskOperation::reserve && operation != DiskOperation::make_directory)
+               return std::nullopt;
+             return make_error(ErrorCode::no_space, path + ": no space left on device");
+           });
+}
+
+// --- requests
+
+void FaultInjector::ask(const SimulatedNode& node, const std::string& request) {
+  SimulatedClient& client = cluster_.client();
+  client.node().call(
+      node.name(), "kv", [&](distribution::OutMessage& out) { out.text.append(request); },
+      kRequestTime, [](const node::CallResult&) {});
+  client.turn();
+}
+
+void FaultInjector::transfer() {
+  SimulatedNode* const leader = cluster_.leader();
+  if (leader == nullptr) return;
+  etf::Writer request;
+  request.tuple(2).atom("transfer_leadership");
+  wire::write_server_id(request, {"kv", any_node().name()});
+  ask(*leader, request.take());
+}
+
+// --- the end
+
+void FaultInjector::heal() {
+  cluster_.trace.line("all is made whole");
+  healed_ = true;
+  for (const std::string& one : hosts_) {
+    for (const std::string& other : hosts_) cluster_.network.mend(one, other);
+  }
+  for (SimulatedNode* node : nodes_) {
+    for (const auto pace : kPaces) {
+      (node->*pace).stands_until = Nanoseconds(0);
+      (node->*pace).factor = 1;
+    }
+    if (!node->runs()) continue;
+    // What was to end between two calls to its disk ends now.
+    if (node->faulty_disk().stopped()) {
+      kill(*node, CrashMode::random);
+    } else {
+      node->faulty_disk().stop_at(UINT64_MAX);
+      mend_disk(*node);
+      node->runtime().thaw();
+    }
+  }
+}
+
+}  // namespace rakv::simulation

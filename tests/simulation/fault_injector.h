@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tests/simulation/cluster.h"
+#include "tests/simulation/judges.h"
+#include "tests/simulation/membership_changes.h"
+#include "tests/simulation/run_options.h"
+
+namespace rakv::simulation {
+
+/// Brings about faults at random moments, one by one, and ends each after a while. What has ended
+/// is started again all the time, as an operator or a supervisor does.
+class FaultInjector {
+ public:
+  /// `clients` are their hosts, whose links are cut as well.
+  FaultInjector(SimulatedCluster& cluster, const StateJudge& states, const RunOptions& options,
+                std::vector<std::string> clients, std::uint64_t seed);
+
+  /// From now on.
+  void begin();
+  /// No more faults; what was broken is made whole, and stays so.
+  void heal();
+  /// A client was told that its write is stored: a good moment for a fault.
+  void note_acknowledged();
+  /// How often each kind happened.
+  const std::map<FaultKind, std::uint64_t>& counts() const { return counts_; }
+
+ private:
+  using Hosts = std::vector<std::string>;
+  void next_later();
+  void inflict(FaultKind kind);
+  void look_after_all();
+  void look_after(SimulatedNode& node);
+
+  void kill(SimulatedNode& node, raftlog::CrashMode mode);
+  void kill_later(SimulatedNode& node, Nanoseconds time);
+  void power_cut();
+  void restart_server(SimulatedNode& node);
+  void stop_server(SimulatedNode& node);
+  void slow(SimulatedNode& node, Pace SimulatedNode::*pace);
+  void stand_still(SimulatedNode& node, Pace SimulatedNode::*pace, Nanoseconds time);
+  void slow_restart(SimulatedNode& node);
+  void start_again(SimulatedNode& node);
+  void cut(const std::string& one, const std::string& other);
+  void isolate(const std::string& host);
+  void freeze(SimulatedNode& node);
+  void disk_errors(SimulatedNode& node);
+  void fill_disk(SimulatedNode& node);
+  /// In the place of the node's disk rules, for a while.
+  void set_rule(SimulatedNode& node, raftlog::FaultyDisk::Rule rule);
+  static void mend_disk(SimulatedNode& node);
+  /// A request to a member, by a remote call of the operator's.
+  void ask(const SimulatedNode& node, const std::string& request);
+  void transfer();
+
+  SimulatedNode& any_node();
+  std::string any_host(const std::string& but);
+  raftlog::CrashMode any_crash();
+  Nanoseconds about(std::uint64_t milliseconds);
+  /// Unless all is to be whole meanwhile.
+  void after(Nanoseconds time, std::function<void()> event);
+
+  SimulatedCluster& cluster_;
+  const RunOptions& options_;
+  MembershipChanges membership_;
+  std::mt19937_64 random_;
+  std::vector<SimulatedNode*> nodes_;
+  Hosts hosts_;  ///< of nodes and clients
+  std::vector<FaultKind> kinds_;
+  std::map<FaultKind, std::uint64_t> counts_;
+  std::map<const SimulatedNode*, Nanoseconds> starts_at_;  ///< of those that are down
+  std::map<const SimulatedNode*, Nanoseconds> server_back_at_;
+  std::map<const SimulatedNode*, Nanoseconds> without_server_since_;
+  bool healed_ = false;
+};
+
+}  // namespace rakv::simulation

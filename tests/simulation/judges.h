@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "raft/core/invariants.h"
+#include "tests/simulation/cluster.h"
+#include "tests/simulation/history.h"
+
+namespace rakv::simulation {
+
+/// Called with what must not be.
+using Violation = std::function<void(const std::string& what)>;
+
+/// What must hold between members after every event: one leader per term, what is committed is the
+/// same everywhere and stays, nobody applies what is not committed (raft/core/invariants.h), and
+/// entries of one place have the same bytes.
+class StateJudge {
+ public:
+  StateJudge(SimulatedCluster& cluster, Violation violation)
+      : cluster_(cluster), violation_(std::move(violation)) {}
+  /// After an event.
+  void look();
+  /// The configuration as of the highest index that was ever seen committed, if a member that runs
+  /// knows it; else null.
+  const raft::Cluster* committed_cluster() const;
+  /// Leaders that were seen.
+  std::uint64_t terms() const { return terms_; }
+
+ private:
+  struct Seen {
+    const member::Member* member = nullptr;
+    raft::Term term;
+    raft::Role role = raft::Role::follower;
+    raft::Index last;
+    raft::Index commit;
+    raft::Index core_applied;
+    raft::Index applied;
+    friend bool operator==(const Seen&, const Seen&) = default;
+  };
+  void look_at(const std::string& host, member::Member& member);
+  void compare_entries(member::Member& member, raft::Index from);
+
+  SimulatedCluster& cluster_;
+  Violation violation_;
+  raft::ClusterInvariants invariants_;
+  std::map<std::string, Seen> seen_;
+  std::map<std::string, raft::MemberInvariants> members_;
+  std::map<std::uint64_t, std::uint64_t> entries_;  ///< checksums of applied ones, by index
+  raft::Index committed_;                           ///< the highest
+  std::uint64_t terms_ = 0;
+};
+
+/// What was acknowledged is on a majority's disks. It does not ask the members: it looks for the
+/// value's bytes in what a power cut would leave, and has what is left recovered.
+class DurabilityJudge {
+ public:
+  DurabilityJudge(SimulatedCluster& cluster, const History& history, const StateJudge& states,
+                  Violation violation)
+      : cluster_(cluster), history_(history), states_(states), violation_(std::move(violation)) {}
+  /// A client was told that its put is stored.
+  void acknowledged(std::size_t operation, std::uint64_t index);
+  /// Recovers copies of all disks as a power cut would leave them now: a majority has each value
+  /// that was acknowledged and that no other write can have replaced.
+  void rehearse_power_cut();
+  std::uint64_t rehearsals() const { return rehearsals_; }
+
+ private:
+  bool has_bytes(const SimulatedNode& node, const std::string& bytes) const;
+  /// Whether these nodes are a majority of the members; also when nobody knows who is one.
+  bool is_majority(const std::set<std::string>& nodes) const;
+  std::map<std::size_t, std::uint64_t> current() const;
+
+  SimulatedCluster& cluster_;
+  const History& history_;
+  const StateJudge& states_;
+  Violation violation_;
+  std::map<std::size_t, std::uint64_t> acknowledged_;  ///< operation to index
+  std::uint64_t rehearsals_ = 0;
+};
+
+}  // namespace rakv::simulation
