@@ -26,7 +26,7 @@ void StateJudge::look() {
 
 void StateJudge::look_at(const std::string& host, member::Member& member) {
   const raft::Core& core = member.core();
-  Seen now{&member,
+  Seen now{{member.pid().id, member.pid().creation},
            core.current_term(),
            core.role(),
            core.log().last().index,
@@ -35,10 +35,11 @@ void StateJudge::look_at(const std::string& host, member::Member& member) {
            member.last_applied()};
   Seen& before = seen_[host];
   if (now == before) return;
-  if (before.member != &member) members_[host] = {};
+  const bool started = before.process != now.process;
+  if (started) members_[host] = {};
   if (now.role == raft::Role::leader && before.role != raft::Role::leader) ++terms_;
   committed_ = std::max(committed_, now.commit);
-  const raft::Index compared = before.member == &member ? before.applied : raft::Index(0);
+  const raft::Index compared = started ? raft::Index(0) : before.applied;
   before = now;
   if (const auto broken = members_[host].check(core)) violation_(*broken);
   if (const auto broken = invariants_.check(core)) violation_(*broken);
@@ -49,7 +50,7 @@ void StateJudge::look_at(const std::string& host, member::Member& member) {
 
 void StateJudge::compare_entries(member::Member& member, raft::Index from) {
   for (std::uint64_t index = from.value() + 1; index <= member.last_applied().value(); ++index) {
-    const raftlog::Entry* entry = member.log().fetch(index);
+    const raftlog::StoredEntry* entry = member.log().fetch(index);
     if (entry == nullptr) continue;
     const std::uint64_t sum =
         checksum(entry->payload.view(), checksum(std::to_string(entry->term)));

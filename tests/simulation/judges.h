@@ -34,7 +34,8 @@ class StateJudge {
 
  private:
   struct Seen {
-    const member::Member* member = nullptr;
+    /// Which start of the server it is; an address may be another one's later.
+    std::pair<std::uint32_t, std::uint32_t> process;
     raft::Term term;
     raft::Role role = raft::Role::follower;
     raft::Index last;

@@ -156,8 +156,8 @@ void tell_failure(const RunOptions& options, const SeedOutcome& outcome,
   std::cout << "\nseed " << options.seed << " FAILED: " << outcome.violation << "\n  rakv_sim "
             << options.text() << std::endl;
   if (!arguments.shrinks) return;
-  const RunOptions smaller = shrink(
-      options, [](const RunOptions& smaller) { return !run_apart(smaller).violation.empty(); });
+  const RunOptions smaller =
+      shrink(options, [](const RunOptions& tried) { return !run_apart(tried).violation.empty(); });
   std::cout << "  smaller: rakv_sim " << smaller.text()
             << "\n  there: " << run_apart(smaller).violation << std::endl;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/simulation/membership_changes.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "cnode/etf/writer.h"
@@ -51,13 +52,26 @@ bool MembershipChanges::look_after(SimulatedNode& node) {
   if (pauses) return newcomer.made;
   newcomer.asked_at = now;
   if (!registered) {
-    make(node, newcomer, *members);
+    if (everybody_knows(*members)) make(node, newcomer, *members);
   } else if (newcomer.made) {
     ask_leader("$ra_join", server);
   } else {
     node.delete_server("kv");
   }
   return newcomer.made;
+}
+
+bool MembershipChanges::everybody_knows(const raft::Cluster& members) const {
+  return std::all_of(cluster_.nodes().begin(), cluster_.nodes().end(), [&](const auto& each) {
+    SimulatedNode& node = *each.second;
+    if (!node.serves()) return false;
+    if (node.process().log_system().find_by_name("kv") == nullptr) return true;
+    const member::Member* member = node.member();
+    if (member == nullptr || member->core().cluster().size() != members.size()) return false;
+    return std::all_of(members.begin(), members.end(), [&](const auto& one) {
+      return member->core().cluster().contains(one.first);
+    });
+  });
 }
 
 void MembershipChanges::make(SimulatedNode& node, Newcomer& newcomer,

@@ -31,6 +31,10 @@ class MembershipChanges {
     bool made = false;         ///< and not yet seen as a member
     Nanoseconds asked_at{0};   ///< when something was asked for last
   };
+  /// Whether every server that there is knows these members. One that was away, and takes for
+  /// voters who has left and was made anew since, wins an election of the past with their help:
+  /// Raft asks for new names, and ra lets an operator use the old ones (docs/damage.md).
+  bool everybody_knows(const raft::Cluster& members) const;
   void make(SimulatedNode& node, Newcomer& newcomer, const raft::Cluster& members);
   void ask_leader(const std::string& type, const raft::ServerId& server);
 

@@ -171,7 +171,7 @@ void RandomRun::read_all_entries() {
       ++*waiting;
       node->member()->read_entry(index, std::chrono::seconds(10),
                                  [this, waiting, index, name = node->name()](
-                                     const Result<std::vector<raftlog::Entry>>& entries) {
+                                     const Result<std::vector<raftlog::StoredEntry>>& entries) {
                                    --*waiting;
                                    if (!entries)
                                      fail(name + " can't read its entry " + std::to_string(index) +

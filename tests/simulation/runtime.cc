@@ -97,8 +97,8 @@ bool Runtime::note_handler() {
 }
 
 void Runtime::thaw() {
-  if (!std::exchange(frozen_, false)) return;
   handlers_left_ = UINT64_MAX;
+  if (!std::exchange(frozen_, false)) return;
   turn();
   for (const auto& job : std::exchange(held_, {})) when_it_runs(job);
 }

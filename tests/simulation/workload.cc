@@ -141,7 +141,7 @@ void Workload::put(Caller& caller, const std::string& key) {
   begin_operation(caller, Kind::put, key, number);
   caller.client->client().put(
       encoded_key(key), workload_value(number, options_), deadline(caller),
-      [this, &caller](const Result<kv::Written>& written) {
+      [this, &caller](const Result<kv::CommittedPosition>& written) {
         const std::size_t operation = caller.operation;
         end_operation(caller, written ? Outcome::done : outcome_of(written.error(), Kind::put));
         if (written) seams_.acknowledged(operation, written->index);
@@ -151,7 +151,8 @@ void Workload::put(Caller& caller, const std::string& key) {
 void Workload::remove(Caller& caller, const std::string& key) {
   begin_operation(caller, Kind::remove, key, 0);
   caller.client->client().remove(
-      encoded_key(key), deadline(caller), [this, &caller](const Result<kv::Written>& removed) {
+      encoded_key(key), deadline(caller),
+      [this, &caller](const Result<kv::CommittedPosition>& removed) {
         end_operation(caller, removed ? Outcome::done : outcome_of(removed.error(), Kind::remove));
       });
 }
