@@ -32,8 +32,8 @@ class Network {
     virtual void close() = 0;
   };
 
-  /// An attempt to connect. Its end, or cancel(), ends the attempt; `done` is not called then. It
-  /// does not hold `done`, which may hold it: the io_context does, until it calls it or ends.
+  /// An attempt to connect. Its end, or cancel(), ends the attempt; `done` is not called then. The
+  /// end of the io_context lets go of `done`, which may hold the attempt.
   class Connecting {
    public:
     virtual ~Connecting() = default;
