@@ -60,11 +60,7 @@ TEST(Peers, TheAnswersToASnapshotsPartsWaitUntilTheDiskKeepsUp) {
   Peer b(shell, "b");
   b.leads(1, {});
   shell.run();
-  raftlog::StoredSnapshotMeta meta;
-  meta.index = 10;
-  meta.term = 1;
-  meta.cluster = etf::Writer().version().map(0).take();
-  const std::string head = raftlog::encode_snapshot_meta(meta);
+  const std::string head = snapshot_head(10, 1);
   const Shell::Answer init = b.sends_snapshot(1, head, 0, raft::ChunkFlag::init, {}, {});
   shell.run();
   EXPECT_NE(init->value_or(""), "");

@@ -8,6 +8,7 @@
 #include "cnode/base/check.h"
 #include "cnode/etf/text.h"
 #include "cnode/node/gen.h"
+#include "raft/log/snapshots/snapshot_file.h"
 #include "raft/wire/entry.h"
 #include "raft/wire/ids.h"
 
@@ -96,6 +97,14 @@ raft::Entry user(std::uint64_t index, std::uint64_t term, std::string_view text)
   return wire::to_core_entry(raft::Index{index}, raft::Term{term},
                              wire::encode_user(0, {}, etf::Writer().binary(text).view(),
                                                etf::Writer().atom("noreply").view()));
+}
+
+std::string snapshot_head(std::uint64_t index, std::uint64_t term) {
+  raftlog::StoredSnapshotMeta meta;
+  meta.index = index;
+  meta.term = term;
+  meta.cluster = etf::Writer().version().map(0).take();
+  return raftlog::encode_snapshot_meta(meta);
 }
 
 // --- the shell

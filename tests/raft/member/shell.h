@@ -76,6 +76,8 @@ class HistoryMachine final : public StateMachine {
 
 /// An entry with this text for a HistoryMachine.
 raft::Entry user(std::uint64_t index, std::uint64_t term, std::string_view text);
+/// What a snapshot at this place begins with, in a cluster without members.
+std::string snapshot_head(std::uint64_t index, std::uint64_t term);
 
 class Shell {
  public:

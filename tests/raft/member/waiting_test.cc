@@ -169,13 +169,7 @@ TEST(Waiting, ChunksOfASnapshotAreCountedUntilItIsInstalledOrDropped) {
   Peer b(shell, "b");
   b.leads(1, {});
   shell.run();
-  raftlog::StoredSnapshotMeta meta;
-  meta.index = 10;
-  meta.term = 1;
-  etf::Writer cluster;
-  cluster.version().map(0);
-  meta.cluster = cluster.take();
-  const std::string head = raftlog::encode_snapshot_meta(meta);
+  const std::string head = snapshot_head(10, 1);
   b.sends_snapshot(1, head, 0, raft::ChunkFlag::init, {}, {});
   shell.run();
   for (std::uint64_t number = 1; number <= 5; ++number) {
@@ -203,11 +197,7 @@ TEST(Waiting, AnswersToPiecesOfASnapshotGoOnWhenOthersHaveWritten) {
   shell.hold.wal = true;
   for (int i = 0; i < 8; ++i) shell.put("other", std::string(1 << 20, 'x'));
   shell.run();
-  raftlog::StoredSnapshotMeta meta;
-  meta.index = 10;
-  meta.term = 1;
-  meta.cluster = etf::Writer().version().map(0).take();
-  const std::string head = raftlog::encode_snapshot_meta(meta);
+  const std::string head = snapshot_head(10, 1);
   const Shell::Answer answer = b.sends_snapshot(1, head, 0, raft::ChunkFlag::init, {}, {});
   shell.run();
   ASSERT_EQ(shell.member()->core().role(), raft::Role::receive_snapshot);

@@ -145,78 +145,75 @@ TEST(Install, AtEveryStepOverALogOfItsOwn) {
   EXPECT_GT(stops, 500U);
 }
 
-TEST(Install, AMarkThatCantBeWrittenHoldsTheEntriesBack) {
+/// A log of ten entries that are on disk.
+struct OnAFaultyDisk {
+  OnAFaultyDisk() {
+    log->append(entries(1, 10, 1));
+    store.settle();
+  }
   MemoryDisk memory;
-  FaultyDisk disk(memory);
-  Store store(disk);
+  FaultyDisk disk{memory};
+  Store store{disk};
   MemberLog* log = store.add("kv", "KVAAAA");
-  log->append(entries(1, 10, 1));
-  store.settle();
-  disk.set_rule([](DiskOperation operation, const std::string& path) -> std::optional<Error> {
+};
+
+TEST(Install, AMarkThatCantBeWrittenHoldsTheEntriesBack) {
+  OnAFaultyDisk on;
+  on.disk.set_rule([](DiskOperation operation, const std::string& path) -> std::optional<Error> {
     if (operation != DiskOperation::sync || path.find("installing") == std::string::npos)
       return std::nullopt;
     return make_error(ErrorCode::no_space, path + ": can't sync: No space left on device");
   });
-  log->write_sparse({entry(17, 2)});
-  store.settle();
-  EXPECT_EQ(log->pending_writes(), 1U);
-  EXPECT_EQ(store.watcher.events.size(), 1U);
-  disk.set_rule({});
-  log->write_sparse({entry(33, 2)});
-  store.settle();
-  EXPECT_EQ(log->pending_writes(), 0U);
-  EXPECT_TRUE(memory.exists("/data/a@host/KVAAAA/installing").value());
-  EXPECT_TRUE(store.install(*log, 100, 3, IndexSet::of({17, 33})));
-  EXPECT_FALSE(memory.exists("/data/a@host/KVAAAA/installing").value());
+  on.log->write_sparse({entry(17, 2)});
+  on.store.settle();
+  EXPECT_EQ(on.log->pending_writes(), 1U);
+  EXPECT_EQ(on.store.watcher.events.size(), 1U);
+  on.disk.set_rule({});
+  on.log->write_sparse({entry(33, 2)});
+  on.store.settle();
+  EXPECT_EQ(on.log->pending_writes(), 0U);
+  EXPECT_TRUE(on.memory.exists("/data/a@host/KVAAAA/installing").value());
+  EXPECT_TRUE(on.store.install(*on.log, 100, 3, IndexSet::of({17, 33})));
+  EXPECT_FALSE(on.memory.exists("/data/a@host/KVAAAA/installing").value());
 }
 
 /// Nothing else comes that would try it again: all entries of the snapshot are here, and it waits
 /// for them to be on disk.
 TEST(Install, AMarkThatCouldNotBeWrittenIsTriedAgain) {
   for (const DiskOperation fails : {DiskOperation::create, DiskOperation::sync_directory}) {
-    MemoryDisk memory;
-    FaultyDisk disk(memory);
-    Store store(disk);
-    MemberLog* log = store.add("kv", "KVAAAA");
-    log->append(entries(1, 10, 1));
-    store.settle();
-    disk.set_rule([&](DiskOperation operation, const std::string& path) -> std::optional<Error> {
+    OnAFaultyDisk on;
+    on.disk.set_rule([&](DiskOperation operation, const std::string& path) -> std::optional<Error> {
       if (operation != fails || path.find("KVAAAA") == std::string::npos) return std::nullopt;
       return make_error(ErrorCode::io, path + ": Too many open files");
     });
-    log->write_sparse({entry(17, 2)});
-    store.settle();
-    EXPECT_EQ(log->pending_writes(), 1U);
-    disk.set_rule({});
-    store.system->flush_metadata([](const Result<void>&) {});
-    store.settle();
-    EXPECT_EQ(log->pending_writes(), 0U);
-    EXPECT_TRUE(store.install(*log, 100, 3, IndexSet::of({17})));
+    on.log->write_sparse({entry(17, 2)});
+    on.store.settle();
+    EXPECT_EQ(on.log->pending_writes(), 1U);
+    on.disk.set_rule({});
+    on.store.system->flush_metadata([](const Result<void>&) {});
+    on.store.settle();
+    EXPECT_EQ(on.log->pending_writes(), 0U);
+    EXPECT_TRUE(on.store.install(*on.log, 100, 3, IndexSet::of({17})));
   }
 }
 
 /// The same for its removal: what was appended behind it is durable, and waits to count as that.
 TEST(Install, AMarkThatCouldNotBeRemovedIsTriedAgain) {
-  MemoryDisk memory;
-  FaultyDisk disk(memory);
-  Store store(disk);
-  MemberLog* log = store.add("kv", "KVAAAA");
-  log->append(entries(1, 10, 1));
-  store.settle();
-  log->write_sparse({entry(17, 2)});
-  store.settle();
-  disk.set_rule([](DiskOperation operation, const std::string& path) -> std::optional<Error> {
+  OnAFaultyDisk on;
+  on.log->write_sparse({entry(17, 2)});
+  on.store.settle();
+  on.disk.set_rule([](DiskOperation operation, const std::string& path) -> std::optional<Error> {
     if (operation != DiskOperation::unlink || path.find("installing") == std::string::npos)
       return std::nullopt;
     return make_error(ErrorCode::io, path + ": can't remove: Input/output error");
   });
-  log->append(entries(11, 12, 1));  // another leader's
-  store.settle();
-  EXPECT_EQ(log->last_written().index, 10U);
-  disk.set_rule({});
-  store.system->flush_metadata([](const Result<void>&) {});
-  store.settle();
-  EXPECT_EQ(log->last_written().index, 12U);
+  on.log->append(entries(11, 12, 1));  // another leader's
+  on.store.settle();
+  EXPECT_EQ(on.log->last_written().index, 10U);
+  on.disk.set_rule({});
+  on.store.system->flush_metadata([](const Result<void>&) {});
+  on.store.settle();
+  EXPECT_EQ(on.log->last_written().index, 12U);
 }
 
 TEST(Install, ADamagedMarkMeansAmnesia) {
