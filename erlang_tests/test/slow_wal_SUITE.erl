@@ -29,7 +29,10 @@ end_per_testcase(_Case, Config) -> cluster_ct:finish(Config).
 
 %% The followers take entries that they can't write, and die.
 killed(Config) ->
-    survives(Config, 0, fun(Cluster) -> [ok = cluster_ct:kill(Cluster, Name) || Name <- followers()] end).
+    survives(Config, 0, fun(Cluster) ->
+        await_replies(Cluster),
+        [ok = cluster_ct:kill(Cluster, Name) || Name <- followers()]
+    end).
 
 %% Their servers start again inside their nodes: what is in memory is not on disk. Then the WAL goes on.
 server_restarted(Config) ->
@@ -42,8 +45,7 @@ server_restarted(Config) ->
 server_restarted_then_killed(Config) ->
     survives(Config, 0, fun(Cluster) ->
         restart_servers(Cluster),
-        %% whoever would acknowledge now has been asked to
-        [_ = cluster_ct:call(Cluster, ra_kv, get, [leader(Cluster), <<"key">>, 500]) || _ <- lists:seq(1, 4)],
+        await_replies(Cluster),
         [ok = cluster_ct:kill(Cluster, Name) || Name <- followers()]
     end).
 
@@ -101,6 +103,20 @@ await_in_memory(Cluster) ->
         #{commit_index := Committed} = cluster_ct:overview(Cluster, n1),
         length(lists:usort(Ends)) =:= 1 andalso hd(Ends) >= Committed + ?PUTS orelse {Ends, Committed}
     end).
+
+%% The leader asks again with its ticks: whoever would acknowledge what is not on disk has done so.
+await_replies(Cluster) ->
+    Before = replies(Cluster),
+    rakv_ct:wait_until(fun() ->
+        Replies = replies(Cluster),
+        Replies >= Before + 2 * length(followers()) orelse {Before, Replies}
+    end).
+
+replies(Cluster) ->
+    Fields = [aer_replies_success, aer_replies_failed],
+    lists:sum([Count || Name <- followers(),
+                        Count <- maps:values(cluster_ct:rpc(Cluster, Name, ra_counters, counters,
+                                                            [cluster_ct:server(Cluster, Name), Fields]))]).
 
 acknowledged(Pid, Monitor, WaitMs) ->
     receive
