@@ -5,9 +5,9 @@
 
 #include <boost/asio/error.hpp>
 #include <optional>
-#include <utility>
 
 #include "cnode/base/randomness.h"
+#include "tests/support/manual_clock.h"
 
 namespace rakv {
 namespace {
@@ -15,36 +15,9 @@ namespace {
 using namespace std::chrono_literals;
 using boost::system::error_code;
 
-/// Rings by hand.
-class HandClock final : public Clock {
- public:
-  time_point now() const override { return now_; }
-  WallTime wall_now() const override { return WallTime(5s); }
-  std::unique_ptr<Alarm> make_alarm(boost::asio::io_context&) override {
-    return std::make_unique<HandAlarm>(*this);
-  }
-  void pass(duration time) {
-    now_ += time;
-    if (waiting_ && waiting_->first <= now_) std::exchange(waiting_, std::nullopt)->second({});
-  }
-
- private:
-  struct HandAlarm final : Alarm {
-    explicit HandAlarm(HandClock& clock) : clock_(clock) {}
-    void wait(time_point at, Handler handler) override { clock_.waiting_ = {at, handler}; }
-    void cancel() override {
-      if (!clock_.waiting_) return;
-      std::exchange(clock_.waiting_, std::nullopt)->second(boost::asio::error::operation_aborted);
-    }
-    HandClock& clock_;
-  };
-  time_point now_{100s};
-  std::optional<std::pair<time_point, Handler>> waiting_;
-};
-
 TEST(TimerTest, WaitsOnTheClockThatItsIoContextWasGiven) {
   boost::asio::io_context io;
-  HandClock clock;
+  ManualClock clock;
   Clock::set(io, clock);
   EXPECT_EQ(&Clock::of(io), &clock);
   Timer timer(io, 10s);
@@ -60,16 +33,16 @@ TEST(TimerTest, WaitsOnTheClockThatItsIoContextWasGiven) {
 
 TEST(TimerTest, ANewExpiryEndsTheWaitUnderWay) {
   boost::asio::io_context io;
-  HandClock clock;
+  ManualClock clock;
   Clock::set(io, clock);
-  for (const bool on_hand : {true, false}) {
+  for (const bool manual : {true, false}) {
     boost::asio::io_context real;
-    Timer timer(on_hand ? io : real, 1h);
+    Timer timer(manual ? io : real, 1h);
     std::optional<error_code> rang;
     timer.async_wait([&](error_code error) { rang = error; });
     timer.expires_after(2h);
     real.run();
-    EXPECT_EQ(rang, error_code(boost::asio::error::operation_aborted)) << on_hand;
+    EXPECT_EQ(rang, error_code(boost::asio::error::operation_aborted)) << manual;
   }
 }
 
