@@ -9,7 +9,6 @@
 
 #include "cnode/base/check.h"
 #include "cnode/etf/text.h"
-#include "raft/core/election_timer.h"
 #include "raft/member/overview.h"
 #include "raft/wire/entry.h"
 #include "raft/wire/ids.h"
@@ -70,18 +69,18 @@ Member::Member(MemberServices& services, raftlog::MemberLog& log,
       entry_reads_(entry_read_seams()),
       peers_(peer_seams()),
       peer_watch_(peer_watch_seams(), services.node.name()),
-      voters_(services.io, peer_context_, [this] { standing_changed(); }),
+      voters_(services.io, peer_context_, [this] { core_timers_.standing_changed(); }),
       deletion_(peer_context_, voters_, [this] { end(raft::effect::StopReason::deleted); }),
       snapshot_receiver_(
           log, [this] { return applier_.machine().fresh(); },
           services.node.charge(&MemoryAccounts::snapshots)),
-      election_timer_(services.io),
-      condition_timer_(services.io),
-      receive_snapshot_timer_(services.io),
+      core_timers_(services.io,
+                   {[this] { return voters_.takes_part(); },
+                    [this](raft::Event event) { step(std::move(event)); }},
+                   options_.broadcast_time_ms),
       tick_timer_(services.io),
       persist_timer_(services.io),
-      farewell_timer_(services.io),
-      random_(Randomness::of(services.io)()) {}
+      farewell_timer_(services.io) {}
 
 Member::~Member() {
   *alive_ = false;
@@ -142,13 +141,10 @@ void Member::stop(std::string_view reason_atom) {
   refresh_counters(*this);  // they outlive the member
   note_last_applied();
   services_.node.terminate(pid_, exit_reason(reason_atom));
-  election_timer_.cancel();
-  condition_timer_.cancel();
-  receive_snapshot_timer_.cancel();
+  core_timers_.stop();
   tick_timer_.cancel();
   persist_timer_.cancel();
   farewell_timer_.cancel();
-  snapshot_retry_timers_.clear();
   peers_.stop();
   log_.set_observer(nullptr);
   services_.node.unsubscribe(*this);
@@ -201,7 +197,7 @@ void Member::hand_out(Effect& effect) {
       (give(parts), ...);
     }
   };
-  offer(*this, calls_, commands_, queries_, applier_, peers_);
+  offer(*this, core_timers_, calls_, commands_, queries_, applier_, peers_);
 }
 
 void Member::run_effects() {
@@ -284,60 +280,6 @@ void Member::carry_out(raft::effect::AppendToLog& effect) {
 
 void Member::carry_out(raft::effect::TruncateLog& effect) {
   log_.truncate_after(effect.last.value());
-}
-
-void Member::arm(Timer& timer, std::uint64_t delay_ms, raft::Event event) {
-  timer.expires_after(std::chrono::milliseconds(delay_ms));
-  timer.async_wait(
-      [this, event = std::move(event), alive = alive_](boost::system::error_code error) mutable {
-        if (!error && *alive) step(std::move(event));
-      });
-}
-
-void Member::carry_out(raft::effect::SetElectionTimer& effect) {
-  if (!voters_.takes_part()) {
-    held_election_timer_ = effect;
-    return;
-  }
-  constexpr std::uint64_t kPollMs = 1000;  // aten's poll_interval
-  const raft::ElectionTimerRange range =
-      raft::range_of(effect, options_.broadcast_time_ms, kPollMs);
-  const std::uint64_t delay_ms =
-      std::uniform_int_distribution<std::uint64_t>(range.shortest_ms, range.longest_ms)(random_);
-  arm(election_timer_, delay_ms, raft::event::ElectionTimeout{effect.number});
-}
-
-void Member::carry_out(raft::effect::CancelElectionTimer&) {
-  held_election_timer_.reset();
-  election_timer_.cancel();
-}
-
-/// A member that waits hears nothing of its peers and lets its election timer rest
-/// (voter_identities.h); all else goes on.
-void Member::standing_changed() {
-  if (!voters_.takes_part() || !held_election_timer_) return;
-  raft::effect::SetElectionTimer effect = *std::exchange(held_election_timer_, std::nullopt);
-  carry_out(effect);
-}
-
-void Member::carry_out(raft::effect::SetConditionTimer& effect) {
-  arm(condition_timer_, effect.timeout_ms, raft::event::ConditionTimeout{});
-}
-void Member::carry_out(raft::effect::CancelConditionTimer&) { condition_timer_.cancel(); }
-void Member::carry_out(raft::effect::SetReceiveSnapshotTimer& effect) {
-  arm(receive_snapshot_timer_, effect.timeout_ms, raft::event::ReceiveSnapshotTimeout{});
-}
-void Member::carry_out(raft::effect::CancelReceiveSnapshotTimer&) {
-  receive_snapshot_timer_.cancel();
-}
-
-void Member::carry_out(raft::effect::SetSnapshotRetryTimer& effect) {
-  auto& timer = snapshot_retry_timers_[effect.peer];
-  if (!timer) timer = std::make_unique<Timer>(services_.io);
-  arm(*timer, effect.timeout_ms, raft::event::SnapshotRetry{effect.peer});
-}
-void Member::carry_out(raft::effect::CancelSnapshotRetryTimer& effect) {
-  snapshot_retry_timers_.erase(effect.peer);
 }
 
 void Member::carry_out(raft::effect::ScheduleFlush&) {

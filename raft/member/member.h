@@ -4,10 +4,8 @@
 #include <boost/asio/io_context.hpp>
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +20,7 @@
 #include "raft/member/client_calls.h"
 #include "raft/member/client_commands.h"
 #include "raft/member/cluster_deletion.h"
+#include "raft/member/core_timers.h"
 #include "raft/member/counters.h"
 #include "raft/member/entry_reads.h"
 #include "raft/member/entry_repair.h"
@@ -40,7 +39,7 @@
 
 // The shell round one core: a process of the node under the server's name. It turns messages,
 // timers and disk completions into events of the core, and has the core's effects carried out, most
-// of them by its parts: ClientCalls, ClientCommands, Queries, Applier, Peers.
+// of them by its parts: CoreTimers, ClientCalls, ClientCommands, Queries, Applier, Peers.
 //
 // One rule makes it safe, and it is kept in one place (run_effects): effects are carried out
 // strictly in order, and everything behind a PersistTermVote, or behind an Apply that must read
@@ -204,18 +203,10 @@ class Member : public node::Process,
   void resume();
   template <class Effect>
   void hand_out(Effect& effect);
-  // What is carried out here: the log, timers, the reports to the node.
+  // What is carried out here: the log, the reports to the node.
   void carry_out(raft::effect::PersistTermVote& effect);
   void carry_out(raft::effect::AppendToLog& effect);
   void carry_out(raft::effect::TruncateLog& effect);
-  void carry_out(raft::effect::SetElectionTimer& effect);
-  void carry_out(raft::effect::CancelElectionTimer& effect);
-  void carry_out(raft::effect::SetConditionTimer& effect);
-  void carry_out(raft::effect::CancelConditionTimer& effect);
-  void carry_out(raft::effect::SetReceiveSnapshotTimer& effect);
-  void carry_out(raft::effect::CancelReceiveSnapshotTimer& effect);
-  void carry_out(raft::effect::SetSnapshotRetryTimer& effect);
-  void carry_out(raft::effect::CancelSnapshotRetryTimer& effect);
   void carry_out(raft::effect::ServeLeaderRequest& effect);
   void carry_out(raft::effect::ScheduleFlush& effect);
   void carry_out(raft::effect::BeginSnapshot& effect);
@@ -232,9 +223,7 @@ class Member : public node::Process,
   void carry_out(raft::effect::BadMessage& effect);
   void carry_out(raft::effect::Stop& effect);
   void persist(const raft::effect::PersistTermVote& effect);
-  void arm(Timer& timer, std::uint64_t delay_ms, raft::Event event);
   void warn_of_amnesia() const;
-  void standing_changed();
   void tick();
   void ask_again();
   void note_last_applied();
@@ -310,6 +299,7 @@ class Member : public node::Process,
   VoterIdentities voters_;
   ClusterDeletion deletion_;
   SnapshotReceiver snapshot_receiver_;
+  CoreTimers core_timers_;
 
   /// Of a removed leader that still answers (farewell.cc).
   struct Farewell {
@@ -318,18 +308,10 @@ class Member : public node::Process,
   };
   std::optional<Farewell> farewell_;
 
-  // timers
-  /// While the member does not take part.
-  std::optional<raft::effect::SetElectionTimer> held_election_timer_;
-  std::map<raft::ServerId, std::unique_ptr<Timer>> snapshot_retry_timers_;
-  Timer election_timer_;
-  Timer condition_timer_;
-  Timer receive_snapshot_timer_;
   Timer tick_timer_;
   Timer persist_timer_;
   Timer farewell_timer_;
   bool persist_fails_ = false;
-  std::mt19937_64 random_;
   std::uint64_t commit_at_last_tick_ = 0;
   ShownValues shown_;
 
