@@ -156,21 +156,10 @@ void Member::trigger_election() { step(raft::event::TriggerElectionRequested{});
 // -----------------------------------------------------------------------------------------------
 
 void Member::step(raft::Event event, ByteCharge charge) {
-  if (stopped_ || (blocked() && waits_already(event))) return;
-  events_.push_back({std::move(event), std::move(charge)});
+  if (stopped_) return;
+  if (blocked()) return events_.push_while_blocked(std::move(event), std::move(charge));
+  events_.push(std::move(event), std::move(charge));
   run_effects();
-}
-
-/// While the disk takes its time, a tick need not wait at all, and of what has become durable the
-/// newest says everything.
-bool Member::waits_already(const raft::Event& event) {
-  if (const auto* written = std::get_if<raft::event::Written>(&event)) {
-    auto* last =
-        events_.empty() ? nullptr : std::get_if<raft::event::Written>(&events_.back().event);
-    if (last != nullptr) *last = *written;
-    return last != nullptr;
-  }
-  return std::holds_alternative<raft::event::Tick>(event);
 }
 
 namespace {
@@ -214,8 +203,7 @@ void Member::run_effects() {
     effects_.clear();
     next_effect_ = 0;
     if (events_.empty()) break;
-    WaitingEvent next = std::move(events_.front());
-    events_.pop_front();
+    EventQueue::Queued next = events_.pop();
     core_.step(std::move(next.event), effects_);
 #ifndef NDEBUG
     const std::optional<std::string> violation = invariants_.check(core_);
@@ -337,7 +325,7 @@ void Member::check_waiting_queries() {
 void Member::carry_out(raft::effect::MonitorLeader& effect) {
   peer_watch_.monitor_leader(effect.leader);
   const bool up = services_.node.status(effect.leader.node()) == node::NodeStatus::up;
-  events_.push_back({raft::event::SuspicionChanged{effect.leader.node(), up}, {}});
+  events_.push(raft::event::SuspicionChanged{effect.leader.node(), up});
 }
 
 void Member::carry_out(raft::effect::DemonitorLeader&) { peer_watch_.demonitor_leader(); }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -25,6 +24,7 @@
 #include "raft/member/entry_reads.h"
 #include "raft/member/entry_repair.h"
 #include "raft/member/event_formatter.h"
+#include "raft/member/event_queue.h"
 #include "raft/member/held_reads.h"
 #include "raft/member/notifications.h"
 #include "raft/member/own_snapshots.h"
@@ -197,7 +197,6 @@ class Member : public node::Process,
   // --- events and effects (member.cc) ---
   /// `charge` is kept as long as the event waits.
   void step(raft::Event event, ByteCharge charge = {});
-  bool waits_already(const raft::Event& event);
   void run_effects();
   bool blocked() const { return waiting_ > 0; }
   void resume();
@@ -271,11 +270,7 @@ class Member : public node::Process,
   bool stopped_ = false;
 
   // events that wait while effects do; effects under way
-  struct WaitingEvent {
-    raft::Event event;
-    ByteCharge charge;
-  };
-  std::deque<WaitingEvent> events_;
+  EventQueue events_;
   raft::Effects effects_;
   std::size_t next_effect_ = 0;
   int waiting_ = 0;
