@@ -14,12 +14,6 @@
 #include "raft/wire/ids.h"
 
 namespace rakv::member {
-namespace {
-
-constexpr std::chrono::seconds kPersistInterval{1};
-
-}  // namespace
-
 std::string print_server_id(const raft::ServerId& id) {
   etf::Writer writer;
   wire::write_server_id(writer, id);
@@ -74,12 +68,12 @@ Member::Member(MemberServices& services, raftlog::MemberLog& log,
       snapshot_receiver_(
           log, [this] { return applier_.machine().fresh(); },
           services.node.charge(&MemoryAccounts::snapshots)),
+      term_vote_(services.io, term_vote_seams()),
       core_timers_(services.io,
                    {[this] { return voters_.takes_part(); },
                     [this](raft::Event event) { step(std::move(event)); }},
                    options_.broadcast_time_ms),
       tick_timer_(services.io),
-      persist_timer_(services.io),
       farewell_timer_(services.io) {}
 
 Member::~Member() {
@@ -143,7 +137,7 @@ void Member::stop(std::string_view reason_atom) {
   services_.node.terminate(pid_, exit_reason(reason_atom));
   core_timers_.stop();
   tick_timer_.cancel();
-  persist_timer_.cancel();
+  term_vote_.stop();
   farewell_timer_.cancel();
   peers_.stop();
   log_.set_observer(nullptr);
@@ -186,7 +180,7 @@ void Member::hand_out(Effect& effect) {
       (give(parts), ...);
     }
   };
-  offer(*this, core_timers_, calls_, commands_, queries_, applier_, peers_);
+  offer(*this, term_vote_, core_timers_, calls_, commands_, queries_, applier_, peers_);
 }
 
 void Member::run_effects() {
@@ -217,35 +211,6 @@ void Member::resume() {
   RAKV_CHECK(waiting_ > 0);
   --waiting_;
   run_effects();
-}
-
-void Member::carry_out(raft::effect::PersistTermVote& effect) {
-  counters_->add(Counter::term_and_voted_for_updates);
-  ++waiting_;
-  persist(effect);
-}
-
-// Nothing may be promised on the strength of a vote that can be forgotten: while it can't be stored
-// everything behind it waits.
-void Member::persist(const raft::effect::PersistTermVote& effect) {
-  services_.log_system.store_term_vote(
-      log_.uid(), effect.term.value(), effect.voted_for,
-      [this, effect, alive = alive_](const Result<void>& stored) {
-        if (!*alive || stopped_) return;
-        if (stored) {
-          if (std::exchange(persist_fails_, false))
-            spdlog::info("{}: term and vote can be stored again", log_id_);
-          return resume();
-        }
-        if (!std::exchange(persist_fails_, true)) {
-          spdlog::error("{}: term and vote can't be stored, the server waits until they can: {}",
-                        log_id_, stored.error().message);
-        }
-        persist_timer_.expires_after(kPersistInterval);
-        persist_timer_.async_wait([this, effect, alive = alive_](boost::system::error_code error) {
-          if (!error && *alive && !stopped_) persist(effect);
-        });
-      });
 }
 
 void Member::carry_out(raft::effect::AppendToLog& effect) {

@@ -34,12 +34,14 @@
 #include "raft/member/queries.h"
 #include "raft/member/snapshot_receiver.h"
 #include "raft/member/state_machine.h"
+#include "raft/member/term_vote_storage.h"
 #include "raft/member/voter_identities.h"
 #include "raft/wire/client_requests.h"
 
 // The shell round one core: a process of the node under the server's name. It turns messages,
 // timers and disk completions into events of the core, and has the core's effects carried out, most
-// of them by its parts: CoreTimers, ClientCalls, ClientCommands, Queries, Applier, Peers.
+// of them by its parts: TermVoteStorage, CoreTimers, ClientCalls, ClientCommands, Queries, Applier,
+// Peers.
 //
 // One rule makes it safe, and it is kept in one place (run_effects): effects are carried out
 // strictly in order, and everything behind a PersistTermVote, or behind an Apply that must read
@@ -193,6 +195,7 @@ class Member : public node::Process,
   EntryReads::Seams entry_read_seams();
   Peers::Seams peer_seams();
   PeerWatch::Seams peer_watch_seams();
+  TermVoteStorage::Seams term_vote_seams();
 
   // --- events and effects (member.cc) ---
   /// `charge` is kept as long as the event waits.
@@ -203,7 +206,6 @@ class Member : public node::Process,
   template <class Effect>
   void hand_out(Effect& effect);
   // What is carried out here: the log, the reports to the node.
-  void carry_out(raft::effect::PersistTermVote& effect);
   void carry_out(raft::effect::AppendToLog& effect);
   void carry_out(raft::effect::TruncateLog& effect);
   void carry_out(raft::effect::ServeLeaderRequest& effect);
@@ -221,7 +223,6 @@ class Member : public node::Process,
   void carry_out(raft::effect::AmnesiaEnded& effect);
   void carry_out(raft::effect::BadMessage& effect);
   void carry_out(raft::effect::Stop& effect);
-  void persist(const raft::effect::PersistTermVote& effect);
   void warn_of_amnesia() const;
   void tick();
   void ask_again();
@@ -294,6 +295,7 @@ class Member : public node::Process,
   VoterIdentities voters_;
   ClusterDeletion deletion_;
   SnapshotReceiver snapshot_receiver_;
+  TermVoteStorage term_vote_;
   CoreTimers core_timers_;
 
   /// Of a removed leader that still answers (farewell.cc).
@@ -304,9 +306,7 @@ class Member : public node::Process,
   std::optional<Farewell> farewell_;
 
   Timer tick_timer_;
-  Timer persist_timer_;
   Timer farewell_timer_;
-  bool persist_fails_ = false;
   std::uint64_t commit_at_last_tick_ = 0;
   ShownValues shown_;
 

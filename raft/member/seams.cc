@@ -183,6 +183,15 @@ PeerWatch::Seams Member::peer_watch_seams() {
           [this](const etf::Reference& monitor) { services_.node.demonitor(monitor); }};
 }
 
+TermVoteStorage::Seams Member::term_vote_seams() {
+  return {*counters_, log_id_,
+          [this](const raft::effect::PersistTermVote& effect, raftlog::DoneCallback done) {
+            services_.log_system.store_term_vote(log_.uid(), effect.term.value(), effect.voted_for,
+                                                 std::move(done));
+          },
+          [this] { ++waiting_; }, [this] { resume(); }};
+}
+
 void Member::write_members(etf::Writer& writer) const { write_member_ids(*this, writer); }
 
 }  // namespace rakv::member

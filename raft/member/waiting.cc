@@ -20,7 +20,8 @@ constexpr std::chrono::seconds kReportInterval{10};
 
 bool Member::overloaded() const {
   const raftlog::LogSystem& log_system = services_.log_system;
-  return persist_fails_ || log_system.queued_bytes() > log_system.memory_budget().waiting_bytes();
+  return term_vote_.fails() ||
+         log_system.queued_bytes() > log_system.memory_budget().waiting_bytes();
 }
 
 bool Member::may_step_for_peer(std::size_t bytes, ByteCharge& charge) {
