@@ -73,8 +73,8 @@ Member::Member(MemberServices& services, raftlog::MemberLog& log,
                    {[this] { return voters_.takes_part(); },
                     [this](raft::Event event) { step(std::move(event)); }},
                    options_.broadcast_time_ms),
-      tick_timer_(services.io),
-      farewell_timer_(services.io) {}
+      farewell_(services.io, farewell_seams()),
+      tick_timer_(services.io) {}
 
 Member::~Member() {
   *alive_ = false;
@@ -138,7 +138,7 @@ void Member::stop(std::string_view reason_atom) {
   core_timers_.stop();
   tick_timer_.cancel();
   term_vote_.stop();
-  farewell_timer_.cancel();
+  farewell_.stop();
   peers_.stop();
   log_.set_observer(nullptr);
   services_.node.unsubscribe(*this);
@@ -180,7 +180,7 @@ void Member::hand_out(Effect& effect) {
       (give(parts), ...);
     }
   };
-  offer(*this, term_vote_, core_timers_, calls_, commands_, queries_, applier_, peers_);
+  offer(*this, term_vote_, core_timers_, calls_, commands_, queries_, applier_, peers_, farewell_);
 }
 
 void Member::run_effects() {
@@ -284,7 +284,14 @@ void Member::note_last_applied() {
 
 void Member::check_waiting_queries() {
   queries_.check_waiting();
-  end_farewell_when_seen();
+  farewell_.end_when_seen();
+}
+
+/// Not at once: the member must not go while one of its functions runs.
+void Member::end(raft::effect::StopReason reason) {
+  boost::asio::post(services_.io, [this, reason, alive = alive_] {
+    if (*alive && !stopped_) services_.on_stopped(id_.name(), reason);
+  });
 }
 
 void Member::carry_out(raft::effect::MonitorLeader& effect) {

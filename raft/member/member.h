@@ -25,6 +25,7 @@
 #include "raft/member/entry_repair.h"
 #include "raft/member/event_formatter.h"
 #include "raft/member/event_queue.h"
+#include "raft/member/farewell.h"
 #include "raft/member/held_reads.h"
 #include "raft/member/notifications.h"
 #include "raft/member/own_snapshots.h"
@@ -41,7 +42,7 @@
 // The shell round one core: a process of the node under the server's name. It turns messages,
 // timers and disk completions into events of the core, and has the core's effects carried out, most
 // of them by its parts: TermVoteStorage, CoreTimers, ClientCalls, ClientCommands, Queries, Applier,
-// Peers.
+// Peers, Farewell.
 //
 // One rule makes it safe, and it is kept in one place (run_effects): effects are carried out
 // strictly in order, and everything behind a PersistTermVote, or behind an Apply that must read
@@ -195,6 +196,7 @@ class Member : public node::Process,
   EntryReads::Seams entry_read_seams();
   Peers::Seams peer_seams();
   PeerWatch::Seams peer_watch_seams();
+  Farewell::Seams farewell_seams();
   TermVoteStorage::Seams term_vote_seams();
 
   // --- events and effects (member.cc) ---
@@ -222,13 +224,13 @@ class Member : public node::Process,
   void carry_out(raft::effect::ClusterChanged& effect);
   void carry_out(raft::effect::AmnesiaEnded& effect);
   void carry_out(raft::effect::BadMessage& effect);
-  void carry_out(raft::effect::Stop& effect);
   void warn_of_amnesia() const;
   void tick();
   void ask_again();
   void note_last_applied();
   /// Entries were applied, or a snapshot was installed.
   void check_waiting_queries();
+  void end(raft::effect::StopReason reason);
 
   // --- messages (messages.cc) ---
   void handle_call(std::string_view from, std::string_view request);
@@ -242,10 +244,6 @@ class Member : public node::Process,
   bool handle_peer_cast(std::string_view request);
   bool handle_system_message(std::string_view message);
   void answer_stays_out(std::string_view from);
-  // farewell.cc
-  void handle_call_after_removal(std::string_view from, const wire::AddressedRequest& asked);
-  void end_farewell_when_seen();
-  void end(raft::effect::StopReason reason);
 
   // --- what may wait (waiting.cc) ---
   /// The disk does not keep up: nothing more may wait for it.
@@ -297,16 +295,9 @@ class Member : public node::Process,
   SnapshotReceiver snapshot_receiver_;
   TermVoteStorage term_vote_;
   CoreTimers core_timers_;
-
-  /// Of a removed leader that still answers (farewell.cc).
-  struct Farewell {
-    raft::Index removed_at;
-    std::optional<raft::ServerId> successor;
-  };
-  std::optional<Farewell> farewell_;
+  Farewell farewell_;
 
   Timer tick_timer_;
-  Timer farewell_timer_;
   std::uint64_t commit_at_last_tick_ = 0;
   ShownValues shown_;
 

@@ -32,7 +32,7 @@ void Member::on_message(std::string_view message) {
 
 void Member::handle_call(std::string_view from, std::string_view request) {
   const wire::AddressedRequest asked = wire::unwrap_call(request);
-  if (farewell_) return handle_call_after_removal(from, asked);
+  if (farewell_.has_begun()) return farewell_.handle_call(from, asked);
   const wire::ClientRequest decoded = wire::decode_client_request(asked.term);
   if (asked.for_leader) return handle_leader_call(from, asked.term, decoded);
   if (const auto* command = std::get_if<wire::request::Command>(&decoded))
@@ -134,7 +134,7 @@ bool Member::serve(std::string_view from, const wire::ClientRequest& request) {
     calls_.answer(from, reply.view());
   } else if (const auto* local = std::get_if<asked::LocalQuery>(&request)) {
     queries_.serve_local(from, *local);
-    end_farewell_when_seen();
+    farewell_.end_when_seen();
   } else if (const auto* aux = std::get_if<asked::AuxCommand>(&request)) {
     queries_.serve_aux(from, aux->command);
   } else if (const auto* entries = std::get_if<asked::ReadEntries>(&request);

@@ -183,6 +183,18 @@ PeerWatch::Seams Member::peer_watch_seams() {
           [this](const etf::Reference& monitor) { services_.node.demonitor(monitor); }};
 }
 
+Farewell::Seams Member::farewell_seams() {
+  return {[this] { return core_.cluster_index_term().index; },
+          [this] { return queries_.awaited_index(); },
+          [this](std::string_view from, const raft::ServerId& leader) {
+            calls_.answer_redirect(from, leader);
+          },
+          [this](std::string_view from, const wire::request::LocalQuery& asked) {
+            queries_.serve_local(from, asked);
+          },
+          [this](raft::effect::StopReason reason) { end(reason); }};
+}
+
 TermVoteStorage::Seams Member::term_vote_seams() {
   return {*counters_, log_id_,
           [this](const raft::effect::PersistTermVote& effect, raftlog::DoneCallback done) {
