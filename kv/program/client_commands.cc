@@ -1,18 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kv/program/client_commands.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <cerrno>
 #include <csignal>
-#include <cstdio>
-#include <cstring>
 #include <limits>
 #include <memory>
 
@@ -21,10 +12,11 @@
 #include "cnode/etf/text.h"
 #include "cnode/etf/writer.h"
 #include "kv/client.h"
+#include "kv/program/client_session.h"
+#include "kv/program/command_io.h"
 #include "kv/program/cookie_option.h"
-#include "kv/program/json_text.h"
-#include "kv/program/node_name.h"
 #include "kv/program/number_text.h"
+#include "kv/program/status_text.h"
 
 namespace rakv::kv {
 namespace {
@@ -32,30 +24,14 @@ namespace {
 /// A command runs in real time.
 using Clock = std::chrono::steady_clock;
 
-constexpr int kFailed = 1;
-constexpr int kUsage = 2;
-constexpr int kNotFound = 3;
-constexpr int kUnknown = 4;
-constexpr int kNotWritten = 5;
-constexpr int kClientNames = 8;
-constexpr std::size_t kMaxValueBytes = std::size_t{256} << 20;
-constexpr std::chrono::milliseconds kStopPatience{1000};
-constexpr std::chrono::milliseconds kNamePause{50};
-/// The client ends its operations at the deadline by itself, and says why; this much later nobody
-/// waits for it any more.
-constexpr std::chrono::milliseconds kGrace{100};
 constexpr const char* kExitCodes =
     "Exit codes: 0 done, 1 failed (nothing was changed), 2 unusable arguments, 3 no such key,\n"
     "4 outcome unknown (put and delete: sent, but no usable answer came), 5 done, but the result\n"
     "could not be written to standard output or --output";
 
 /// What the commands are told.
-struct Arguments {
-  std::vector<std::string> servers;
-  std::string cluster = "kv";
-  CookieSource cookie;
-  std::string timeout = "5";   ///< seconds
-  Clock::time_point deadline;  ///< of the whole command
+struct Arguments : SessionArguments {
+  std::string timeout = "5";  ///< seconds
   std::string key;
   std::string value;
   std::string value_file;
@@ -63,10 +39,6 @@ struct Arguments {
   bool term = false;
   bool json = false;
 };
-
-void print_error(const std::string& line) {
-  std::fprintf(stderr, "rakv: error: %s\n", printable(line).c_str());
-}
 
 int report_error(const Error& error) {
   print_error(error.message);
@@ -82,9 +54,6 @@ int report_error(const Error& error) {
   }
 }
 
-/// A failure that is not about the arguments, a key or a lost answer, whatever it was below.
-Error failure(const Error& error) { return make_error(ErrorCode::io, error.message); }
-
 Result<std::string> encode(const std::string& text, bool as_term, const std::string& what) {
   if (!as_term) return etf::Writer().binary(text).take();
   Result<std::string> term = etf::parse_text(text);
@@ -92,215 +61,6 @@ Result<std::string> encode(const std::string& text, bool as_term, const std::str
   return make_error(ErrorCode::invalid_argument,
                     what + " is no Erlang term: " + term.error().message);
 }
-
-Error cannot_read(const std::string& path) {
-  return make_error(ErrorCode::io, "can't read " + (path == "-" ? "standard input" : path) + " (" +
-                                       std::strerror(errno) +
-                                       "): give a file that can be read, or - for standard input");
-}
-
-/// Reads all that `file` has, until `deadline`.
-Result<std::string> read_all(int file, const std::string& path, Clock::time_point deadline) {
-  std::string bytes;
-  std::string part(std::size_t{1} << 20, '\0');
-  for (;;) {
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    pollfd ready{file, POLLIN, 0};
-    const int polled = left <= 0 ? 0 : ::poll(&ready, 1, static_cast<int>(left));
-    if (polled == 0) {
-      return make_error(ErrorCode::unavailable,
-                        "the value did not end in time: " + std::to_string(bytes.size()) +
-                            " bytes were read, nothing was sent; give more --timeout");
-    }
-    const ssize_t count = polled < 0 ? -1 : ::read(file, part.data(), part.size());
-    if (count == 0) return bytes;
-    if (count < 0) {
-      if (errno == EINTR || errno == EAGAIN) continue;
-      return cannot_read(path);
-    }
-    bytes.append(part, 0, static_cast<std::size_t>(count));
-    if (bytes.size() > kMaxValueBytes) {
-      return make_error(ErrorCode::limit_exceeded,
-                        path + " has more than 256 MiB: store a smaller value");
-    }
-  }
-}
-
-Result<std::string> read_value(const std::string& path, Clock::time_point deadline) {
-  if (path == "-") return read_all(STDIN_FILENO, path, deadline);
-  // A pipe's other end may never come; poll() waits for it.
-  const int file = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (file < 0) return cannot_read(path);
-  Result<std::string> bytes = read_all(file, path, deadline);
-  ::close(file);
-  return bytes;
-}
-
-/// `done` is what has happened all the same, should it be impossible to write.
-int write_output(const std::string& path, std::string_view bytes, const std::string& done) {
-  std::FILE* file = path.empty() ? stdout : std::fopen(path.c_str(), "wb");
-  bool written =
-      file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
-  written = file != nullptr && std::fflush(file) == 0 && written;
-  const int reason = errno;
-  if (file != nullptr && file != stdout) written = std::fclose(file) == 0 && written;
-  if (written) return 0;
-  print_error(done + ", but can't write " + (path.empty() ? "standard output" : path) + " (" +
-              std::strerror(reason) + "): let it go to a place that can be written");
-  return kNotWritten;
-}
-
-std::string host_name() {
-  std::string buffer(256, '\0');
-  if (gethostname(buffer.data(), buffer.size() - 1) != 0) return "localhost";
-  return buffer.c_str();
-}
-
-/// This program as a node: named from a small pool, because every name that a BEAM ever sees stays
-/// in its atom table.
-std::string client_name(int number, const std::string& server_node) {
-  const std::string alive = "rakv_cli_" + std::to_string(number) + "@";
-  const std::string server_host = server_node.substr(server_node.find('@') + 1);
-  const std::string host = host_name();
-  if (server_host.find_first_of(".:") == std::string::npos)
-    return alive + host.substr(0, host.find('.'));
-  if (server_host.starts_with("127.") || server_host == "::1") return alive + server_host;
-  return alive + (host.find('.') == std::string::npos ? host + ".local" : host);
-}
-
-Result<std::string> server_node(const std::string& text) {
-  const Result<std::string> name = peer_node_name(text);
-  if (name) return *name;
-  return make_error(ErrorCode::invalid_argument, "--server: " + name.error().message);
-}
-
-/// What --server was given, in pieces.
-std::vector<std::string> server_names(const std::vector<std::string>& arguments) {
-  std::vector<std::string> names;
-  for (const std::string& argument : arguments) {
-    for (std::size_t begin = 0; begin <= argument.size();) {
-      const std::size_t end = std::min(argument.find(',', begin), argument.size());
-      names.push_back(argument.substr(begin, end - begin));
-      begin = end + 1;
-    }
-  }
-  return names;
-}
-
-/// The node and the client of one command; asks by turning the io_context until the answer is
-/// there, or the time is over.
-class Session {
- public:
-  explicit Session(const Arguments& arguments)
-      : arguments_(arguments), io_(std::make_unique<boost::asio::io_context>(1)) {}
-
-  ~Session() {
-    if (node_) {
-      const auto left =
-          std::chrono::duration_cast<std::chrono::milliseconds>(arguments_.deadline - Clock::now());
-      const auto stopped = std::make_shared<bool>(false);
-      node_->stop(std::clamp(left, std::chrono::milliseconds(0), kStopPatience),
-                  [stopped] { *stopped = true; });
-      turn_until(*stopped);
-    }
-    client_.reset();
-    node_.reset();
-    // A look-up of a host can't be interrupted, and the io_context would wait for its thread. It
-    // stays as it is until the process ends; leak detectors see that it can be reached (volatile:
-    // nobody reads it, and it must be stored all the same).
-    [[maybe_unused]] static boost::asio::io_context* volatile left_behind = nullptr;
-    if (Clock::now() >= arguments_.deadline) left_behind = io_.release();
-  }
-
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
-
-  Result<void> open() {
-    ClientOptions options;
-    if (const auto checked = check_cluster_name(arguments_.cluster); !checked) {
-      return make_error(ErrorCode::invalid_argument, "--cluster " + checked.error().message);
-    }
-    for (const std::string& text : server_names(arguments_.servers)) {
-      const Result<std::string> node = server_node(text);
-      if (!node) return node.error();
-      options.servers.emplace_back(arguments_.cluster, *node);
-    }
-    Result<std::string> cookie = find_cookie(arguments_.cookie, arguments_.deadline);
-    if (!cookie) {
-      return failure(make_error(ErrorCode::io,
-                                cookie.error().message + "; or give --cookie-file (or --cookie)"));
-    }
-    if (const Result<void> started = start_node(*cookie, options); !started)
-      return failure(started.error());
-    client_ = std::make_unique<Client>(*io_, *node_, std::move(options));
-    return {};
-  }
-
-  Client& client() { return *client_; }
-
-  /// Runs `start(handler)` to its end; `late` when it has none in time.
-  template <class T, class Start>
-  Result<T> wait(const Error& late, Start start) {
-    struct State {
-      std::optional<Result<T>> result;
-      bool done = false;
-    };
-    const auto state = std::make_shared<State>();
-    start([state](Result<T> ended) {
-      state->result.emplace(std::move(ended));
-      state->done = true;
-    });
-    turn_until(state->done);
-    if (!state->result) return late;
-    return std::move(*state->result);
-  }
-
-  void turn_until(const bool& done) {
-    const Clock::time_point end = arguments_.deadline + kGrace;
-    while (!done && Clock::now() < end) {
-      if (io_->run_one_until(end) == 0 && io_->stopped()) io_->restart();
-    }
-  }
-
- private:
-  Result<void> start_node(const std::string& cookie, const ClientOptions& options) {
-    const Error late = make_error(ErrorCode::unavailable,
-                                  "epmd of this host has not answered in time: check that it runs "
-                                  "(epmd -names), or give more --timeout");
-    for (int number = 1;; number = number % kClientNames + 1) {
-      node::NodeOptions node_options;
-      node_options.name = client_name(number, options.servers.front().node());
-      node_options.cookie = cookie;
-      node_options.visible = false;
-      node_options.listen_address = "127.0.0.1";
-      auto node = std::make_unique<node::Node>(*io_, std::move(node_options));
-      const Result<void> started =
-          wait<void>(late, [&](auto handler) { node->start(std::move(handler)); });
-      if (started) {
-        node_ = std::move(node);
-        node_->accept_peers();
-        return {};
-      }
-      if (started.error().code != ErrorCode::already_exists) return started;
-      if (number < kClientNames) continue;
-      if (Clock::now() > arguments_.deadline) {
-        return make_error(ErrorCode::unavailable,
-                          "all names rakv_cli_1 to rakv_cli_8 are in use on this host: wait until "
-                          "other rakv commands have ended");
-      }
-      const auto over = std::make_shared<bool>(false);
-      boost::asio::steady_timer pause(*io_, kNamePause);
-      pause.async_wait([over](boost::system::error_code) { *over = true; });
-      turn_until(*over);
-    }
-  }
-
-  const Arguments& arguments_;
-  std::unique_ptr<boost::asio::io_context> io_;
-  std::unique_ptr<node::Node> node_;
-  std::unique_ptr<Client> client_;
-};
 
 Error no_answer() {
   return make_error(ErrorCode::unavailable, "no answer in time; see rakv status");
@@ -335,7 +95,7 @@ int run_put(const Arguments& arguments) {
   if (!text) return report_error(text.error());
   const Result<std::string> value = encode(*text, arguments.term, "VALUE");
   if (!value) return report_error(value.error());
-  Session session(arguments);
+  ClientSession session(arguments);
   if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
   return report_written(
       arguments, "stored", session.wait<CommittedPosition>(no_outcome(), [&](auto handler) {
@@ -346,7 +106,7 @@ int run_put(const Arguments& arguments) {
 int run_delete(const Arguments& arguments) {
   const Result<std::string> key = encode(arguments.key, arguments.term, "KEY");
   if (!key) return report_error(key.error());
-  Session session(arguments);
+  ClientSession session(arguments);
   if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
   return report_written(arguments, "deleted",
                         session.wait<CommittedPosition>(no_outcome(), [&](auto handler) {
@@ -357,7 +117,7 @@ int run_delete(const Arguments& arguments) {
 int run_get(const Arguments& arguments) {
   const Result<std::string> key = encode(arguments.key, arguments.term, "KEY");
   if (!key) return report_error(key.error());
-  Session session(arguments);
+  ClientSession session(arguments);
   if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
   const Result<StoredValue> stored = session.wait<StoredValue>(no_answer(), [&](auto handler) {
     session.client().get(*key, arguments.deadline, std::move(handler));
@@ -375,76 +135,8 @@ int run_get(const Arguments& arguments) {
   return write_output(arguments.output, etf::print_text(stored->value, {}, unlimited) + "\n", done);
 }
 
-/// A member's line of the table.
-struct StatusRow {
-  raft::ServerId member;
-  bool reachable = false;
-  KeyMetrics metrics;
-};
-
-std::string number(std::optional<std::int64_t> value, const char* none) {
-  return value && *value >= 0 ? std::to_string(*value) : none;
-}
-
-/// A text of others in a column of the table.
-std::string cell(std::string_view text) { return printable(text, 512); }
-
-std::string status_table(const std::vector<StatusRow>& rows) {
-  std::vector<std::vector<std::string>> table{{"MEMBER", "NODE", "ROLE", "TERM", "LAST", "WRITTEN",
-                                               "COMMIT", "APPLIED", "SNAPSHOT", "MEMBERSHIP",
-                                               "REACHABLE"}};
-  for (const StatusRow& row : rows) {
-    const KeyMetrics& metrics = row.metrics;
-    table.push_back({cell(row.member.name()), cell(row.member.node()), cell(metrics.state),
-                     number(metrics.term, "-"), number(metrics.last_index, "-"),
-                     number(metrics.last_written_index, "-"), number(metrics.commit_index, "-"),
-                     number(metrics.last_applied, "-"), number(metrics.snapshot_index, "-"),
-                     cell(metrics.membership), row.reachable ? "yes" : "no"});
-  }
-  std::vector<std::size_t> widths(table.front().size());
-  for (const auto& line : table) {
-    for (std::size_t column = 0; column < line.size(); ++column)
-      widths[column] = std::max(widths[column], line[column].size());
-  }
-  std::string text;
-  for (const auto& line : table) {
-    for (std::size_t column = 0; column < line.size(); ++column) {
-      text += line[column];
-      if (column + 1 < line.size()) text.append(widths[column] + 2 - line[column].size(), ' ');
-    }
-    text += '\n';
-  }
-  for (const StatusRow& row : rows) {
-    if (!row.metrics.note.empty())
-      text += to_string(row.member) + ' ' + cell(row.metrics.note) + '\n';
-  }
-  return text;
-}
-
-std::string status_json(const std::string& cluster, const std::vector<StatusRow>& rows) {
-  std::string out = "{\"cluster\":" + json_text(cluster) + ",\"members\":[";
-  const char* comma = "";
-  for (const StatusRow& row : rows) {
-    const KeyMetrics& metrics = row.metrics;
-    out += comma;
-    out += "{\"name\":" + json_text(row.member.name()) +
-           ",\"node\":" + json_text(row.member.node()) + ",\"role\":" + json_text(metrics.state) +
-           ",\"term\":" + number(metrics.term, "null") +
-           ",\"last_index\":" + number(metrics.last_index, "null") +
-           ",\"last_written_index\":" + number(metrics.last_written_index, "null") +
-           ",\"commit_index\":" + number(metrics.commit_index, "null") +
-           ",\"last_applied\":" + number(metrics.last_applied, "null") +
-           ",\"snapshot_index\":" + number(metrics.snapshot_index, "null") +
-           ",\"membership\":" + json_text(metrics.membership) +
-           ",\"reachable\":" + (row.reachable ? "true" : "false") +
-           (metrics.note.empty() ? "" : ",\"note\":" + json_text(metrics.note)) + "}";
-    comma = ",";
-  }
-  return out + "]}\n";
-}
-
 int run_status(const Arguments& arguments) {
-  Session session(arguments);
+  ClientSession session(arguments);
   if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
   using Members = std::vector<raft::ServerId>;
   // Of the server itself: a cluster without a leader has a status too.
