@@ -4,13 +4,12 @@
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "cnode/base/printable.h"
+#include "kv/program/command_io.h"
 #include "kv/program/settings.h"
 #include "kv/program/settings_file.h"
 #include "kv/program/start_command.h"
@@ -18,7 +17,6 @@
 namespace rakv::kv {
 namespace {
 
-constexpr int kUsage = 2;
 constexpr const char* kFooter =
     "What the command line says goes before what the file of --config says, and that before the\n"
     "default. The file is TOML, one NAME = VALUE a line, with the names of the options:\n"
@@ -94,8 +92,7 @@ int run(const Given& given) {
   apply_command_line(given, options);
   if (faults.empty() && options.short_name.empty() && options.long_name.empty())
     throw CLI::RequiredError("--sname or --name");
-  for (const std::string& fault : faults)
-    std::fprintf(stderr, "rakv: error: %s\n", printable(fault).c_str());
+  for (const std::string& fault : faults) print_error(fault);
   return faults.empty() ? run_start_command(options) : kUsage;
 }
 

@@ -3,12 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <memory>
 
 #include "cnode/base/printable.h"
+#include "kv/program/command_io.h"
 #include "kv/program/directory_users.h"
 #include "kv/program/json_text.h"
 #include "kv/program/takeover_conditions.h"
@@ -20,8 +20,6 @@
 namespace rakv::kv {
 namespace {
 
-constexpr int kFailed = 1;
-constexpr int kNo = 6;
 constexpr const char* kExitCodes =
     "Exit codes: 0 done, or all is well; 1 failed (nothing was found out or changed), 2 unusable\n"
     "arguments, 6 the answer is no: something is damaged, or stands against it";
@@ -34,7 +32,7 @@ struct Arguments {
 };
 
 int report_error(const Error& error) {
-  std::fprintf(stderr, "rakv: error: %s\n", printable(error.message).c_str());
+  print_error(error.message);
   return kFailed;
 }
 
