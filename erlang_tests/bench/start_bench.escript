@@ -1,7 +1,9 @@
 #!/usr/bin/env escript
 %% SPDX-License-Identifier: Apache-2.0
-%% The longest put of one cluster of a rakv node while another server of that node, with many entries above its snapshot,
-%% is killed and starts again; and the longest without. Called by scripts/bench_start.sh: NODE COOKIE ENTRIES.
+%% The longest put of one cluster of a rakv node, undisturbed, and while another server of that node
+%%   - is killed and starts again, with many entries above its snapshot,
+%%   - joins a cluster with as many keys and is sent its snapshot, by a third server of the node.
+%% Called by scripts/bench_start.sh: NODE COOKIE ENTRIES.
 %% The name of this node and distribution are given by ERL_FLAGS.
 
 -define(FEW, 3000).  % ms
@@ -21,19 +23,49 @@ main([NodeText, CookieText, EntriesText]) ->
                                           exit(Pid, kill),
                                           await({big, Node}, Pid)
                                   end),
-    Took = erlang:monotonic_time(millisecond) - Began,
-    io:format("start of a server with ~b entries: ~b ms; longest put of another cluster meanwhile ~.1f ms, "
-              "without ~.1f ms, ratio ~.1f~n",
-              [Entries, Took, Busy / 1000, Quiet / 1000, Busy / max(Quiet, 1)]).
+    say("start of a server with ~b entries", Entries, Began, Busy, Quiet),
+    snapshot({big, Node}),
+    Joined = erlang:monotonic_time(millisecond),
+    Installing = measure({small, Node}, fun() -> join({late, Node}, {big, Node}) end),
+    say("snapshot of ~b keys sent and taken in", Entries, Joined, Installing, Quiet).
+
+say(What, Entries, Began, Busy, Quiet) ->
+    io:format(What ++ ": ~b ms; longest put of another cluster meanwhile ~.1f ms, without ~.1f ms, ratio ~.1f~n",
+              [Entries, erlang:monotonic_time(millisecond) - Began, Busy / 1000, Quiet / 1000, Busy / max(Quiet, 1)]).
 
 start(Name, Node) ->
     Id = {Name, Node},
-    Uid = list_to_binary(string:uppercase(atom_to_list(Name)) ++ "AAAAAAAAAAAA"),
-    Config = #{id => Id, uid => Uid, cluster_name => Name, initial_members => [Id],
-               machine => {module, ra_kv, #{}}, log_init_args => #{uid => Uid}},
-    {ok, _} = rpc:call(Node, ra_server_sup_sup, start_server_rpc, [default, Uid, Config]),
+    start_server(Id, [Id]),
     ok = gen_statem:call(Id, trigger_election),
     store(Id, <<"first">>).
+
+start_server({Name, Node} = Id, Members) ->
+    Uid = list_to_binary(string:uppercase(atom_to_list(Name)) ++ "AAAAAAAAAAAA"),
+    Config = #{id => Id, uid => Uid, cluster_name => Name, initial_members => Members,
+               machine => {module, ra_kv, #{}}, log_init_args => #{uid => Uid}},
+    {ok, _} = rpc:call(Node, ra_server_sup_sup, start_server_rpc, [default, Uid, Config]).
+
+snapshot(Id) ->
+    ok = ask(Id, {aux_command, take_snapshot}),
+    until(fun() ->
+                  {ok, #{log := #{snapshot_index := Index}}, _} = ask(Id, {state_query, overview}),
+                  is_integer(Index) andalso Index > 0
+          end).
+
+%% Until the new member has applied all that the leader had.
+join(Id, Leader) ->
+    {ok, Index, _} = ask(Leader, {state_query, last_applied}),
+    start_server(Id, [Leader]),
+    Join = {leader_call, {command, normal, {'$ra_join', Id, after_log_append}}},
+    until(fun() -> ask(Leader, Join) =/= {error, cluster_change_not_permitted} end),
+    until(fun() ->
+                  {ok, Applied, _} = ask(Id, {state_query, last_applied}),
+                  Applied >= Index
+          end).
+
+until(Condition) -> Condition() orelse begin timer:sleep(20), until(Condition) end.
+
+ask(Id, Request) -> gen_statem:call(Id, Request, infinity).
 
 command(Key) ->
     Value = <<0:800>>,

@@ -437,8 +437,8 @@ std::vector<StoredEntry> MemberLog::entries_to_flush(Index& next, Index last,
     bytes += entry.payload.size();
     part.push_back(entry);
   };
-  auto incoming = incoming_.lower_bound(next);
-  const auto incoming_end = incoming_.upper_bound(last);
+  auto incoming = incoming_.map().lower_bound(next);
+  const auto incoming_end = incoming_.map().upper_bound(last);
   const auto take_incoming_below = [&](Index end) {
     for (; !full() && incoming != incoming_end && incoming->first < end; ++incoming) {
       if (!unwritten.contains(incoming->first)) take(incoming->second);
@@ -468,14 +468,14 @@ void MemberLog::add_segment(std::shared_ptr<const Segment> segment) {
     // Not when it was truncated or overwritten while the segment was written: memory has the
     // newer one.
     memory_.drop_flushed(slot.index, slot.term);
-    const auto incoming = incoming_.find(slot.index);
-    if (incoming == incoming_.end() || incoming->second.term != slot.term) continue;
+    const StoredEntry* incoming = incoming_.find(slot.index);
+    if (incoming == nullptr || incoming->term != slot.term) continue;
     // Until the snapshot is there the log is what it was.
     if (slot.index <= last_.index) segments_.hide(*segment, slot.index);
     // Out of order only when a transfer was begun anew meanwhile: then it stays in memory.
     if (!incoming_on_disk_.empty() && incoming_on_disk_.ranges().back().last >= slot.index)
       continue;
-    incoming_.erase(incoming);
+    incoming_.drop(slot.index, slot.term);
     incoming_on_disk_.push_back(slot.index);
   }
   segments_.add(std::move(segment));

@@ -174,7 +174,8 @@ class MemberLog final : private FlushSource {
   /// Makes a snapshot received from the leader this member's beginning: call it when
   /// pending_writes() is 0 after write_sparse. What the log has above it stays if it agrees with
   /// the snapshot at its index; everything else that the log held is dropped. Nothing may be
-  /// appended or truncated until `done` has been called.
+  /// appended or truncated until `done` has been called. malformed: one of the live entries is
+  /// neither in the log nor among those that write_sparse() brought.
   void install_snapshot(StoredSnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
                         DoneCallback done);
   /// After a start with snapshot()->live_indexes_known == false (nothing at or below the snapshot
@@ -184,6 +185,10 @@ class MemberLog final : private FlushSource {
   /// Gives up superseded entries that have been kept long enough, or `all` of them. The owner calls
   /// it every second or so, through LogSystem::drop_superseded().
   void drop_superseded(bool all);
+
+  /// Runs `job` where snapshots are written, so that the owner's thread need not wait for it. It
+  /// must not touch what belongs to the owner; `done` comes there, unless the log has ended.
+  void run_in_background(std::function<Result<void>()> job, DoneCallback done);
 
   std::size_t segment_count() const { return segments_.size(); }
   std::uint64_t memory_bytes() const { return memory_.bytes(); }
@@ -257,8 +262,23 @@ class MemberLog final : private FlushSource {
   }
   MemberSegments::LiveView live_view();
   SupersededEntries::Seams superseded_seams();
-  void begin_snapshot(Snapshot snapshot, std::optional<std::vector<Index>> unsorted_live,
-                      bool installed, DoneCallback done);
+  /// A snapshot on its way to the disk.
+  struct SnapshotWrite {
+    Snapshot snapshot;
+    std::optional<std::vector<Index>> unsorted_live;
+    bool installed = false;
+    DoneCallback done;
+  };
+  /// How far the live entries of one that is taken in have been looked for.
+  struct LiveEntriesSeen {
+    std::size_t range = 0;
+    Index of_range = 0;
+    std::size_t incoming = 0;
+  };
+  void begin_snapshot(SnapshotWrite write);
+  void look_for_live_entries(std::shared_ptr<SnapshotWrite> write, LiveEntriesSeen seen);
+  void write_snapshot_file(const std::shared_ptr<SnapshotWrite>& write);
+  void end_snapshot(const SnapshotWrite& write, Result<void> outcome);
   void set_snapshot(Snapshot snapshot, bool installed);
   void settle();
   bool needed(Index index) const;
@@ -296,8 +316,8 @@ class MemberLog final : private FlushSource {
   std::uint64_t last_sparse_sequence_ = 0;
   Index durable_behind_mark_ = 0;  // of the log; counts when the mark is gone
 
-  std::map<Index, StoredEntry> incoming_;  // write_sparse, until install_snapshot or in a segment
-  IndexSet incoming_on_disk_;              // of write_sparse, in segments already
+  SparseEntries incoming_;     // write_sparse, until install_snapshot or in a segment
+  IndexSet incoming_on_disk_;  // of write_sparse, in segments already
   std::uint64_t next_sequence_ = 1;
   std::deque<PendingWrite> pending_;
   std::optional<Snapshot> snapshot_;

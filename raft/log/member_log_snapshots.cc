@@ -10,6 +10,16 @@
 
 namespace rakv::raftlog {
 
+namespace {
+
+constexpr int kLiveEntriesPerTurn = 4096;
+
+Error deleted_meanwhile() {
+  return make_error(ErrorCode::not_found, "the server was deleted meanwhile");
+}
+
+}  // namespace
+
 // ---- live entries of a snapshot that is taken in
 
 void MemberLog::drop_sparse() {
@@ -22,7 +32,7 @@ void MemberLog::write_sparse(std::vector<StoredEntry> entries) {
   for (auto& entry : entries) {
     // The same index and term: the same entry. Not to write it again leaves what is behind it.
     if (entry.index <= last_.index && term_at(entry.index) == entry.term) continue;
-    incoming_[entry.index] = entry;
+    incoming_.put(entry);
     unmarked_.push_back(std::move(entry));
   }
   if (!unmarked_.empty()) queue_marked_sparse();
@@ -121,69 +131,116 @@ bool MemberLog::has_for_install(Index index) const {
 void MemberLog::write_snapshot(StoredSnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
                                DoneCallback done) {
   RAKV_CHECK_MSG(meta.index <= last_written_.index, "a snapshot covers durable entries only");
-  begin_snapshot({std::move(meta), std::move(state), std::move(live_indexes), true}, std::nullopt,
-                 false, std::move(done));
+  begin_snapshot({{std::move(meta), std::move(state), std::move(live_indexes), true},
+                  std::nullopt,
+                  false,
+                  std::move(done)});
 }
 
 void MemberLog::write_snapshot(StoredSnapshotMeta meta, SharedBytes state,
                                std::vector<Index> live_indexes, DoneCallback done) {
   RAKV_CHECK_MSG(meta.index <= last_written_.index, "a snapshot covers durable entries only");
-  begin_snapshot({std::move(meta), std::move(state), {}, true}, std::move(live_indexes), false,
-                 std::move(done));
+  begin_snapshot({{std::move(meta), std::move(state), {}, true},
+                  std::move(live_indexes),
+                  false,
+                  std::move(done)});
 }
 
 void MemberLog::install_snapshot(StoredSnapshotMeta meta, SharedBytes state, IndexSet live_indexes,
                                  DoneCallback done) {
-  begin_snapshot({std::move(meta), std::move(state), std::move(live_indexes), true}, std::nullopt,
-                 true, std::move(done));
+  begin_snapshot({{std::move(meta), std::move(state), std::move(live_indexes), true},
+                  std::nullopt,
+                  true,
+                  std::move(done)});
 }
 
-void MemberLog::begin_snapshot(Snapshot snapshot, std::optional<std::vector<Index>> unsorted_live,
-                               bool installed, DoneCallback done) {
+void MemberLog::begin_snapshot(SnapshotWrite write) {
   std::optional<Error> refused;
-  const std::string where = directory_ + ": snapshot at " + std::to_string(snapshot.meta.index);
+  const Index index = write.snapshot.meta.index;
+  const std::string where = directory_ + ": snapshot at " + std::to_string(index);
   if (snapshot_in_progress_) {
     refused = make_error(ErrorCode::unavailable,
                          where + ": another one is being written; try again when it is done");
-  } else if (snapshot_ && snapshot.meta.index <= snapshot_->meta.index) {
+  } else if (snapshot_ && index <= snapshot_->meta.index) {
     refused = make_error(ErrorCode::invalid_argument,
                          where + ": there is one at " + std::to_string(snapshot_->meta.index));
-  } else if (installed && pending_writes() > 0) {
+  } else if (write.installed && pending_writes() > 0) {
     refused = make_error(ErrorCode::invalid_argument,
                          where + ": entries are still being written; wait until they are durable");
   }
   if (refused) {
     context_.jobs.owner().post(
-        [done = std::move(done), error = std::move(*refused)] { done(error); });
+        [done = std::move(write.done), error = std::move(*refused)] { done(error); });
     return;
   }
   snapshot_in_progress_ = true;
-  installing_ = installed;
-  auto prepare = superseded_.before_snapshot(
-      snapshot_, installed && !agrees_with({snapshot.meta.index, snapshot.meta.term}));
-  auto shared = std::make_shared<Snapshot>(std::move(snapshot));
+  installing_ = write.installed;
+  auto shared = std::make_shared<SnapshotWrite>(std::move(write));
+  if (shared->installed) return look_for_live_entries(shared, {});
+  write_snapshot_file(shared);
+}
+
+/// There may be millions: the owner's thread does it in many turns.
+void MemberLog::look_for_live_entries(std::shared_ptr<SnapshotWrite> write, LiveEntriesSeen seen) {
+  context_.jobs.owner().post([this, watch = lifetime_.watch(), write = std::move(write), seen]() {
+    if (watch.over()) return write->done(deleted_meanwhile());
+    const auto& ranges = write->snapshot.live_indexes.ranges();
+    LiveEntriesSeen now = seen;
+    for (int i = 0; i < kLiveEntriesPerTurn && now.range < ranges.size(); ++i) {
+      const Index index = ranges[now.range].first + now.of_range;
+      if (incoming_.contains(index)) {
+        ++now.incoming;
+      } else if (!has_for_install(index)) {
+        return end_snapshot(*write,
+                            make_error(ErrorCode::malformed,
+                                       directory_ + ": entry " + std::to_string(index) +
+                                           ", which the received snapshot needs, did not come"));
+      }
+      ++now.of_range;
+      if (index == ranges[now.range].last) now = {now.range + 1, 0, now.incoming};
+    }
+    if (now.range < ranges.size()) return look_for_live_entries(write, now);
+    if (now.incoming < incoming_.size()) {
+      // What came and is not live would be taken for a part of the log.
+      incoming_.drop_if(UINT64_MAX, [&snapshot = write->snapshot](Index index) {
+        return index > snapshot.meta.index || !snapshot.needs(index);
+      });
+    }
+    write_snapshot_file(write);
+  });
+}
+
+void MemberLog::write_snapshot_file(const std::shared_ptr<SnapshotWrite>& write) {
+  const Position position{write->snapshot.meta.index, write->snapshot.meta.term};
+  auto prepare = superseded_.before_snapshot(snapshot_, write->installed && !agrees_with(position));
   context_.jobs.run_on(
       context_.jobs.background(),
-      [leftovers = leftovers_, shared, prepare = std::move(prepare),
-       unsorted = std::move(unsorted_live)]() mutable {
+      [leftovers = leftovers_, write, prepare = std::move(prepare)]() mutable {
         if (auto prepared = prepare(); !prepared) return prepared;
-        if (unsorted) shared->live_indexes = IndexSet::of(std::move(*unsorted));
-        return leftovers->write(*shared);
+        if (write->unsorted_live)
+          write->snapshot.live_indexes = IndexSet::of(std::move(*write->unsorted_live));
+        return leftovers->write(write->snapshot);
       },
-      [this, watch = lifetime_.watch(), shared, installed,
-       done = std::move(done)](Result<void> outcome) {
-        if (watch.over()) {
-          done(make_error(ErrorCode::not_found, "the server was deleted meanwhile"));
-          return;
-        }
-        snapshot_in_progress_ = installing_ = false;
+      [this, watch = lifetime_.watch(), write](Result<void> outcome) {
+        if (watch.over()) return write->done(deleted_meanwhile());
         superseded_.snapshot_written(outcome.has_value());
-        if (outcome) set_snapshot(std::move(*shared), installed);
-        done(std::move(outcome));
-        if (watch.over()) return;
-        context_.jobs.release_memory_soon();
-        settle();
+        if (outcome) set_snapshot(std::move(write->snapshot), write->installed);
+        end_snapshot(*write, std::move(outcome));
       });
+}
+
+void MemberLog::end_snapshot(const SnapshotWrite& write, Result<void> outcome) {
+  snapshot_in_progress_ = installing_ = false;
+  const auto watch = lifetime_.watch();
+  write.done(std::move(outcome));
+  if (watch.over()) return;
+  context_.jobs.release_memory_soon();
+  settle();
+}
+
+void MemberLog::run_in_background(std::function<Result<void>()> job, DoneCallback done) {
+  context_.jobs.run_on(context_.jobs.background(), std::move(job),
+                       lifetime_.guard(std::move(done)));
 }
 
 void MemberLog::when_settled(std::function<void()> ready) {
@@ -224,11 +281,9 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
   if (installed || !superseded_.any()) memory_.drop_prefix(position.index, is_kept);
   if (installed) {
     segments_.show_hidden();
-    for (auto& [index, entry] : incoming_) {
-      if (index <= position.index && needed(index)) memory_.put_sparse(std::move(entry));
-    }
     // An entry of a former leader may have had the place of one that came to disk meanwhile.
-    for (const Index index : incoming_on_disk_.indexes()) memory_.drop_sparse(index);
+    memory_.drop_sparse_if([this](Index index) { return incoming_on_disk_.contains(index); });
+    memory_.take_sparse(std::exchange(incoming_, {}));
     drop_sparse();
   }
   first_index_ = position.index + 1;

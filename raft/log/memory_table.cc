@@ -12,17 +12,19 @@ std::optional<IndexRange> MemoryTable::tail_range() const {
 
 void MemoryTable::append(StoredEntry entry) {
   RAKV_CHECK(tail_.empty() || entry.index == tail_.back().index + 1);
-  bytes_ += entry.payload.size();
+  tail_bytes_ += entry.payload.size();
   tail_.push_back(std::move(entry));
 }
 
 void MemoryTable::put_sparse(StoredEntry entry) {
   RAKV_CHECK(tail_.empty() || entry.index < tail_.front().index);
-  bytes_ += entry.payload.size();
-  // Mostly above all others: a snapshot hands over a run's live entries one by one.
-  auto& place = sparse_.try_emplace(sparse_.end(), entry.index)->second;
-  bytes_ -= place.payload.size();
-  place = std::move(entry);
+  sparse_.put(std::move(entry));
+}
+
+void MemoryTable::take_sparse(SparseEntries entries) {
+  RAKV_CHECK(tail_.empty() || entries.empty() ||
+             entries.map().rbegin()->first < tail_.front().index);
+  sparse_.take(std::move(entries));
 }
 
 const StoredEntry* MemoryTable::find(Index index) const {
@@ -30,46 +32,29 @@ const StoredEntry* MemoryTable::find(Index index) const {
     const Index at = index - tail_.front().index;
     return at < tail_.size() ? &tail_[at] : nullptr;
   }
-  const auto found = sparse_.find(index);
-  return found == sparse_.end() ? nullptr : &found->second;
+  return sparse_.find(index);
 }
 
 void MemoryTable::truncate_after(Index index) {
   while (!tail_.empty() && tail_.back().index > index) {
-    bytes_ -= tail_.back().payload.size();
+    tail_bytes_ -= tail_.back().payload.size();
     tail_.pop_back();
   }
-  while (!sparse_.empty() && sparse_.rbegin()->first > index) {
-    const auto last = std::prev(sparse_.end());
-    bytes_ -= last->second.payload.size();
-    sparse_.erase(last);
-  }
+  sparse_.drop_above(index);
 }
 
 bool MemoryTable::drop_flushed(Index index, Term term) {
-  if (!tail_.empty() && tail_.front().index == index && tail_.front().term == term) {
-    bytes_ -= tail_.front().payload.size();
-    tail_.pop_front();
-    return true;
-  }
-  const auto found = sparse_.find(index);
-  if (found == sparse_.end() || found->second.term != term) return false;
-  bytes_ -= found->second.payload.size();
-  sparse_.erase(found);
+  if (tail_.empty() || tail_.front().index != index || tail_.front().term != term)
+    return sparse_.drop(index, term);
+  tail_bytes_ -= tail_.front().payload.size();
+  tail_.pop_front();
   return true;
-}
-
-void MemoryTable::drop_sparse(Index index) {
-  const auto found = sparse_.find(index);
-  if (found == sparse_.end()) return;
-  bytes_ -= found->second.payload.size();
-  sparse_.erase(found);
 }
 
 void MemoryTable::clear() {
   tail_.clear();
+  tail_bytes_ = 0;
   sparse_.clear();
-  bytes_ = 0;
 }
 
 }  // namespace rakv::raftlog

@@ -2,15 +2,15 @@
 #pragma once
 
 #include <deque>
-#include <map>
 #include <optional>
 
 #include "raft/log/base/types.h"
+#include "raft/log/sparse_entries.h"
 
 namespace rakv::raftlog {
 
 /// A member's entries that are in memory: one contiguous run at the end of the log (deque: O(1)
-/// fetch and append) and, below it, single live entries of a snapshot (ordered map). Entries leave
+/// fetch and append) and, below it, single live entries of a snapshot. Entries leave
 /// when they are in a segment, or when they need not be in one. Not thread-safe: owner
 /// thread only; payloads are shared with other threads by reference.
 class MemoryTable {
@@ -18,16 +18,17 @@ class MemoryTable {
   bool empty() const { return tail_.empty() && sparse_.empty(); }
   std::size_t size() const { return tail_.size() + sparse_.size(); }
   /// Sum of payload sizes.
-  std::uint64_t bytes() const { return bytes_; }
+  std::uint64_t bytes() const { return tail_bytes_ + sparse_.bytes(); }
   /// First and last index of the contiguous run; nothing when it is empty.
   std::optional<IndexRange> tail_range() const;
 
   /// Adds at the end. The index must be last+1 when the run is not empty; any index starts an empty
   /// run.
   void append(StoredEntry entry);
-  /// Puts an entry outside the run (live entries of a snapshot being installed, recovery).
-  /// Replaces.
+  /// Puts an entry outside the run. Replaces.
   void put_sparse(StoredEntry entry);
+  /// Puts many of them, which replace what is there.
+  void take_sparse(SparseEntries entries);
   /// The entry, or nullptr. Valid until the next change.
   const StoredEntry* find(Index index) const;
   /// Drops every entry above `index`.
@@ -39,17 +40,10 @@ class MemoryTable {
     while (!tail_.empty() && tail_.front().index <= index) {
       StoredEntry entry = std::move(tail_.front());
       tail_.pop_front();
-      bytes_ -= entry.payload.size();
+      tail_bytes_ -= entry.payload.size();
       if (is_live(entry.index)) put_sparse(std::move(entry));
     }
-    for (auto at = sparse_.begin(); at != sparse_.end() && at->first <= index;) {
-      if (is_live(at->first)) {
-        ++at;
-      } else {
-        bytes_ -= at->second.payload.size();
-        at = sparse_.erase(at);
-      }
-    }
+    sparse_.drop_if(index, [&](Index at) { return !is_live(at); });
   }
   /// Drops one entry if it is there with that term (it is in a segment now). In the run only from
   /// the front.
@@ -58,7 +52,8 @@ class MemoryTable {
   /// false.
   template <class Visit>
   void for_each(IndexRange range, Visit&& visit) const {
-    for (auto at = sparse_.lower_bound(range.first); at != sparse_.end() && at->first <= range.last;
+    const auto& sparse = sparse_.map();
+    for (auto at = sparse.lower_bound(range.first); at != sparse.end() && at->first <= range.last;
          ++at) {
       if (!visit(at->second)) return;
     }
@@ -73,18 +68,21 @@ class MemoryTable {
   template <class IsNeeded>
   void drop_front(Index index, IsNeeded&& is_needed) {
     while (!tail_.empty() && tail_.front().index <= index && !is_needed(tail_.front().index)) {
-      bytes_ -= tail_.front().payload.size();
+      tail_bytes_ -= tail_.front().payload.size();
       tail_.pop_front();
     }
   }
-  /// Drops one entry outside the run, if it is there.
-  void drop_sparse(Index index);
+  /// Drops the entries outside the run whose index `is_dropped` accepts.
+  template <class IsDropped>
+  void drop_sparse_if(IsDropped&& is_dropped) {
+    sparse_.drop_if(UINT64_MAX, is_dropped);
+  }
   void clear();
 
  private:
   std::deque<StoredEntry> tail_;
-  std::map<Index, StoredEntry> sparse_;  // all below tail_
-  std::uint64_t bytes_ = 0;
+  std::uint64_t tail_bytes_ = 0;
+  SparseEntries sparse_;  // all below tail_
 };
 
 }  // namespace rakv::raftlog

@@ -162,28 +162,42 @@ void LogSystem::register_server(ServerConfig config, std::function<void(Result<M
   }
   names_[config.id.name()] = config.uid;  // taken from here on; given back if it fails
   creating_.insert(config.uid);
-  const auto failed = [this, name = config.id.name(), uid = config.uid, done](const Error& error) {
-    names_.erase(name);
-    creating_.erase(uid);
-    done(error);
-  };
   run_on(
       context_.worker(),
       [&disk = context_.disk(), directory = directory_, config] {
         return create_server(disk, directory, config);
       },
-      [this, config, done, failed](const Result<void>& created) {
-        if (!created) return failed(created.error());
+      [this, config, done](const Result<void>& created) {
+        if (!created) return give_up_registration(config, created.error(), done);
         creating_.erase(config.uid);
         run_on(context_.worker(), names_write_job(),
-               [this, config, done, failed](const Result<void>& named) {
-                 if (!named) return failed(named.error());
+               [this, config, done](const Result<void>& named) {
+                 if (!named) return give_up_registration(config, named.error(), done);
                  RecoveredLog member;
                  member.directory = server_directory(directory_, config.uid);
                  member.meta.uid = config.uid;
                  member.config = config;
                  done(&add_member(std::move(member)));
                });
+      });
+}
+
+/// The caller is told that there is no such server: then the next start must not find one.
+void LogSystem::give_up_registration(const ServerConfig& config, const Error& error,
+                                     std::function<void(Result<MemberLog*>)> done) {
+  creating_.insert(config.uid);  // no list of names has it from here on
+  const bool is_anothers = error.code == ErrorCode::already_exists;
+  run_on(
+      context_.worker(),
+      [&disk = context_.disk(), directory = directory_, uid = config.uid, is_anothers] {
+        return is_anothers ? Result<void>() : discard_server(disk, directory, uid);
+      },
+      [this, name = config.id.name(), uid = config.uid, error,
+       done = std::move(done)](const Result<void>& discarded) {
+        if (!discarded) context_.report(discarded.error());
+        names_.erase(name);
+        creating_.erase(uid);
+        done(error);
       });
 }
 

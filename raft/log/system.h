@@ -114,7 +114,8 @@ class LogSystem final : private FlushOwner {
   const std::map<std::string, Error>& broken_servers() const { return broken_; }
 
   /// Makes a new server durable (order in the class comment), then gives its empty log.
-  /// already_exists: name or UId taken.
+  /// already_exists: name or UId taken, or the directory of a server that is not registered is in
+  /// the way. After any error nothing is left of it.
   void register_server(ServerConfig config, std::function<void(Result<MemberLog*>)> done);
   /// Replaces the config file of a registered server.
   void update_config(ServerConfig config, DoneCallback done);
@@ -187,6 +188,8 @@ class LogSystem final : private FlushOwner {
   void write_metadata_soon();
   std::function<Result<void>()> meta_write_job();
   std::function<Result<void>()> names_write_job();
+  void give_up_registration(const ServerConfig& config, const Error& error,
+                            std::function<void(Result<MemberLog*>)> done);
   /// As LogContext's.
   template <class Job, class Then>
   void run_on(Executor& executor, Job job, Then then) {

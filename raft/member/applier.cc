@@ -24,9 +24,10 @@ Applier::Applier(Seams seams, std::unique_ptr<StateMachine> machine, raft::Index
 
 Applier::~Applier() { *alive_ = false; }
 
-void Applier::replace(std::unique_ptr<StateMachine> machine, raft::Index applied) {
-  machine_ = std::move(machine);
+std::unique_ptr<StateMachine> Applier::replace(std::unique_ptr<StateMachine> machine,
+                                               raft::Index applied) {
   applied_ = applied;
+  return std::exchange(machine_, std::move(machine));
 }
 
 void Applier::stop() { stopped_ = true; }

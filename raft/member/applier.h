@@ -50,11 +50,12 @@ class Applier {
   const StateMachine& machine() const { return *machine_; }
   /// The machine stands behind this entry.
   raft::Index last_applied() const { return applied_; }
-  /// The machine of a snapshot takes the place of the one that is there.
-  void replace(std::unique_ptr<StateMachine> machine, raft::Index applied);
+  /// The machine of a snapshot takes the place of the one that is there, which is given back: it
+  /// may take long to destroy.
+  std::unique_ptr<StateMachine> replace(std::unique_ptr<StateMachine> machine, raft::Index applied);
   /// Nothing is applied any more.
   void stop();
-  /// Of one that was stopped: its machine, which may take long to destroy.
+  /// Of one that was stopped: its machine, as with replace().
   std::unique_ptr<StateMachine> take_machine() { return std::move(machine_); }
 
   /// Entries that are not in memory (after a restart some may be in segments) are read first.

@@ -31,7 +31,13 @@ void Member::carry_out(raft::effect::CompleteSnapshot& effect) {
       return step(raft::event::SnapshotInstalled{meta->index, false});
     }
     own_snapshots_.cancel();
-    applier_.replace(std::move(*installed), meta->index);
+    log_.run_in_background(
+        [former = std::shared_ptr<StateMachine>(
+             applier_.replace(std::move(*installed), meta->index))]() mutable -> Result<void> {
+          former.reset();
+          return {};
+        },
+        [](const Result<void>&) {});
     counters_->add(Counter::snapshot_installed);
     const raftlog::Snapshot& snapshot = *log_.snapshot();
     own_snapshots_.note_installed(snapshot_file_bytes(snapshot.meta, snapshot.state.size()));

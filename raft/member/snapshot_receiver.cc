@@ -43,48 +43,48 @@ void SnapshotReceiver::on_written() {
   if (done_ && log_.pending_writes() == 0) install();
 }
 
-Result<std::unique_ptr<StateMachine>> SnapshotReceiver::verify(const raft::SnapshotMeta& meta,
-                                                               raftlog::Snapshot& snapshot) {
-  Result<raftlog::Snapshot> decoded = raftlog::decode_snapshot_file("the received snapshot", file_);
+Result<void> SnapshotReceiver::Installation::read() {
+  Result<raftlog::Snapshot> decoded = raftlog::decode_snapshot_file("the received snapshot", file);
+  std::string().swap(file);
   if (!decoded) return decoded.error();
   snapshot = std::move(*decoded);
-  if (snapshot.meta.index != meta.index.value() || snapshot.meta.term != meta.term.value()) {
+  if (snapshot.meta.index != wanted.index.value() || snapshot.meta.term != wanted.term.value()) {
     return make_error(ErrorCode::malformed,
                       "the received snapshot is of index " + std::to_string(snapshot.meta.index) +
-                          ", index " + std::to_string(meta.index.value()) + " was announced");
+                          ", index " + std::to_string(wanted.index.value()) + " was announced");
   }
-  std::unique_ptr<StateMachine> machine = make_machine_();
-  if (const Result<void> read = machine->read_state(etf::without_version(snapshot.state.view()));
-      !read)
-    return read.error();
+  if (auto taken = machine->read_state(etf::without_version(snapshot.state.view())); !taken)
+    return taken;
   snapshot.live_indexes = raftlog::IndexSet::of(machine->live_indexes());
-  for (const raftlog::IndexRange& range : snapshot.live_indexes.ranges()) {
-    for (raftlog::Index index = range.first; index <= range.last; ++index) {
-      if (log_.has_for_install(index)) continue;
-      return make_error(
-          ErrorCode::malformed,
-          "entry " + std::to_string(index) + ", which the received snapshot needs, did not come");
-    }
-  }
-  return machine;
+  return {};
 }
 
+/// With millions of keys to read a state takes seconds, which other servers of the node must not
+/// wait for.
 void SnapshotReceiver::install() {
-  Installed done = std::exchange(done_, nullptr);
-  raftlog::Snapshot snapshot;
-  Result<std::unique_ptr<StateMachine>> machine = verify(wanted_, snapshot);
-  std::string().swap(file_);
-  charge_.resize(0);
-  // A shared_ptr only because std::function wants to be copyable.
-  auto kept = std::make_shared<Result<std::unique_ptr<StateMachine>>>(std::move(machine));
-  if (!*kept) return done(std::move(*kept));
-  log_.install_snapshot(
-      std::move(snapshot.meta), std::move(snapshot.state), std::move(snapshot.live_indexes),
-      [kept, done = std::move(done), alive = alive_](const Result<void>& installed) {
-        if (!*alive) return;
-        if (!installed) return done(installed.error());
-        done(std::move(*kept));
-      });
+  auto installation = std::make_shared<Installation>();
+  installation->wanted = wanted_;
+  installation->file = std::exchange(file_, {});
+  installation->machine = make_machine_();
+  installation->done = std::exchange(done_, nullptr);
+  log_.run_in_background([installation] { return installation->read(); },
+                         [this, installation, alive = alive_](const Result<void>& read) {
+                           if (!*alive) return;
+                           charge_.resize(0);
+                           if (!read) return installation->done(read.error());
+                           make_it_the_logs(installation);
+                         });
+}
+
+void SnapshotReceiver::make_it_the_logs(const std::shared_ptr<Installation>& installation) {
+  raftlog::Snapshot& snapshot = installation->snapshot;
+  log_.install_snapshot(std::move(snapshot.meta), std::move(snapshot.state),
+                        std::move(snapshot.live_indexes),
+                        [installation, alive = alive_](const Result<void>& installed) {
+                          if (!*alive) return;
+                          if (!installed) return installation->done(installed.error());
+                          installation->done(std::move(installation->machine));
+                        });
 }
 
 }  // namespace rakv::member

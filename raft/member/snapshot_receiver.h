@@ -40,9 +40,19 @@ class SnapshotReceiver {
   void on_written();
 
  private:
-  Result<std::unique_ptr<StateMachine>> verify(const raft::SnapshotMeta& meta,
-                                               raftlog::Snapshot& snapshot);
+  /// What is complete, on its way into the log.
+  struct Installation {
+    raft::SnapshotMeta wanted;
+    std::string file;
+    std::unique_ptr<StateMachine> machine;
+    raftlog::Snapshot snapshot;
+    Installed done;
+
+    /// In the background: the file's snapshot, and its state in the machine.
+    Result<void> read();
+  };
   void install();
+  void make_it_the_logs(const std::shared_ptr<Installation>& installation);
 
   raftlog::MemberLog& log_;
   std::function<std::unique_ptr<StateMachine>()> make_machine_;

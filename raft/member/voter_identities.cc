@@ -192,6 +192,7 @@ void VoterIdentities::answered(const raft::ServerId& voter, const FoundServer& f
 // --- what to remember
 
 void VoterIdentities::tick() {
+  if (unstored_) store();
   if (!takes_part() || !context_.core.leader()) return;
   const auto now = timer_.now();
   const bool all = now >= next_look_;
@@ -213,12 +214,21 @@ void VoterIdentities::learn(const raft::ServerId& voter, const std::string& uid)
   store();
 }
 
+/// Without it the next start would take any stranger for a voter that it knows, so what fails is
+/// written again at the next tick.
 void VoterIdentities::store() {
+  unstored_ = false;
   context_.log.store_known_voters(
-      encode(remembered_), [log_id = context_.log_id](const Result<void>& stored) {
-        if (stored) return;
-        spdlog::warn("{}: which servers the voters are can't be stored: {}", log_id,
-                     stored.error().message);
+      encode(remembered_), [this, alive = alive_](const Result<void>& stored) {
+        if (!*alive) return;
+        if (!stored && !std::exchange(said_unstored_, true)) {
+          spdlog::warn("{}: could not record the UIds of the voters, tries again: {}",
+                       context_.log_id, stored.error().message);
+        }
+        if (stored)
+          said_unstored_ = false;
+        else
+          unstored_ = true;
       });
 }
 

@@ -54,7 +54,8 @@ class VoterIdentities {
   /// The member has a leader, or another one, or other members; or a node has come back.
   void look_again() { next_look_ = {}; }
   void node_up(const std::string& node);
-  /// Every second or so: asks who the voters are, if there is a leader and it is time.
+  /// Every second or so: asks who the voters are, if there is a leader and it is time, and stores
+  /// again what could not be stored.
   void tick();
 
   Standing standing() const { return standing_; }
@@ -81,6 +82,8 @@ class VoterIdentities {
   std::set<raft::ServerId> asked_;               ///< the answer is to come
   Clock::time_point next_look_;
   bool said_ = false;
+  bool unstored_ = false;
+  bool said_unstored_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -13,11 +13,25 @@ Result<void> ensure_server_parts(Disk& disk, const std::string& server_directory
 Result<void> create_server(Disk& disk, const std::string& system_directory,
                            const ServerConfig& config) {
   const std::string directory = server_directory(system_directory, config.uid);
+  const auto taken = disk.exists(directory + "/config");
+  if (!taken) return taken.error();
+  if (*taken) {
+    return make_error(ErrorCode::already_exists,
+                      directory +
+                          " belongs to a server that is not registered; move it away, or choose "
+                          "another UId");
+  }
   // What is left of a deleted server of the same UId would have this one deleted at the next start.
   if (auto done = remove_tree(disk, directory + std::string(kDeletedSuffix)); !done) return done;
   if (auto done = ensure_directory(disk, directory); !done) return done;
   if (auto done = ensure_server_parts(disk, directory); !done) return done;
   if (auto done = write_server_config(disk, directory, config); !done) return done;
+  return disk.sync_directory(system_directory);
+}
+
+Result<void> discard_server(Disk& disk, const std::string& system_directory,
+                            const std::string& uid) {
+  if (auto done = remove_tree(disk, server_directory(system_directory, uid)); !done) return done;
   return disk.sync_directory(system_directory);
 }
 

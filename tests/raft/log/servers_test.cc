@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include "raft/log/directory/server_directory.h"
 #include "raft/log/system.h"
 #include "tests/raft/log/store.h"
 #include "tests/support/memory_disk.h"
@@ -48,6 +49,47 @@ TEST(Servers, OneThatCouldNotBeMadeLeavesItsNameFree) {
     EXPECT_TRUE(there || store.add("kv2", "KVBBBB") != nullptr);
   }
   EXPECT_GT(failing, 10U);
+}
+
+/// Whoever was told that a server could not be made must not meet it after the next start.
+TEST(Servers, OneThatCouldNotBeMadeIsNotThereAfterTheNextStart) {
+  for (const std::string& failing : {std::string("/KVAAAA/config"), std::string("/names.dets")}) {
+    SCOPED_TRACE(failing);
+    MemoryDisk memory;
+    FaultyDisk disk(memory);
+    {
+      Store store(disk);
+      bool fails = true;
+      disk.set_rule([&](DiskOperation, const std::string& path) -> std::optional<Error> {
+        if (!fails || path.find(failing) == std::string::npos) return {};
+        return make_error(ErrorCode::io, path + ": Input/output error");
+      });
+      EXPECT_EQ(store.add("kv", "KVAAAA"), nullptr);
+      fails = false;
+      EXPECT_FALSE(*memory.exists("/data/a@host/KVAAAA"));
+    }
+    memory.crash(CrashMode::lose_unsynced);
+    Store store(memory);
+    ASSERT_TRUE(store.system) << store.error->message;
+    EXPECT_EQ(store.system->find("KVAAAA"), nullptr);
+    EXPECT_TRUE(store.system->notices().empty()) << store.system->notices().front();
+    EXPECT_NE(store.add("kv", "KVAAAA"), nullptr) << "name and UId are free";
+  }
+}
+
+/// Two directories claim one name: the second is left alone, and nobody writes into it.
+TEST(Servers, ADirectoryThatIsLeftAloneIsNotTakenForANewServer) {
+  MemoryDisk memory;
+  {
+    Store store(memory);
+    ASSERT_NE(store.add("kv", "KVAAAA"), nullptr);
+  }
+  ASSERT_TRUE(create_server(memory, "/data/a@host", testing::config("kv", "KVBBBB")));
+  const std::string config = *read_file(memory, "/data/a@host/KVBBBB/config");
+  Store store(memory);
+  ASSERT_TRUE(store.system) << store.error->message;
+  EXPECT_EQ(store.add("kv2", "KVBBBB"), nullptr);
+  EXPECT_EQ(*read_file(memory, "/data/a@host/KVBBBB/config"), config);
 }
 
 /// Another server's vote is stored before the deletion is certain, and the machine stops.

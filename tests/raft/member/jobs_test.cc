@@ -94,6 +94,28 @@ struct Incoming {
   }
 };
 
+/// The next leader, of term 2, has another log than kv from 2 on; kv takes it and goes on with it.
+void goes_on_with_the_next_leader(Shell& shell, Peer& next) {
+  next.leads(2, {user(2, 2, "y"), user(3, 2, "y")}, 1, 1, 0);
+  shell.run_without_disk();
+  shell.hold = {};
+  shell.run();
+  ASSERT_NE(shell.member(), nullptr);
+  const auto& shape = shell.member()->core().log();
+  EXPECT_EQ(shape.last().index.value(), shell.log().last().index);
+  EXPECT_EQ(shape.last_written().index.value(), shell.log().last_written().index);
+  EXPECT_EQ(shape.snapshot().index.value(),
+            shell.log().snapshot() ? shell.log().snapshot()->meta.index : 0);
+  const std::uint64_t last = shell.log().last().index;
+  const std::uint64_t last_term = shell.log().last().term;
+  next.leads(3, {user(last + 1, 3, "z")}, last, last_term, last + 1);
+  shell.run();
+  EXPECT_EQ(next.acknowledged(), last + 1);
+  EXPECT_NE(shell.history().find(":z"), std::string::npos) << shell.history();
+  shell.crash();
+  EXPECT_EQ(shell.log().last().index, last + 1);
+}
+
 TEST_P(JobsOutlive, WhileASnapshotIsInstalled) {
   Shell shell;
   Peer b(shell, "b");
@@ -128,27 +150,45 @@ TEST_P(JobsOutlive, WhileASnapshotIsInstalled) {
     leader.sends_snapshot(1, head, 1, raft::ChunkFlag::last, {}, incoming.file);
     other.run();
     restart(other);
-    // The next leader has another log from 2 on.
-    next.leads(2, {user(2, 2, "y"), user(3, 2, "y")}, 1, 1, 0);
-    other.run_without_disk();
-    other.hold = {};
-    other.run();
-    ASSERT_NE(other.member(), nullptr) << jobs;
-    const auto& shape = other.member()->core().log();
-    EXPECT_EQ(shape.last().index.value(), other.log().last().index) << jobs;
-    EXPECT_EQ(shape.last_written().index.value(), other.log().last_written().index) << jobs;
-    EXPECT_EQ(shape.snapshot().index.value(),
-              other.log().snapshot() ? other.log().snapshot()->meta.index : 0)
-        << jobs;
-    // And it can go on.
-    const std::uint64_t last = other.log().last().index;
-    const std::uint64_t last_term = other.log().last().term;
-    next.leads(3, {user(last + 1, 3, "z")}, last, last_term, last + 1);
-    other.run();
-    EXPECT_EQ(next.acknowledged(), last + 1) << jobs;
-    EXPECT_NE(other.history().find(":z"), std::string::npos) << jobs << other.history();
-    other.crash();
-    EXPECT_EQ(other.log().last().index, last + 1) << jobs;
+    goes_on_with_the_next_leader(other, next);
+  }
+}
+
+/// With millions of keys it takes seconds, and other servers of the node have the same owner.
+TEST(Jobs, TheStateOfASnapshotIsReadInTheBackground) {
+  Shell shell;
+  Peer b(shell, "b");
+  b.leads(1, {user(1, 1, "x")});
+  shell.run();
+  const Incoming incoming;
+  const int before = HistoryMachine::states_read;
+  shell.hold.background = true;
+  incoming.send(shell, b, 1);
+  EXPECT_EQ(HistoryMachine::states_read, before);
+  shell.hold.background = false;
+  shell.run();
+  EXPECT_EQ(HistoryMachine::states_read, before + 1);
+  EXPECT_EQ(shell.history(), "1:gone 2:live 3:gone");
+}
+
+/// The server is started again after each of the jobs that an installation consists of.
+TEST_P(JobsOutlive, BetweenTheStepsOfAnInstallation) {
+  bool worked = true;
+  for (int jobs = 0; worked && !HasFailure(); ++jobs) {
+    SCOPED_TRACE(jobs);
+    Shell shell;
+    Peer leader(shell, "b");
+    Peer next(shell, "c");
+    leader.leads(1, {user(1, 1, "x")});
+    shell.run();
+    shell.hold.background = true;
+    Incoming().send(shell, leader, 1);
+    for (int job = 0; job < jobs; ++job) {
+      worked = shell.run_one_of_background();
+      shell.run();
+    }
+    restart(shell);
+    goes_on_with_the_next_leader(shell, next);
   }
 }
 

@@ -66,6 +66,7 @@ void HistoryMachine::write_state(etf::Writer& writer) const {
 
 Result<void> HistoryMachine::read_state(std::string_view state) {
   applied_.clear();
+  ++states_read;
   etf::Cursor cursor(state);
   const std::uint32_t count = cursor.map().value_or(0);
   for (std::uint32_t i = 0; i < count; ++i) {

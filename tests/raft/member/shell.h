@@ -69,6 +69,8 @@ class HistoryMachine final : public StateMachine {
   }
   /// "1:a 2:b"
   std::string history() const;
+  /// How many states of snapshots any of them has read.
+  static inline int states_read = 0;
 
  private:
   std::map<std::uint64_t, std::string> applied_;
@@ -115,6 +117,8 @@ class Shell {
   bool run_worker_once();
   /// The job alone.
   bool run_one_of_worker() { return worker_.run_one(); }
+  /// One job of the background alone. False when there was none.
+  bool run_one_of_background() { return background_.run_one(); }
   /// Another server of this node, alone in its cluster and leader of it.
   void add_server(const std::string& name);
 
