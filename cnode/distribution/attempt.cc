@@ -54,6 +54,8 @@ void Attempt::carry_out(Handshake::Action& action) {
     for (Handshake::Action& next : actions) carry_out(next);
   } else if (std::holds_alternative<Handshake::AskAlive>(action)) {
     for (Handshake::Action& next : handshake_.answer_alive(events_.on_alive())) carry_out(next);
+  } else if (std::holds_alternative<Handshake::Chosen>(action)) {
+    events_.on_chosen();
   } else if (std::holds_alternative<Handshake::WaitForInbound>(action)) {
     nok_ = true;
   } else if (auto* finished = std::get_if<Handshake::Finished>(&action)) {

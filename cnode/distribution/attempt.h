@@ -35,8 +35,9 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   };
   struct Events {
     std::function<StatusAnswer(const Handshake::AskStatus&)> on_name;  ///< acceptor
-    std::function<bool()> on_alive;  ///< initiator: is the old connection dead?
-    std::function<void()> on_nok;    ///< initiator; the socket is closed
+    std::function<bool()> on_alive;   ///< initiator: is the old connection dead?
+    std::function<void()> on_chosen;  ///< initiator: the peer has given up an attempt of its own
+    std::function<void()> on_nok;     ///< initiator; the socket is closed
     std::function<void(Handshake::Finished, std::unique_ptr<Transport>)> on_finished;
     std::function<void(const Error&)> on_failed;
   };

@@ -281,6 +281,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
                    std::unique_ptr<Transport> transport) {
     Attempt::Events handlers;
     handlers.on_alive = [this, peer] { return table.old_connection_is_dead(peer); };
+    handlers.on_chosen = [this, peer] { drop_inbound_of(peer); };
     handlers.on_nok = [this, peer, attempt] {
       table.dial_waits(peer, attempt);
       wait_for_inbound(peer);
@@ -297,6 +298,18 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
                                   options.step_timeout, std::move(handlers));
     running(peer, attempt)->handshake = handshake;
     handshake->start(std::move(transport));
+  }
+
+  /// `peer` has given up the attempts of its own that are under way here, and must not be told that
+  /// one of them has succeeded.
+  void drop_inbound_of(const std::string& peer) {
+    std::erase_if(inbound, [&](const auto& row) {
+      const auto& [name, attempt] = *row.second.named;
+      if (name != peer || attempt == 0) return false;
+      row.second.attempt->abort();
+      table.attempt_failed(name, attempt);
+      return true;
+    });
   }
 
   void dial_failed(const std::string& peer, AttemptId attempt, const Error& error) {

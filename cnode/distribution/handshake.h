@@ -106,6 +106,9 @@ class Handshake {
   /// Initiator: the peer believes that a connection is up; call answer_alive(true) unless one
   /// really is.
   struct AskAlive {};
+  /// Initiator: the peer goes on with this attempt. If it had begun one of its own, it has given
+  /// that up.
+  struct Chosen {};
   /// Initiator: the peer keeps its own attempt to us. Close this socket and wait for the peer's,
   /// with a limit.
   struct WaitForInbound {};
@@ -124,7 +127,7 @@ class Handshake {
   struct Failed {
     Error error;
   };
-  using Action = std::variant<Send, AskStatus, AskAlive, WaitForInbound, Finished, Failed>;
+  using Action = std::variant<Send, AskStatus, AskAlive, Chosen, WaitForInbound, Finished, Failed>;
   using Actions = std::vector<Action>;
 
   /// For a connection we opened to `peer_name`.
