@@ -27,9 +27,12 @@ SEED ?=
 # `make sim`: how many seeds, or the one SEED; and more arguments of rakv_sim, e.g. --trace
 SEEDS ?= 100
 SIM_ARGS ?=
+# `make nemesis`: seconds of faults for each cluster, and which cluster (rrr, rbr, bbr, rrrrr; all of them without); SEED
+SECONDS ?= 300
+CLUSTER ?=
 
 .PHONY: help setup otp29 build install run test asan tsan asan-suites tsan-suites bench bench-kv bench-instructions \
-	bench-mixed bench-large bench-memory bench-start bench-keys fuzz harness sim format pictures lint clean
+	bench-mixed bench-large bench-memory bench-start bench-keys fuzz harness sim nemesis format pictures lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +113,10 @@ harness: otp29 build ## ra's own ra_kv_harness with rakv nodes (OPS, RAKV=all|od
 sim: setup ## random runs of whole clusters under virtual time (SEEDS or SEED, SIM_ARGS)
 	@scripts/build.sh bench rakv_sim
 	@build/bench/tests/simulation/rakv_sim $(if $(SEED),--seed=$(SEED),--seeds=$(SEEDS)) $(SIM_ARGS)
+
+nemesis: otp29 build ## rakv and BEAM members under faults, clients' histories checked (SECONDS, SEED, CLUSTER)
+	@RAKV_NEMESIS_SECONDS=$(SECONDS) $(if $(SEED),RAKV_SEED=$(SEED)) \
+		RAKV_CT_ARGS="--suite=test/nemesis_SUITE $(if $(CLUSTER),--case=$(CLUSTER))" scripts/test.sh suites
 
 format: setup ## clang-format over all sources
 	@git ls-files -co --exclude-standard '*.cc' '*.h' | xargs -r clang-format -i
