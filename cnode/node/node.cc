@@ -170,16 +170,22 @@ void Node::Impl::deliver_later(std::uint64_t entity, std::string message) {
   });
 }
 
-void Node::Impl::send_exit(const etf::PidView& from, std::uint64_t entity,
-                           std::string_view reason) {
-  boost::asio::post(
-      io_, [this, entity, from = etf::Pid(from), reason = std::string(reason), alive = alive_] {
-        if (!*alive) return;
-        const auto found = entities_.find(entity);
-        if (found != entities_.end() && found->second.process != nullptr) {
-          found->second.process->on_exit_signal(from, reason);
-        }
-      });
+void Node::Impl::send_exit(const etf::PidView& from, std::uint64_t entity, std::string_view reason,
+                           bool by_link) {
+  boost::asio::post(io_, [this, entity, by_link, from = etf::Pid(from),
+                          reason = std::string(reason), alive = alive_] {
+    if (!*alive) return;
+    const auto found = entities_.find(entity);
+    if (found == entities_.end()) return;
+    if (found->second.process != nullptr) {
+      found->second.process->on_exit_signal(from, reason);
+      return;
+    }
+    etf::Cursor cursor(reason);
+    if (cursor.is_atom("normal")) return;
+    const bool killed = !by_link && cursor.is_atom("kill");
+    give_up_worker(entity, killed ? etf::Writer().atom("killed").view() : std::string_view(reason));
+  });
 }
 
 void Node::Impl::stop(std::chrono::milliseconds patience, std::function<void()> done) {
@@ -266,7 +272,7 @@ std::optional<etf::Pid> Node::whereis(std::string_view name) const {
 etf::Reference Node::make_reference() { return impl_->make_reference(); }
 
 void Node::send_exit(const etf::PidView& from, const etf::PidView& to, std::string_view reason) {
-  impl_->send_exit(from, impl_->entity_of(to), reason);
+  impl_->send_exit(from, impl_->entity_of(to), reason, false);
 }
 
 Delivery Node::send(const etf::PidView& from, const etf::PidView& to, PayloadWriter payload,

@@ -66,7 +66,9 @@ class Node::Impl : private Process {
   etf::Reference make_reference();
   bool is_own(std::string_view node) const { return node == options_.name; }
   void deliver_later(std::uint64_t entity, std::string message);
-  void send_exit(const etf::PidView& from, std::uint64_t entity, std::string_view reason);
+  /// `by_link`: a linked process ended; else erlang:exit/2.
+  void send_exit(const etf::PidView& from, std::uint64_t entity, std::string_view reason,
+                 bool by_link);
 
   // messages.cc
   Delivery send(const etf::PidView& from, const etf::PidView& to, PayloadWriter payload,
@@ -104,6 +106,8 @@ class Node::Impl : private Process {
                    std::string_view function, std::string_view arguments);
   void run_erpc(std::uint64_t worker, const std::string& caller_node,
                 const std::vector<std::string_view>& elements);
+  void end_worker(std::uint64_t worker, PayloadWriter reason);
+  void give_up_worker(std::uint64_t worker, std::string_view reason);
 
   // calls.cc
   void call(std::string_view node, std::string_view name, PayloadWriter request,
@@ -172,6 +176,8 @@ class Node::Impl : private Process {
   bool has_room_for_link() const;
   void add_link(Entity& entity, const etf::PidView& from);
   PeerCharges watch_charges_;
+  /// Of workers that were ended before their calls were answered, until they are.
+  std::unordered_map<std::uint64_t, PeerCharge> given_up_;
   /// Ids are never used again within one incarnation.
   std::unordered_map<std::uint64_t, Entity> entities_;
   std::map<std::string, std::uint64_t, std::less<>> names_;

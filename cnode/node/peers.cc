@@ -48,12 +48,15 @@ void Node::Impl::on_closed(const std::string& node, const distribution::Connecti
     watches_.erase(watch++);
   }
   const std::string noconnection = etf::Writer().atom("noconnection").take();
+  std::vector<std::uint64_t> linked_workers;
   for (auto& [id, entity] : entities_) {
     const std::size_t links =
         std::erase_if(entity.links, [&](const etf::Pid& linked) { return linked.node == node; });
     entity.link_charge.shrink(links * kLinkBytes);
+    if (links > 0 && entity.process == nullptr) linked_workers.push_back(id);
     if (entity.spawned_by && entity.spawned_by->node == node) entity.spawned_with_monitor = false;
   }
+  for (const std::uint64_t worker : linked_workers) give_up_worker(worker, noconnection);
   std::vector<std::uint64_t> lost;
   for (const auto& [number, monitor] : monitors_) {
     if (monitor.node == node && monitor.sent) lost.push_back(number);

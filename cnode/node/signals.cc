@@ -130,7 +130,7 @@ void Node::Impl::handle(distribution::Connection& peer,
   if (found == entities_.end()) return;
   const std::size_t links = std::erase(found->second.links, etf::Pid(signal.from));
   found->second.link_charge.shrink(kLinkBytes * links);
-  if (links > 0) send_exit(signal.from, entity, signal.reason);
+  if (links > 0) send_exit(signal.from, entity, signal.reason, true);
 }
 
 void Node::Impl::handle(const distribution::ExitSignal& signal) {
@@ -141,7 +141,7 @@ void Node::Impl::handle(const distribution::ExitSignal& signal) {
     const auto found = names_.find(*name);
     if (found != names_.end()) entity = found->second;
   }
-  send_exit(signal.from, entity, signal.reason);
+  send_exit(signal.from, entity, signal.reason, false);
 }
 
 void Node::Impl::handle(distribution::Connection& peer, const distribution::MonitorSignal& signal) {
@@ -289,18 +289,9 @@ void Node::Impl::run_spawned(std::uint64_t worker, const std::string& caller_nod
                 [this, worker, alive = alive_](RpcOutcome outcome, const RpcTerm& term,
                                                std::string_view stack) {
                   if (!*alive) return;
-                  const auto found = entities_.find(worker);
-                  if (found == entities_.end()) return;
-                  const std::string reason = exit_reason(outcome, term, stack);
-                  const Entity& ended = found->second;
-                  if (ended.spawned_with_monitor) {
-                    const etf::Pid pid = pid_of(worker);
-                    distribution::OutMessage message = distribution::encode_monitor_exit(
-                        pid.view(), *ended.spawned_by, *ended.spawn_reference);
-                    etf::Writer(message.text).raw(reason);
-                    signal(ended.spawned_by->node, pid, std::move(message));
-                  }
-                  terminate(worker, reason);
+                  end_worker(worker, [&](distribution::OutMessage& out) {
+                    out.text.append(exit_reason(outcome, term, stack));
+                  });
                 });
 }
 
@@ -319,9 +310,7 @@ void Node::Impl::run_erpc(std::uint64_t worker, const std::string& caller_node,
                 [this, worker, result_reference, alive = alive_](
                     RpcOutcome outcome, const RpcTerm& term, std::string_view stack) {
                   if (!*alive) return;
-                  const auto found = entities_.find(worker);
-                  if (found == entities_.end()) return;
-                  const auto write_reason = [&](distribution::OutMessage& out) {
+                  end_worker(worker, [&](distribution::OutMessage& out) {
                     etf::Writer(out.text)
                         .tuple(outcome == RpcOutcome::raised ? 4 : 3)
                         .raw(result_reference)
@@ -329,17 +318,34 @@ void Node::Impl::run_erpc(std::uint64_t worker, const std::string& caller_node,
                         .raw(term.head);
                     out.share(term.owner, term.shared);
                     if (outcome == RpcOutcome::raised) etf::Writer(out.text).raw(stack);
-                  };
-                  const Entity& ended = found->second;
-                  if (ended.spawned_with_monitor) {
-                    const etf::Pid pid = pid_of(worker);
-                    distribution::OutMessage message = distribution::encode_monitor_exit(
-                        pid.view(), *ended.spawned_by, *ended.spawn_reference);
-                    write_reason(message);
-                    signal(ended.spawned_by->node, pid, std::move(message));
-                  }
-                  terminate_with(worker, write_reason);
+                  });
                 });
+}
+
+/// Tells the one who spawned it, and all who watch it. Nobody hears it of one that was given up.
+void Node::Impl::end_worker(std::uint64_t worker, PayloadWriter reason) {
+  given_up_.erase(worker);
+  const auto found = entities_.find(worker);
+  if (found == entities_.end()) return;
+  const Entity& ended = found->second;
+  if (ended.spawned_with_monitor) {
+    const etf::Pid pid = pid_of(worker);
+    distribution::OutMessage message =
+        distribution::encode_monitor_exit(pid.view(), *ended.spawned_by, *ended.spawn_reference);
+    reason(message);
+    signal(ended.spawned_by->node, pid, std::move(message));
+  }
+  terminate_with(worker, reason);
+}
+
+/// The worker ends, as a process that does not trap exits. What it was asked to do goes on, and is
+/// counted until it is done.
+void Node::Impl::give_up_worker(std::uint64_t worker, std::string_view reason) {
+  const auto found = entities_.find(worker);
+  if (found == entities_.end()) return;
+  PeerCharge charge = std::move(found->second.charge);
+  end_worker(worker, [&](distribution::OutMessage& out) { out.text.append(reason); });
+  given_up_.emplace(worker, std::move(charge));
 }
 
 }  // namespace rakv::node

@@ -98,6 +98,7 @@ class PeersTest : public ::testing::Test {
         if (const auto* spawned = std::get_if<distribution::SpawnReplySignal>(&control)) {
           const auto* refusal = std::get_if<std::string_view>(&spawned->result);
           got_.push_back("SPAWNED " + std::string(refusal == nullptr ? "pid" : *refusal));
+          if (const auto* pid = std::get_if<etf::PidView>(&spawned->result)) spawned_.emplace(*pid);
         }
       };
       handlers.on_closed = [this](const Error&) { closed_ = true; };
@@ -143,6 +144,7 @@ class PeersTest : public ::testing::Test {
   std::unique_ptr<Node> node_;
   std::unique_ptr<distribution::Endpoint> endpoint_;
   std::shared_ptr<distribution::Connection> peer_;
+  std::optional<etf::Pid> spawned_;  ///< the last one
   bool closed_ = false;
   const etf::Pid self_{"p@127.0.0.1", 7, 0, 4711};
   const etf::Reference reference_{"p@127.0.0.1", 4711, etf::ReferenceWords{{1, 2, 3}, 3}};
@@ -379,6 +381,100 @@ TEST_F(PeersTest, LinksAndRemoteCallsThatHaveNoRoomAreRefused) {
   EXPECT_EQ(next(), "SPAWNED pid");
   EXPECT_EQ(next(), "DOWN {system_limit,[]}");
   EXPECT_EQ(memory_.watches.used(), taken.bytes());
+}
+
+/// A remote call that waits, as its caller can end it.
+class SpawnedTest : public PeersTest {
+ protected:
+  void SetUp() override {
+    PeersTest::SetUp();
+    node_->functions().add("test", "wait", 0,
+                           [this](RpcCall call) { waiting_.push_back(std::move(call)); });
+    connect(distribution::kOfferedFlags);
+  }
+  void spawn(std::initializer_list<std::string_view> options) {
+    distribution::OutMessage message;
+    etf::Writer writer(message.text);
+    writer.tuple(6).integer(29).reference(reference_).pid(self_).pid(self_);
+    writer.tuple(3).atom("test").atom("wait").integer(0).list(options.size());
+    for (const std::string_view option : options) writer.atom(option);
+    writer.nil();
+    message.end_control();
+    etf::Writer(message.text).nil();
+    peer_->send(1, std::move(message));
+    EXPECT_EQ(next(), "SPAWNED pid");
+    ASSERT_TRUE(run_until(io_, [&] { return waiting_.size() == 1; }));
+  }
+  void send(distribution::OutMessage message, const std::string& reason) {
+    message.text += *etf::parse_text(reason);
+    peer_->send(1, std::move(message));
+  }
+  /// All that was sent has been seen, and nothing was answered.
+  void expect_no_more() {
+    const etf::Reference reference("p@127.0.0.1", 4711, etf::ReferenceWords{{8, 8, 8}, 3});
+    peer_->send(1, distribution::encode_monitor(self_, std::string_view("nobody"), reference));
+    EXPECT_EQ(next(), "DOWN noproc");
+  }
+  /// Whoever monitors it now.
+  void expect_gone() {
+    const etf::Reference reference("p@127.0.0.1", 4711, etf::ReferenceWords{{9, 9, 9}, 3});
+    peer_->send(1, distribution::encode_monitor(self_, spawned_->view(), reference));
+    EXPECT_EQ(next(), "DOWN noproc");
+  }
+  std::vector<RpcCall> waiting_;
+};
+
+TEST_F(SpawnedTest, ACallThatIsKilledIsGivenUp) {
+  spawn({"monitor"});
+  const etf::Reference another("p@127.0.0.1", 4711, etf::ReferenceWords{{4, 5, 6}, 3});
+  peer_->send(1, distribution::encode_monitor(self_, spawned_->view(), another));
+  peer_->send(1, distribution::encode_link(self_, *spawned_));
+  const std::uint64_t before = memory_.watches.used();
+  send(distribution::encode_exit(self_, *spawned_), "kill");
+  EXPECT_EQ(next(), "DOWN killed");
+  EXPECT_EQ(next(), "EXIT killed");
+  EXPECT_EQ(next(), "DOWN killed");
+  expect_gone();
+  // What the call keeps here is counted until it ends, and nobody gets its answer.
+  EXPECT_GT(memory_.watches.used(), 0u);
+  EXPECT_LE(memory_.watches.used(), before);
+  waiting_.front().answer(*etf::parse_text("late"));
+  waiting_.clear();
+  expect_gone();
+  EXPECT_TRUE(got_.empty());
+  EXPECT_EQ(memory_.watches.used(), 0u);
+}
+
+TEST_F(SpawnedTest, ExitReasonsAreThoseOfAProcessThatDoesNotTrapExits) {
+  spawn({"monitor"});
+  send(distribution::encode_exit(self_, *spawned_), "normal");
+  send(distribution::encode_exit(self_, *spawned_), "{enough,1}");
+  EXPECT_EQ(next(), "DOWN {enough,1}");
+  waiting_.clear();
+  // Of a linked process `kill` is a reason like any other.
+  for (const char* reason : {"normal", "kill", "boring"}) {
+    spawn({"link", "monitor"});
+    send(distribution::encode_link_exit(self_, *spawned_), reason);
+    if (std::string_view(reason) == "normal") {
+      expect_no_more();
+      waiting_.front().answer(*etf::parse_text("ok"));
+    }
+    EXPECT_EQ(next(), std::string("DOWN ") + reason);
+    waiting_.clear();
+  }
+  expect_gone();
+}
+
+TEST_F(SpawnedTest, ALinkedCallEndsWithTheConnection) {
+  spawn({"link"});
+  const etf::Pid lost = *spawned_;
+  endpoint_.reset();
+  peer_.reset();
+  ASSERT_TRUE(run_until(io_, [&] { return !node_->is_connected("p@127.0.0.1"); }));
+  connect(distribution::kOfferedFlags);
+  const etf::Reference reference("p@127.0.0.1", 4711, etf::ReferenceWords{{9, 9, 9}, 3});
+  peer_->send(1, distribution::encode_monitor(self_, lost.view(), reference));
+  EXPECT_EQ(next(), "DOWN noproc");
 }
 
 TEST_F(PeersTest, WhatAPeerDoesNotFinishIsGivenBackWhenItGoes) {
