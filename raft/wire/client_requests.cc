@@ -78,6 +78,7 @@ raft::IndexTerm read_condition(std::string_view options) {
 }
 
 std::optional<std::vector<std::uint64_t>> read_indexes(std::string_view list) {
+  constexpr std::uint32_t kMaxIndexes = 1'000'000;  // each takes more in memory than in the list
   std::vector<std::uint64_t> indexes;
   const auto add = [&](std::uint64_t index) {
     if (index > 0) indexes.push_back(index);
@@ -87,7 +88,7 @@ std::optional<std::vector<std::uint64_t>> read_indexes(std::string_view list) {
     for (const char byte : cursor.string().value_or("")) add(static_cast<unsigned char>(byte));
   } else {
     const std::optional<std::uint32_t> count = cursor.list();
-    if (!count) return std::nullopt;
+    if (!count || *count > kMaxIndexes) return std::nullopt;
     for (std::uint32_t i = 0; i < *count; ++i) {
       const std::optional<std::string_view> element = cursor.skip();
       if (!element) return std::nullopt;

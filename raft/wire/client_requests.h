@@ -73,7 +73,7 @@ struct AuxCommand {
 struct ReadEntries {
   std::string_view list;  ///< Indexes, encoded
   /// Each once, in ascending order, without what is no index: the answer is a map, which no BEAM
-  /// takes with a key twice. Nothing when it is no proper list.
+  /// takes with a key twice. Nothing when it is no proper list, or has more than 1,000,000.
   std::optional<std::vector<std::uint64_t>> indexes;
 };
 /// `{transfer_leadership, Server}`

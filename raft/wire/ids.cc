@@ -100,10 +100,16 @@ void write_voter_status(etf::Writer& writer, const raft::VoterStatus& status) {
 }
 
 std::optional<raft::Cluster> read_cluster(etf::Cursor& cursor) {
+  // A member takes many times its bytes in memory.
+  constexpr std::uint32_t kMaxMembers = 16'384;
+  const auto too_many = [&cursor](std::uint32_t count) {
+    if (count > kMaxMembers) cursor.fail();
+    return count > kMaxMembers;
+  };
   raft::Cluster cluster;
   if (cursor.kind() == etf::TermKind::map) {
     const std::optional<std::uint32_t> count = cursor.map();
-    if (!count) return std::nullopt;
+    if (!count || too_many(*count)) return std::nullopt;
     for (std::uint32_t i = 0; i < *count; ++i) {
       auto id = read_server_id(cursor);
       if (!id) return std::nullopt;
@@ -114,7 +120,7 @@ std::optional<raft::Cluster> read_cluster(etf::Cursor& cursor) {
     return cluster;
   }
   const std::optional<std::uint32_t> count = cursor.list();
-  if (!count) return std::nullopt;
+  if (!count || too_many(*count)) return std::nullopt;
   for (std::uint32_t i = 0; i < *count; ++i) {
     auto id = read_server_id(cursor);
     if (!id) return std::nullopt;

@@ -28,7 +28,7 @@ void write_voter_status(etf::Writer& writer, const raft::VoterStatus& status);
 
 /// Reads a configuration in any form ra ever wrote: `#{SrvId => PeerMap}`, where only voter_status
 /// and machine_version of a peer map count and all else is skipped whatever it is, or a list of
-/// ids.
+/// ids. At most 16,384 members.
 std::optional<raft::Cluster> read_cluster(etf::Cursor& cursor);
 
 /// The form inside `$ra_cluster_change` entries: full peer maps, as a dump of ra's peer table. The

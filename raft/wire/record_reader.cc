@@ -23,6 +23,14 @@ constexpr std::uint32_t kReservedEntries = 4096;
 /// bytes.
 constexpr std::uint32_t kMaxAtoms = 64;
 
+/// What the entries of one message may take in memory besides their commands: an entry of 20 bytes
+/// takes many times that. ra sends 128 in one message, and can be told to send more.
+constexpr std::uint64_t kMaxTableBytes = std::uint64_t{8} << 20;
+/// An entry and the block of its command; a member of a configuration with its names.
+constexpr std::uint64_t kEntryBytes = sizeof(raft::Entry) + 48;
+constexpr std::uint64_t kMemberBytes = 512;
+constexpr std::string_view kFewerEntries = "fewer entries: their tables would take more than 8 MB";
+
 SharedBytes with_version_byte(std::string_view command) {
   SharedBytes payload = SharedBytes::uninitialized(1 + command.size());
   payload.mutable_data()[0] = static_cast<char>(etf::kVersionMagic);
@@ -94,9 +102,12 @@ std::vector<raft::Entry> RecordReader::entries(std::string_view field,
   std::vector<raft::Entry> read;
   const std::uint32_t count = take(cursor_.list(), field, kEntries);
   read.reserve(std::min(count, kReservedEntries));
+  std::uint64_t table_bytes = count * kEntryBytes;
   for (std::uint32_t i = 0; i < count && ok(); ++i) {
+    if (table_bytes > kMaxTableBytes) fail(field, kFewerEntries);
     raft::Entry next;
     if (!entry(field, next)) break;
+    if (next.cluster != nullptr) table_bytes += next.cluster->size() * kMemberBytes;
     const bool in_order =
         first ? next.index == *first + i : read.empty() || read.back().index < next.index;
     if (!in_order) fail(field, "indexes in ascending order, without gaps where none may be");

@@ -33,6 +33,7 @@ class RecordReader {
   /// A proper list of atoms.
   std::vector<std::string> atoms(std::string_view field);
   /// A proper list of `{Idx, Term, Cmd}`, ascending; without gaps from `first` on if it is given.
+  /// No more than fit in 8 MB besides the bytes of their commands.
   std::vector<raft::Entry> entries(std::string_view field, std::optional<raft::Index> first);
   /// For values that have the right form but are not possible.
   void fail(std::string_view field, std::string_view expected);

@@ -147,6 +147,14 @@ TEST(ClientRequests, IndexesToBeRead) {
   bytes.tuple(2).atom("read_entries").byte_list("\x01\xff");
   const ClientRequest decoded = decode_client_request(bytes.view());
   EXPECT_EQ(std::get<request::ReadEntries>(decoded).indexes, (Indexes{1, 255}));
+  for (const std::uint32_t count : {1'000'000U, 1'000'001U}) {
+    etf::Writer many;
+    many.tuple(2).atom("read_entries").list(count);
+    for (std::uint32_t i = 1; i <= count; ++i) many.integer(i);
+    many.nil();
+    const ClientRequest read = decode_client_request(many.view());
+    EXPECT_EQ(std::get<request::ReadEntries>(read).indexes.has_value(), count == 1'000'000U);
+  }
   const Decoded<request::ReadEntries> improper("{read_entries, [300|x]}");
   EXPECT_FALSE(improper.value.indexes.has_value());
   EXPECT_EQ(text(improper.value.list), "[300|x]");

@@ -139,6 +139,23 @@ TEST(ClusterMap, OtherTermsAreNone) {
   }
 }
 
+TEST(ClusterMap, HasABound) {
+  for (const bool as_map : {false, true}) {
+    for (const std::uint32_t members : {16'384U, 16'385U}) {
+      etf::Writer writer;
+      as_map ? writer.map(members) : writer.list(members);
+      for (std::uint32_t i = 0; i < members; ++i) {
+        writer.tuple(2).atom("a" + std::to_string(i)).atom("n@h");
+        if (as_map) writer.map(0);
+      }
+      if (!as_map) writer.nil();
+      etf::Cursor cursor(writer.view());
+      EXPECT_EQ(read_cluster(cursor).has_value(), members == 16'384U);
+      EXPECT_EQ(cursor.ok(), members == 16'384U);
+    }
+  }
+}
+
 TEST(ClusterMap, BothFormsAsTheBeamHasThem) {
   const raft::Cluster cluster = {
       {id("a"), {}},

@@ -125,6 +125,31 @@ TEST(AppendEntriesRpc, WithoutEntries) {
             encoded);
 }
 
+/// In memory an entry, and a member of a configuration, takes many times its bytes.
+TEST(AppendEntriesRpc, TakesNoMoreTablesThanHaveRoom) {
+  const auto message = [](std::uint32_t entries, std::string_view command) {
+    etf::Writer writer;
+    writer.tuple(7).atom("append_entries_rpc").integer(3).tuple(2).atom("kv").atom("n1@h");
+    writer.integer(0).integer(0).integer(0).list(entries);
+    for (std::uint32_t i = 1; i <= entries; ++i) writer.tuple(3).integer(i).integer(3).raw(command);
+    writer.nil();
+    return writer.take();
+  };
+  etf::Writer change;
+  change.tuple(4).atom("$ra_cluster_change").map(0).map(1000);
+  for (int i = 0; i < 1000; ++i) {
+    change.tuple(2).atom("kv" + std::to_string(i)).atom("n1@h").map(0);
+  }
+  change.atom("noreply");
+  for (const auto& [command, most] : {std::pair(term("x"), 60'000U), {change.take(), 15U}}) {
+    EXPECT_EQ(cast_of<event::AppendEntries>(message(most, command)).rpc.entries.size(), most);
+    const auto refused = decode_peer_cast(message(most * 4 / 3, command));
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("fewer entries"), std::string::npos)
+        << refused.error().message;
+  }
+}
+
 TEST(Replies, SentAsCastsWithTheirSender) {
   const raft::AppendEntriesReply append{raft::Term(3), true, raft::Index(8), raft::Index(7),
                                         raft::Term(2)};
