@@ -343,7 +343,7 @@ void Handshake::take_challenge_reply(std::string_view body, Actions& out) {
 void Handshake::take_status(std::string_view body, Actions& out) {
   if (body == "sok" || body == "sok_simultaneous") {
     state_ = State::awaits_challenge;
-    out.push_back(Chosen{});
+    out.emplace_back(Chosen{});
   } else if (body == "snok") {
     state_ = State::done;
     out.push_back(WaitForInbound{});
