@@ -14,6 +14,9 @@
 
 namespace rakv::etf::text {
 
+/// Whether it is a Unicode character (a scalar value).
+constexpr bool is_scalar(std::uint32_t c) { return c <= 0x10ffff && (c < 0xd800 || c > 0xdfff); }
+
 /// What a sigil stands for.
 struct Sigil {
   std::vector<std::uint32_t> characters;
@@ -58,7 +61,6 @@ class Reader {
   bool space();
 
   static bool is_digit(int c) { return c >= '0' && c <= '9'; }
-  static bool is_scalar(std::uint32_t c) { return c <= 0x10ffff && (c < 0xd800 || c > 0xdfff); }
   /// Of a digit in some base up to 36; 99 when it is none.
   static int digit_value(int c);
 
