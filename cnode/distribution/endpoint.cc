@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cnode/distribution/endpoint.h"
 
-#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <set>
 #include <utility>
 
 #include "cnode/base/check.h"
 #include "cnode/base/clock.h"
+#include "cnode/distribution/acceptor.h"
 #include "cnode/distribution/attempt.h"
 #include "cnode/distribution/challenges.h"
 #include "cnode/distribution/network.h"
@@ -18,9 +18,6 @@ namespace {
 
 namespace asio = boost::asio;
 using boost::system::error_code;
-
-/// Pause after a failed accept (no descriptors left).
-constexpr std::chrono::milliseconds kAcceptRetryPause{100};
 
 /// What a name given to a peer has before the @, as net_kernel makes it: 64 random bits in base 36.
 std::string random_alive_name(Randomness& randomness) {
@@ -57,20 +54,12 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     Timer deadline;  ///< while looking up and connecting
   };
 
-  /// An incoming handshake; the name and number in the table are set once the peer has told its
-  /// name.
-  struct Inbound {
-    std::shared_ptr<Attempt> attempt;
-    std::shared_ptr<std::pair<std::string, AttemptId>> named;
-    std::string host;  ///< the address it comes from
-  };
-
   Impl(asio::io_context& context, EndpointOptions given, Events handlers)
       : io(context),
         options(std::move(given)),
         events(std::move(handlers)),
         network(Network::of(context)),
-        accept_pause(context),
+        acceptor(context, acceptor_seams(), options.step_timeout, options.max_half_open),
         table(options.node_name) {}
 
   // Listening
@@ -80,25 +69,22 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
       return make_error(ErrorCode::invalid_argument,
                         "cannot listen without a cookie: anybody could be let in");
     }
-    auto opened = network.listen(options.listen_address, options.listen_port);
-    if (!opened) return opened.error();
-    listener = std::move(*opened);
-    return listener->port();
+    return acceptor.listen(options.listen_address, options.listen_port);
   }
 
-  void accept_next() {
-    if (stopped) return;
-    listener->accept([self = shared_from_this()](Result<std::unique_ptr<Transport>> transport) {
-      if (self->stopped) return;
-      if (!transport) return self->accept_later(transport.error().message);
-      if (const std::string why = self->why_full(); !why.empty()) {
-        (*transport)->close();
-        return self->accept_later(why);
-      }
-      self->accept_fails = false;
-      self->accepted(std::move(*transport));
-      self->accept_next();
-    });
+  Acceptor::Seams acceptor_seams() {
+    return {
+        [this] { return setup(options.cookie); },
+        [this] { return why_full(); },
+        [this](const Handshake::AskStatus& asks, Acceptor::Named& named) {
+          return inbound_named(asks, named);
+        },
+        [this](AttemptId attempt, Handshake::Finished finished,
+               std::unique_ptr<Transport> transport) {
+          handshake_finished(attempt, std::move(finished), std::move(transport));
+        },
+        [this](const Acceptor::Named& named, const Error& error) { inbound_failed(named, error); },
+        [this](const std::string& line) { note(line); }};
   }
 
   /// Why no further connection may be taken in; empty when one may.
@@ -114,67 +100,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     return {};
   }
 
-  void accept_later(const std::string& why) {
-    if (!std::exchange(accept_fails, true)) note("cannot accept a connection: " + why);
-    accept_pause.expires_after(kAcceptRetryPause);
-    accept_pause.async_wait([self = shared_from_this()](error_code timer_error) {
-      if (!timer_error) self->accept_next();
-    });
-  }
-
-  /// A peer that means it is done within milliseconds: the oldest handshake is the one least likely
-  /// to come to an end. One host that only connects must not keep the others out: it is one of the
-  /// host with the most.
-  void drop_oldest_handshake() {
-    std::map<std::string, std::size_t> of_host;
-    std::size_t most = 0;
-    for (const auto& [key, handshake] : inbound) most = std::max(most, ++of_host[handshake.host]);
-    const auto oldest = std::find_if(inbound.begin(), inbound.end(), [&](const auto& entry) {
-      return of_host[entry.second.host] == most;
-    });
-    if (oldest == inbound.end()) return;
-    const Inbound dropped = oldest->second;
-    const std::size_t under_way = inbound.size();
-    inbound.erase(oldest);
-    dropped.attempt->abort();
-    const std::string reason = "closed the oldest incoming connection of " + dropped.host + ": " +
-                               std::to_string(under_way) + " handshakes are under way";
-    if (dropped.named->second != 0) {
-      inbound_failed(dropped.named->first, dropped.named->second,
-                     make_error(ErrorCode::unavailable, reason));
-    }
-    note(reason);
-  }
-
-  void accepted(std::unique_ptr<Transport> transport) {
-    if (inbound.size() >= options.max_half_open) drop_oldest_handshake();
-    const auto key = next_inbound_key++;
-    // The attempt's number in the table, once the peer has told its name.
-    const auto named = std::make_shared<std::pair<std::string, AttemptId>>();
-    Attempt::Events handlers;
-    handlers.on_name = [this, named](const Handshake::AskStatus& asks) {
-      return inbound_named(asks, *named);
-    };
-    handlers.on_finished = [this, key, named](Handshake::Finished finished,
-                                              std::unique_ptr<Transport> stream) {
-      inbound.erase(key);
-      handshake_finished(named->second, std::move(finished), std::move(stream));
-    };
-    handlers.on_failed = [this, key, named,
-                          from = transport->remote_address()](const Error& error) {
-      inbound.erase(key);
-      if (named->second != 0) inbound_failed(named->first, named->second, error);
-      note("incoming connection from " + from + ": " + error.message);
-    };
-    const auto attempt = std::make_shared<Attempt>(io, Handshake::acceptor(setup(options.cookie)),
-                                                   options.step_timeout, std::move(handlers));
-    const std::string from = transport->remote_address();
-    inbound.emplace(key, Inbound{attempt, named, from.substr(0, from.rfind(':'))});
-    attempt->start(std::move(transport));
-  }
-
-  Attempt::StatusAnswer inbound_named(const Handshake::AskStatus& asks,
-                                      std::pair<std::string, AttemptId>& named) {
+  Attempt::StatusAnswer inbound_named(const Handshake::AskStatus& asks, Acceptor::Named& named) {
     std::string name = asks.peer.name;
     std::optional<Attempt::GivenName> given;
     if (asks.wants_name) {
@@ -189,13 +115,14 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
 
   // Dialling
 
-  /// The attempt of `peer` has failed; those who waited for it and no other need not wait any
+  /// An attempt of a peer has failed; those who waited for it and no other need not wait any
   /// longer.
-  void inbound_failed(const std::string& peer, AttemptId attempt, const Error& error) {
-    table.attempt_failed(peer, attempt);
-    const auto found = diallings.find(peer);
-    if (found == diallings.end() || !found->second.waits || table.inbound_under_way(peer)) return;
-    wait_over(peer, with_peer(peer, error));
+  void inbound_failed(const Acceptor::Named& named, const Error& error) {
+    table.attempt_failed(named.peer, named.attempt);
+    const auto found = diallings.find(named.peer);
+    if (found == diallings.end() || !found->second.waits || table.inbound_under_way(named.peer))
+      return;
+    wait_over(named.peer, with_peer(named.peer, error));
   }
 
   void dial(const std::string& peer, Done done) {
@@ -303,13 +230,8 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   /// `peer` has given up the attempts of its own that are under way here, and must not be told that
   /// one of them has succeeded.
   void drop_inbound_of(const std::string& peer) {
-    std::erase_if(inbound, [&](const auto& row) {
-      const auto& [name, attempt] = *row.second.named;
-      if (name != peer || attempt == 0) return false;
-      row.second.attempt->abort();
-      table.attempt_failed(name, attempt);
-      return true;
-    });
+    for (const AttemptId attempt : acceptor.drop_attempts_of(peer))
+      table.attempt_failed(peer, attempt);
   }
 
   void dial_failed(const std::string& peer, AttemptId attempt, const Error& error) {
@@ -443,10 +365,8 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
 
   void stop() {
     if (std::exchange(stopped, true)) return;
-    if (listener) listener->close();
-    accept_pause.cancel();
+    acceptor.stop();
     holds.clear();
-    for (const auto& [key, handshake] : std::exchange(inbound, {})) handshake.attempt->abort();
     while (!diallings.empty()) {
       resolve_dialling(diallings.begin()->first,
                        make_error(ErrorCode::unavailable, "this node is stopping"));
@@ -486,17 +406,13 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   EndpointOptions options;
   Events events;
   Network& network;
-  std::unique_ptr<Network::Listener> listener;
-  Timer accept_pause;
+  Acceptor acceptor;
   ConnectionTable table;
   Randomness& randomness = Randomness::of(io);
   std::shared_ptr<Challenges> challenges = std::make_shared<Challenges>(randomness);
   std::map<std::string, Dialling> diallings;
-  std::map<std::uint64_t, Inbound> inbound;  ///< oldest first
-  std::uint64_t next_inbound_key = 1;
   std::map<std::string, std::shared_ptr<Connection>, std::less<>> connections;
   std::map<std::string, Timer> holds;
-  bool accept_fails = false;
   bool stopped = false;
 };
 
@@ -509,7 +425,7 @@ Result<std::uint16_t> Endpoint::listen() { return impl_->listen(); }
 
 void Endpoint::accept_peers() {
   RAKV_CHECK_MSG(impl_->options.creation >= 4, "set_creation() comes before accept_peers()");
-  impl_->accept_next();
+  impl_->acceptor.accept_next();
 }
 
 void Endpoint::set_creation(std::uint32_t creation) { impl_->options.creation = creation; }
@@ -542,7 +458,7 @@ void Endpoint::hold(const std::string& peer, std::chrono::milliseconds time) {
 
 void Endpoint::release(const std::string& peer) { impl_->release(peer); }
 
-std::size_t Endpoint::half_open() const { return impl_->inbound.size(); }
+std::size_t Endpoint::half_open() const { return impl_->acceptor.half_open(); }
 
 void Endpoint::stop() { impl_->stop(); }
 
