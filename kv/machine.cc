@@ -17,9 +17,6 @@ namespace {
 /// Stands in a slot for a hash in odd_hashes_.
 constexpr std::uint32_t kOddHash = std::numeric_limits<std::uint32_t>::max();
 
-/// What a BEAM leader has replicated must be applied, however deep it nests.
-constexpr etf::Limits kAnyDepth{.max_depth = std::numeric_limits<std::uint32_t>::max()};
-
 Error unsupported_command() {
   return make_error(ErrorCode::unsupported,
                     "ra_kv knows the commands {put, Key, Value, #{hash => Hash, size => Size}} and "
@@ -40,7 +37,7 @@ std::string_view read_hash(etf::Cursor& cursor) {
 }
 
 std::optional<KvCommand> read_command(std::string_view data) {
-  etf::Cursor cursor(data, kAnyDepth);
+  etf::Cursor cursor(data, etf::kAnyDepth);
   const std::optional<std::uint32_t> arity = cursor.tuple();
   KvCommand command;
   if (arity == 4U && cursor.is_atom("put")) {
@@ -65,7 +62,7 @@ class CanonicalKey {
  public:
   explicit CanonicalKey(std::string_view encoded) : view_(encoded) {
     if (etf::is_plainly_canonical(encoded)) return;
-    if (etf::canonicalize_to(encoded, made_, kAnyDepth)) view_ = made_;
+    if (etf::canonicalize_to(encoded, made_, etf::kAnyDepth)) view_ = made_;
   }
   CanonicalKey(const CanonicalKey&) = delete;
   CanonicalKey& operator=(const CanonicalKey&) = delete;
@@ -145,8 +142,8 @@ Result<std::string> KvMachine::command_at(std::uint64_t index, std::string_view 
   if (found == nullptr) {
     return make_error(ErrorCode::not_found, "no key has index " + std::to_string(index));
   }
-  const Result<std::uint32_t> hash = etf::phash2(value, kAnyDepth);
-  const Result<std::size_t> size = etf::external_size(value, kAnyDepth);
+  const Result<std::uint32_t> hash = etf::phash2(value, etf::kAnyDepth);
+  const Result<std::size_t> size = etf::external_size(value, etf::kAnyDepth);
   if (!hash) return hash.error();
   if (!size) return size.error();
   // A hash of another kind is nobody's but a raw command's: with it nothing can be verified.
@@ -187,7 +184,7 @@ std::unique_ptr<KvStateCapture> KvMachine::capture() {
 Result<void> KvMachine::read_state(std::string_view state) {
   constexpr std::string_view kExpected = "a state of ra_kv: {ra_kv, #{Key => [Index|Hash]}}";
   KvMachine fresh;
-  etf::Cursor cursor(state, kAnyDepth);
+  etf::Cursor cursor(state, etf::kAnyDepth);
   if (!cursor.tuple(2) || !cursor.is_atom("ra_kv")) return cursor.error(kExpected);
   const std::optional<std::uint32_t> count = cursor.map();
   if (!count) return cursor.error(kExpected);

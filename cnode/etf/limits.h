@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 // The named bounds of the term codec. Everything that reads a term takes a Limits, with these
 // defaults.
@@ -34,5 +35,9 @@ struct Limits {
 /// level takes 24 bytes. A reader that is stricter than the BEAM cuts connections with it, and
 /// stops following a leader that has replicated such a term.
 inline constexpr Limits kMessageLimits{.max_depth = 1'000'000};
+
+/// What a BEAM peer could build, replicate and store must be read, however deep it nests: an entry
+/// that is not understood here but is there would make replicas differ.
+inline constexpr Limits kAnyDepth{.max_depth = std::numeric_limits<std::uint32_t>::max()};
 
 }  // namespace rakv::etf

@@ -6,9 +6,9 @@
 
 #include "cnode/base/check.h"
 #include "cnode/etf/cursor.h"
+#include "cnode/etf/map_pairs.h"
 #include "cnode/etf/writer.h"
 #include "raft/wire/ids.h"
-#include "raft/wire/map_pairs.h"
 
 namespace rakv::wire {
 
@@ -107,9 +107,9 @@ std::string_view mode_of_request(std::string_view request) {
 
 void parse_meta(std::string_view meta, EntryView& view) {
   view.meta = meta;
-  etf::Cursor cursor(meta, kAnyDepth);
+  etf::Cursor cursor(meta, etf::kAnyDepth);
   if (cursor.kind() != etf::TermKind::map) return;
-  for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
+  etf::for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
     if (key == "ts") {
       view.ts = etf::Cursor(value).i64();
     } else if (key == "from") {
@@ -238,7 +238,7 @@ SharedBytes encode_core_entry(const raft::Entry& entry, std::int64_t ts_ms, std:
 
 EntryView parse_entry(std::string_view payload) {
   EntryView view;
-  etf::Cursor cursor(payload, kAnyDepth);
+  etf::Cursor cursor(payload, etf::kAnyDepth);
   if (!cursor.version() || cursor.kind() != etf::TermKind::tuple) return view;
   const std::optional<std::uint32_t> arity = cursor.tuple();
   if (arity && parse_elements(cursor, *arity, view)) return view;

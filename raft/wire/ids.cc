@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "raft/wire/map_pairs.h"
+#include "cnode/etf/map_pairs.h"
 
 namespace rakv::wire {
 
@@ -27,7 +27,7 @@ void take_voter_status_pair(std::string_view key, std::string_view value,
   } else if (key == "uid") {
     if (const auto uid = etf::Cursor(value).binary()) status.uid = std::string(*uid);
   } else if (key == "target") {
-    if (const auto target = to_u64(value)) status.target = raft::Index(*target);
+    if (const auto target = etf::Cursor(value).u64()) status.target = raft::Index(*target);
   }
 }
 
@@ -38,14 +38,15 @@ std::optional<raft::PeerConfig> read_peer_config(etf::Cursor& cursor) {
     if (!cursor.skip()) return std::nullopt;
     return config;
   }
-  const bool read = for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
-    if (key == "voter_status") {
-      etf::Cursor status(value);
-      config.voter_status = read_voter_status(status);
-    } else if (key == "machine_version") {
-      config.machine_version = to_u64(value);
-    }
-  });
+  const bool read =
+      etf::for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
+        if (key == "voter_status") {
+          etf::Cursor status(value);
+          config.voter_status = read_voter_status(status);
+        } else if (key == "machine_version") {
+          config.machine_version = etf::Cursor(value).u64();
+        }
+      });
   if (!read) return std::nullopt;
   return config;
 }
@@ -85,9 +86,10 @@ void write_server_id(etf::Writer& writer, const raft::ServerId& id) {
 
 std::optional<raft::VoterStatus> read_voter_status(etf::Cursor& cursor) {
   raft::VoterStatus status;
-  const bool read = for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
-    take_voter_status_pair(key, value, status);
-  });
+  const bool read =
+      etf::for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
+        take_voter_status_pair(key, value, status);
+      });
   if (!read) return std::nullopt;
   return status;
 }
@@ -191,17 +193,18 @@ std::optional<JoinData> read_join_data(etf::Cursor& cursor) {
   std::optional<raft::ServerId> id;
   bool has_status = false;
   std::optional<raft::VoterStatus> status;
-  const bool read = for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
-    etf::Cursor inner(value);
-    if (key == "id") {
-      id = read_server_id(inner);
-    } else if (key == "voter_status") {
-      has_status = true;
-      status = read_voter_status(inner);
-    } else {
-      take_voter_status_pair(key, value, collected);
-    }
-  });
+  const bool read =
+      etf::for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
+        etf::Cursor inner(value);
+        if (key == "id") {
+          id = read_server_id(inner);
+        } else if (key == "voter_status") {
+          has_status = true;
+          status = read_voter_status(inner);
+        } else {
+          take_voter_status_pair(key, value, collected);
+        }
+      });
   if (!read) return std::nullopt;
   if (!id || (has_status && !status)) {
     cursor.fail();
@@ -216,18 +219,19 @@ std::optional<raft::SnapshotMeta> read_snapshot_meta(etf::Cursor& cursor) {
   std::optional<std::uint64_t> term;
   std::optional<std::uint64_t> version = 0;
   std::optional<raft::Cluster> cluster;
-  const bool read = for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
-    etf::Cursor inner(value);
-    if (key == "index") {
-      index = inner.u64();
-    } else if (key == "term") {
-      term = inner.u64();
-    } else if (key == "machine_version") {
-      version = inner.u64();
-    } else if (key == "cluster") {
-      cluster = read_cluster(inner);
-    }
-  });
+  const bool read =
+      etf::for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
+        etf::Cursor inner(value);
+        if (key == "index") {
+          index = inner.u64();
+        } else if (key == "term") {
+          term = inner.u64();
+        } else if (key == "machine_version") {
+          version = inner.u64();
+        } else if (key == "cluster") {
+          cluster = read_cluster(inner);
+        }
+      });
   if (!read) return std::nullopt;
   if (!index || !term || !version || !cluster) {
     cursor.fail();

@@ -4,8 +4,8 @@
 #include <memory>
 #include <utility>
 
+#include "cnode/etf/map_pairs.h"
 #include "raft/wire/ids.h"
-#include "raft/wire/map_pairs.h"
 #include "raft/wire/messages.h"
 #include "raft/wire/record_reader.h"
 
@@ -114,10 +114,11 @@ raft::InfoReply read_info_reply(RecordReader& fields) {
   reply.from = fields.server_id("From");
   reply.term = fields.term("Term");
   reply.keys = fields.atoms("Keys");
-  const bool read = fields.ok() && for_each_atom_pair(fields.cursor(), [&](std::string_view key,
-                                                                           std::string_view value) {
-                      if (key == "machine_version") reply.machine_version = to_u64(value);
-                    });
+  const bool read =
+      fields.ok() &&
+      etf::for_each_atom_pair(fields.cursor(), [&](std::string_view key, std::string_view value) {
+        if (key == "machine_version") reply.machine_version = etf::Cursor(value).u64();
+      });
   if (!read) fields.fail("Info", "a map");
   return reply;
 }
@@ -266,7 +267,7 @@ Result<std::optional<raft::Event>> read_reply_cast(etf::Cursor& cursor) {
 template <class T, std::size_t kCount>
 Result<std::optional<T>> decode(std::string_view term,
                                 const std::array<Record<T>, kCount>& records) {
-  etf::Cursor cursor(term, kAnyDepth);
+  etf::Cursor cursor(term, etf::kAnyDepth);
   const std::optional<Tag> tag = read_tag(cursor);
   if (!tag) return std::optional<T>{};
   return read_record(cursor, *tag, records);
@@ -275,7 +276,7 @@ Result<std::optional<T>> decode(std::string_view term,
 }  // namespace
 
 Result<std::optional<raft::Event>> decode_peer_cast(std::string_view request) {
-  etf::Cursor cursor(request, kAnyDepth);
+  etf::Cursor cursor(request, etf::kAnyDepth);
   if (cursor.is_atom("election_timeout") || cursor.is_atom("try_become_leader")) {
     if (!cursor.at_end()) return std::optional<raft::Event>{};
     return std::optional<raft::Event>(raft::event::ElectionRequested{});
