@@ -6,8 +6,10 @@
 #include "cnode/base/clock.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/hash.h"
+#include "cnode/etf/map_pairs.h"
 #include "cnode/etf/text.h"
 #include "cnode/etf/writer.h"
+#include "raft/wire/client_requests.h"
 #include "raft/wire/ids.h"
 
 namespace rakv::kv {
@@ -41,67 +43,41 @@ bool tagged(etf::Cursor& cursor, std::string_view tag, std::uint32_t arity) {
   return cursor.is_atom(tag);
 }
 
-std::string leader_call(const etf::Writer& request) {
-  return etf::Writer().tuple(2).atom("leader_call").raw(request.view()).take();
-}
-
 std::optional<CommittedPosition> read_written(std::string_view meta) {
-  etf::Cursor cursor(meta);
-  if (cursor.kind() != etf::TermKind::map) return {};
-  const std::optional<std::uint32_t> pairs = cursor.map();
-  if (!pairs) return {};
-  CommittedPosition written;
-  for (std::uint32_t pair = 0; pair < *pairs; ++pair) {
-    if (cursor.is_atom("index")) {
-      written.index = cursor.u64().value_or(0);
-    } else if (cursor.is_atom("term")) {
-      written.term = cursor.u64().value_or(0);
-    } else {
-      cursor.skip();
-      cursor.skip();
-    }
-  }
-  return cursor.ok() && written.index > 0 ? std::optional(written) : std::nullopt;
+  const std::optional<std::uint64_t> index = etf::map_u64(meta, "index");
+  const std::optional<std::uint64_t> term = etf::map_u64(meta, "term");
+  if (!term || index.value_or(0) == 0) return std::nullopt;
+  return CommittedPosition{*index, *term, {}};
 }
 
-std::optional<std::string> read_state(etf::Cursor& cursor) {
-  const std::optional<std::string_view> name = cursor.atom();
-  return name ? std::optional(std::string(*name)) : std::nullopt;
-}
+constexpr std::pair<std::string_view, std::optional<std::int64_t> KeyMetrics::*> kIndexes[] = {
+    {"term", &KeyMetrics::term},
+    {"last_index", &KeyMetrics::last_index},
+    {"last_written_index", &KeyMetrics::last_written_index},
+    {"commit_index", &KeyMetrics::commit_index},
+    {"last_applied", &KeyMetrics::last_applied},
+    {"snapshot_index", &KeyMetrics::snapshot_index}};
 
 std::optional<KeyMetrics> read_key_metrics(std::string_view term) {
-  etf::Cursor cursor(term);
-  if (cursor.kind() != etf::TermKind::map) return {};
-  const std::optional<std::uint32_t> pairs = cursor.map();
-  if (!pairs) return {};
   KeyMetrics metrics;
-  for (std::uint32_t pair = 0; pair < *pairs; ++pair) {
-    if (cursor.is_atom("state")) {
-      metrics.state = read_state(cursor).value_or("");
-    } else if (cursor.is_atom("membership")) {
-      metrics.membership = read_state(cursor).value_or("");
-    } else if (cursor.is_atom("note")) {
-      const bool text = cursor.kind() == etf::TermKind::binary;
-      metrics.note = text ? cursor.binary().value_or("") : std::string_view{};
-      if (!text) cursor.skip();
-    } else if (cursor.is_atom("term")) {
-      metrics.term = cursor.i64();
-    } else if (cursor.is_atom("last_index")) {
-      metrics.last_index = cursor.i64();
-    } else if (cursor.is_atom("last_written_index")) {
-      metrics.last_written_index = cursor.i64();
-    } else if (cursor.is_atom("commit_index")) {
-      metrics.commit_index = cursor.i64();
-    } else if (cursor.is_atom("last_applied")) {
-      metrics.last_applied = cursor.i64();
-    } else if (cursor.is_atom("snapshot_index")) {
-      metrics.snapshot_index = cursor.i64();
-    } else {
-      cursor.skip();
-      cursor.skip();
-    }
-  }
-  return cursor.ok() ? std::optional(metrics) : std::nullopt;
+  bool sound = true;
+  etf::Cursor cursor(term);
+  const bool is_map =
+      etf::for_each_atom_pair(cursor, [&](std::string_view key, std::string_view encoded) {
+        etf::Cursor value(encoded);
+        if (key == "state") {
+          metrics.state = value.atom().value_or("");
+        } else if (key == "membership") {
+          metrics.membership = value.atom().value_or("");
+        } else if (key == "note" && value.kind() == etf::TermKind::binary) {
+          metrics.note = value.binary().value_or("");
+        }
+        for (const auto& [name, index] : kIndexes) {
+          if (key == name) metrics.*index = value.i64();
+        }
+        sound = sound && value.ok();
+      });
+  return is_map && sound ? std::optional(metrics) : std::nullopt;
 }
 
 std::string why_applied(const node::ApplyResult& result) {
@@ -227,10 +203,9 @@ void Client::take(const std::shared_ptr<Operation>& operation, const raft::Serve
   }
   if (result.status == Status::down) return take_down(operation, server, result.term);
   etf::Cursor cursor(result.term);
-  if (tagged(cursor, "redirect", 2)) {
-    if (const std::optional<raft::ServerId> leader = wire::read_server_id(cursor))
-      return follow(operation, *leader);
-  } else if (tagged(cursor, "error", 2)) {
+  if (const std::optional<raft::ServerId> leader = wire::read_redirect(result.term))
+    return follow(operation, *leader);
+  if (tagged(cursor, "error", 2)) {
     return operation->handler(make_error(
         ErrorCode::unavailable, to_string(server) + " refused: " + etf::print_brief(cursor.rest()) +
                                     "; nothing was changed: see that member's log for more"));
@@ -272,25 +247,25 @@ void Client::after_pause(Clock::time_point deadline, std::function<void()> then)
 
 void Client::write(std::string command, Clock::time_point deadline,
                    Handler<CommittedPosition> handler) {
-  etf::Writer request;
-  request.tuple(3).atom("command").atom("normal").tuple(3).atom("$usr").raw(command).atom(
-      "await_consensus");
-  this->request(leader_call(request), true, deadline,
-                [handler = std::move(handler)](Result<Reply> reply) {
-                  if (!reply) return handler(reply.error());
-                  etf::Cursor cursor(reply->term);
-                  if (tagged(cursor, "wrap_reply", 2)) {
-                    if (tagged(cursor, "ok", 2)) {
-                      if (std::optional<CommittedPosition> written = read_written(cursor.rest())) {
-                        written->leader = reply->server;
-                        return handler(*written);
-                      }
-                    } else if (tagged(cursor, "error", 2) && cursor.is_atom("not_found")) {
-                      return handler(make_error(ErrorCode::not_found, "there is no such key"));
-                    }
-                  }
-                  handler(unknown_outcome(malformed_reply(reply->server, reply->term).message));
-                });
+  etf::Writer writer;
+  wire::write_leader_call(writer);
+  wire::write_user_command(writer, raft::event::Priority::normal, command,
+                           etf::Writer().atom("await_consensus").view());
+  request(writer.take(), true, deadline, [handler = std::move(handler)](Result<Reply> reply) {
+    if (!reply) return handler(reply.error());
+    etf::Cursor cursor(reply->term);
+    if (tagged(cursor, "wrap_reply", 2)) {
+      if (tagged(cursor, "ok", 2)) {
+        if (std::optional<CommittedPosition> written = read_written(cursor.rest())) {
+          written->leader = reply->server;
+          return handler(*written);
+        }
+      } else if (tagged(cursor, "error", 2) && cursor.is_atom("not_found")) {
+        return handler(make_error(ErrorCode::not_found, "there is no such key"));
+      }
+    }
+    handler(unknown_outcome(malformed_reply(reply->server, reply->term).message));
+  });
 }
 
 void Client::put(std::string_view key, std::string_view value, Clock::time_point deadline,
@@ -316,8 +291,9 @@ void Client::get(std::string_view key, Clock::time_point deadline, Handler<Store
 
 void Client::find_entry(const std::shared_ptr<Read>& read) {
   etf::Writer query;
-  query.tuple(2).atom("consistent_aux").tuple(2).atom("get").raw(read->key);
-  request(leader_call(query), false, read->deadline, [this, read](Result<Reply> reply) {
+  wire::write_leader_call(query);
+  wire::write_consistent_aux(query, etf::Writer().tuple(2).atom("get").raw(read->key).view());
+  request(query.take(), false, read->deadline, [this, read](Result<Reply> reply) {
     if (!reply) return read->handler(reply.error());
     etf::Cursor cursor(reply->term);
     if (tagged(cursor, "wrap_reply", 2)) {
@@ -377,23 +353,24 @@ void Client::read_failed(const std::shared_ptr<Read>& read, std::uint64_t index,
 }
 
 void Client::members(Clock::time_point deadline, Handler<std::vector<raft::ServerId>> handler) {
-  request(
-      etf::Writer().tuple(2).atom("local_call").tuple(2).atom("state_query").atom("members").take(),
-      false, deadline, [handler = std::move(handler)](Result<Reply> reply) {
-        if (!reply) return handler(reply.error());
-        etf::Cursor cursor(reply->term);
-        std::vector<raft::ServerId> members;
-        if (tagged(cursor, "ok", 3) && cursor.kind() == etf::TermKind::list) {
-          const std::optional<std::uint32_t> count = cursor.list();
-          for (std::uint32_t each = 0; count && each < *count && cursor.ok(); ++each) {
-            if (std::optional<raft::ServerId> id = wire::read_server_id(cursor))
-              members.push_back(std::move(*id));
-          }
-          if (count && members.size() == *count && cursor.list_end(*count))
-            return handler(std::move(members));
-        }
-        handler(malformed_reply(reply->server, reply->term));
-      });
+  etf::Writer query;
+  wire::write_local_call(query);
+  wire::write_state_query(query, "members");
+  request(query.take(), false, deadline, [handler = std::move(handler)](Result<Reply> reply) {
+    if (!reply) return handler(reply.error());
+    etf::Cursor cursor(reply->term);
+    std::vector<raft::ServerId> members;
+    if (tagged(cursor, "ok", 3) && cursor.kind() == etf::TermKind::list) {
+      const std::optional<std::uint32_t> count = cursor.list();
+      for (std::uint32_t each = 0; count && each < *count && cursor.ok(); ++each) {
+        if (std::optional<raft::ServerId> id = wire::read_server_id(cursor))
+          members.push_back(std::move(*id));
+      }
+      if (count && members.size() == *count && cursor.list_end(*count))
+        return handler(std::move(members));
+    }
+    handler(malformed_reply(reply->server, reply->term));
+  });
 }
 
 void Client::key_metrics(const raft::ServerId& member, Clock::time_point deadline,

@@ -5,6 +5,7 @@
 
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/writer.h"
+#include "raft/wire/client_requests.h"
 #include "raft/wire/ids.h"
 
 namespace rakv::kv {
@@ -115,7 +116,8 @@ void ClientService::answer_aux_command(node::RpcCall call) {
   system_.node().call(
       server->node(), server->name(),
       [&](distribution::OutMessage& out) {
-        etf::Writer(out.text).tuple(2).atom("aux_command").raw(waiting->argument(1));
+        etf::Writer writer(out.text);
+        wire::write_aux_command(writer, waiting->argument(1));
       },
       kLongest,
       [waiting](const node::CallResult& result) {
@@ -125,7 +127,8 @@ void ClientService::answer_aux_command(node::RpcCall call) {
         etf::Writer reason;
         reason.tuple(2).raw(down ? result.term : std::string_view(timeout));
         reason.tuple(3).atom("gen_statem").atom("call").list(3).raw(waiting->argument(0));
-        reason.tuple(2).atom("aux_command").raw(waiting->argument(1)).atom("infinity").nil();
+        wire::write_aux_command(reason, waiting->argument(1));
+        reason.atom("infinity").nil();
         waiting->exit(reason.view());
       });
 }
@@ -133,10 +136,11 @@ void ClientService::answer_aux_command(node::RpcCall call) {
 void ClientService::answer_trigger_compaction(node::RpcCall call) {
   const std::optional<raft::ServerId> server = server_argument(call, 0);
   if (!server) return call.raise_badarg();
-  system_.node().cast(
-      caller_pid_, server->node(), server->name(), [](distribution::OutMessage& out) {
-        etf::Writer(out.text).tuple(2).atom("ra_log_event").atom("major_compaction");
-      });
+  system_.node().cast(caller_pid_, server->node(), server->name(),
+                      [](distribution::OutMessage& out) {
+                        etf::Writer writer(out.text);
+                        wire::write_compact_log(writer);
+                      });
   call.answer(etf::Writer().atom("ok").view());
 }
 

@@ -9,6 +9,7 @@
 #include "cnode/etf/canonical.h"
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/hash.h"
+#include "cnode/etf/map_pairs.h"
 
 namespace rakv::kv {
 
@@ -26,13 +27,9 @@ Error unsupported_command() {
 /// The value of `hash` in a put's meta map; empty if there is none.
 std::string_view read_hash(etf::Cursor& cursor) {
   std::string_view hash;
-  const std::uint32_t count = cursor.map().value_or(0);
-  for (std::uint32_t i = 0; i < count && cursor.ok(); ++i) {
-    const bool is_hash = cursor.is_atom("hash");
-    if (!is_hash) cursor.skip();
-    const std::string_view value = cursor.skip().value_or(std::string_view{});
-    if (is_hash) hash = value;
-  }
+  etf::for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
+    if (key == "hash") hash = value;
+  });
   return hash;
 }
 

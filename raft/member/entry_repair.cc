@@ -3,8 +3,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "cnode/etf/map_pairs.h"
 #include "cnode/etf/text.h"
-#include "raft/member/server_config_term.h"
 #include "raft/wire/entry.h"
 #include "raft/wire/ids.h"
 
@@ -18,19 +18,6 @@ constexpr std::chrono::seconds kPause{10};
 constexpr int kAttempts = 16;
 /// Readers that wait; a further one gets its error at once.
 constexpr std::size_t kQueueMax = 1000;
-
-/// The caller of the command, `{Pid, Tag}`; empty if there was none.
-std::string_view caller_in(std::string_view meta) {
-  etf::Cursor cursor(meta);
-  const std::uint32_t count = cursor.map().value_or(0);
-  for (std::uint32_t i = 0; i < count && cursor.ok(); ++i) {
-    const bool is_from = cursor.kind() == etf::TermKind::atom && cursor.is_atom("from");
-    if (!is_from) cursor.skip();
-    const std::string_view value = cursor.skip().value_or(std::string_view{});
-    if (is_from) return value;
-  }
-  return {};
-}
 
 }  // namespace
 
@@ -153,15 +140,17 @@ std::optional<std::string> EntryRepair::take(const raftlog::SegmentSlot& slot,
   const auto meta = cursor.skip();
   const auto value = cursor.skip();
   if (!meta || !value) return unusable();
-  if (map_integer(*meta, "index") != slot.index || map_integer(*meta, "term") != slot.term)
+  if (etf::map_u64(*meta, "index") != slot.index || etf::map_u64(*meta, "term") != slot.term)
     return "it has another entry at this index";
   const Result<std::string> command = machine_().command_at(slot.index, *value);
   if (!command) return command.error().message;
-  const auto ts = static_cast<std::int64_t>(map_integer(*meta, "ts").value_or(0));
+  const auto ts = static_cast<std::int64_t>(etf::map_u64(*meta, "ts").value_or(0));
+  // `{Pid, Tag}`; nothing for a command without one.
+  const std::string_view caller = etf::map_value(*meta, "from").value_or(std::string_view{});
   const std::string mode = etf::Writer().atom("noreply").take();
   queue_.front().replacements.emplace(
-      slot.index, raftlog::StoredEntry{slot.index, slot.term,
-                                       wire::encode_user(ts, caller_in(*meta), *command, mode)});
+      slot.index,
+      raftlog::StoredEntry{slot.index, slot.term, wire::encode_user(ts, caller, *command, mode)});
   return std::nullopt;
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "cnode/etf/cursor.h"
+#include "cnode/etf/map_pairs.h"
 #include "cnode/etf/scan.h"
 #include "cnode/etf/text.h"
 #include "cnode/etf/version.h"
@@ -169,22 +170,21 @@ Result<raftlog::ServerConfig> read_server_config_term(std::string_view term) {
 Result<bool> merge_restart_config(raftlog::ServerConfig& config, std::string_view additions) {
   const raftlog::EncodedTerm cluster_name = config.cluster_name;
   const auto others = config.others;
+  std::optional<Error> bad;
   etf::Cursor cursor(additions);
-  const std::uint32_t count = cursor.map().value_or(0);
-  for (std::uint32_t i = 0; i < count && cursor.ok(); ++i) {
-    const std::string_view key_term = cursor.skip().value_or(std::string_view{});
-    const std::string_view value = cursor.skip().value_or(std::string_view{});
-    etf::Cursor key_cursor(key_term);
-    if (key_cursor.kind() != etf::TermKind::atom) continue;
-    const std::string_view key = key_cursor.atom().value_or("");
-    if (std::find(kRestartKeys.begin(), kRestartKeys.end(), key) == kRestartKeys.end()) continue;
-    if (!is_good_value(key, value)) return bad_value(key, value);
-    if (key == "cluster_name") {
+  etf::for_each_atom_pair(cursor, [&](std::string_view key, std::string_view value) {
+    const bool counts =
+        std::find(kRestartKeys.begin(), kRestartKeys.end(), key) != kRestartKeys.end();
+    if (!counts || bad) return;
+    if (!is_good_value(key, value)) {
+      bad = bad_value(key, value);
+    } else if (key == "cluster_name") {
       config.cluster_name = etf::with_version(value);
     } else {
       set_other(config, key, etf::with_version(value));
     }
-  }
+  });
+  if (bad) return *bad;
   return config.cluster_name != cluster_name || config.others != others;
 }
 
@@ -204,36 +204,16 @@ std::string friendly_name(const raftlog::ServerConfig& config) {
   return name;
 }
 
-std::optional<std::uint64_t> map_integer(std::string_view map_term, std::string_view key) {
-  etf::Cursor cursor(map_term);
-  const std::uint32_t count = cursor.kind() == etf::TermKind::map ? cursor.map().value_or(0) : 0;
-  for (std::uint32_t i = 0; i < count && cursor.ok(); ++i) {
-    if (cursor.is_atom(key)) {
-      return cursor.kind() == etf::TermKind::integer ? cursor.u64() : std::nullopt;
-    }
-    cursor.skip();
-    cursor.skip();
-  }
-  return std::nullopt;
-}
-
 std::optional<std::uint64_t> minors_before_major(std::string_view log_init_args,
                                                  std::optional<std::uint64_t> otherwise) {
-  etf::Cursor cursor(log_init_args);
-  const std::uint32_t count = cursor.kind() == etf::TermKind::map ? cursor.map().value_or(0) : 0;
-  for (std::uint32_t i = 0; i < count && cursor.ok(); ++i) {
-    if (!cursor.is_atom("major_compaction_strategy")) {
-      cursor.skip();
-      cursor.skip();
-      continue;
-    }
-    if (cursor.is_atom("manual")) return std::nullopt;
-    if (cursor.kind() != etf::TermKind::tuple || cursor.tuple() != 2U) return otherwise;
-    if (!cursor.is_atom("num_minors") || cursor.kind() != etf::TermKind::integer) return otherwise;
-    const std::optional<std::uint64_t> minors = cursor.u64();
-    return minors ? minors : otherwise;
-  }
-  return otherwise;
+  const std::optional<std::string_view> strategy =
+      etf::map_value(log_init_args, "major_compaction_strategy");
+  if (!strategy) return otherwise;
+  etf::Cursor cursor(*strategy);
+  if (cursor.is_atom("manual")) return std::nullopt;
+  if (!cursor.tuple(2) || !cursor.is_atom("num_minors")) return otherwise;
+  const std::optional<std::uint64_t> minors = cursor.u64();
+  return minors ? minors : otherwise;
 }
 
 }  // namespace rakv::member

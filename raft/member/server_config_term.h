@@ -27,9 +27,6 @@ std::string_view config_value(const raftlog::ServerConfig& config, std::string_v
 /// there is none.
 std::string friendly_name(const raftlog::ServerConfig& config);
 
-/// An integer in an encoded map, e.g. min_snapshot_interval in log_init_args.
-std::optional<std::uint64_t> map_integer(std::string_view map_term, std::string_view key);
-
 /// `major_compaction_strategy` of log_init_args: N of `{num_minors, N}`; nothing for `manual`;
 /// `otherwise` when it is not there or something else.
 std::optional<std::uint64_t> minors_before_major(std::string_view log_init_args,

@@ -5,8 +5,9 @@
 
 #include <algorithm>
 
+#include "cnode/etf/map_pairs.h"
 #include "cnode/etf/text.h"
-#include "raft/member/server_config_term.h"
+#include "cnode/etf/version.h"
 #include "raft/wire/ids.h"
 
 namespace rakv::member {
@@ -74,7 +75,7 @@ void SnapshotSender::ask_last_applied() {
                         if (!*alive) return;
                         std::uint64_t applied = 0;
                         if (result.status == node::ApplyResult::Status::returned)
-                          applied = map_integer(result.term, "last_applied").value_or(0);
+                          applied = etf::map_u64(result.term, "last_applied").value_or(0);
                         next_live_ = static_cast<std::size_t>(
                             std::upper_bound(live_.begin(), live_.end(), applied) - live_.begin());
                         read_live_entries();
@@ -158,7 +159,7 @@ void SnapshotSender::call(raft::ChunkFlag flag, std::uint64_t number,
         wire::write_install_snapshot_head(
             writer,
             {what_.term, context_.core.id(),
-             std::string_view(raftlog::encode_snapshot_meta(file_.meta)).substr(1), number, flag});
+             etf::without_version(raftlog::encode_snapshot_meta(file_.meta)), number, flag});
         write_data(out);
       },
       kCallTimeout,

@@ -3,6 +3,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "cnode/etf/map_pairs.h"
 #include "cnode/etf/text.h"
 #include "cnode/etf/version.h"
 #include "raft/member/overview.h"
@@ -102,7 +103,7 @@ void ServerSystem::start_server_rpc(node::RpcCall call) {
         child_failure(name, reason_term(make_error(ErrorCode::invalid_argument,
                                                    "the id names node " + config->id.node()))));
   }
-  if (member::map_integer(call.argument(2), "initial_machine_version").value_or(0) > 0) {
+  if (etf::map_u64(call.argument(2), "initial_machine_version").value_or(0) > 0) {
     return answer_error(call, "invalid_initial_machine_version");
   }
   if (Result<std::unique_ptr<member::StateMachine>> machine =

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "cnode/base/check.h"
+#include "cnode/etf/map_pairs.h"
 #include "cnode/etf/version.h"
 #include "cnode/node/gen.h"
 #include "raft/member/server_config_term.h"
@@ -191,7 +192,7 @@ Result<member::MemberOptions> ServerSystem::member_options(
   options.core.max_append_entries_rpc_batch_size =
       integer("max_append_entries_rpc_batch_size", options.core.max_append_entries_rpc_batch_size);
   options.min_snapshot_interval =
-      member::map_integer(etf::without_version(config.log_init_args), "min_snapshot_interval")
+      etf::map_u64(etf::without_version(config.log_init_args), "min_snapshot_interval")
           .value_or(options.min_snapshot_interval);
   options.major_compaction_after = member::minors_before_major(
       etf::without_version(config.log_init_args), options.major_compaction_after);

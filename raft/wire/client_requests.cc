@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "cnode/etf/map_pairs.h"
 #include "raft/wire/tagged.h"
 
 namespace rakv::wire {
@@ -60,20 +61,11 @@ ClientRequest read_command(Tagged& tagged) {
 /// `#{condition => {applied, {Index, Term}}}`; other options, and other forms, count as none.
 raft::IndexTerm read_condition(std::string_view options) {
   raft::IndexTerm condition;
-  etf::Cursor cursor(options);
-  if (options.empty() || cursor.kind() != etf::TermKind::map) return condition;
-  const std::uint32_t count = cursor.map().value_or(0);
-  for (std::uint32_t i = 0; i < count && cursor.ok(); ++i) {
-    const bool is_condition = cursor.kind() == etf::TermKind::atom && cursor.is_atom("condition");
-    if (!is_condition) {
-      cursor.skip();
-      cursor.skip();
-      continue;
-    }
-    if (!cursor.tuple(2) || !cursor.is_atom("applied") || !cursor.tuple(2)) break;
-    condition.index = raft::Index{cursor.u64().value_or(0)};
-    condition.term = raft::Term{cursor.u64().value_or(0)};
-  }
+  const std::optional<std::string_view> value = etf::map_value(options, "condition");
+  etf::Cursor cursor(value.value_or(std::string_view{}));
+  if (!cursor.tuple(2) || !cursor.is_atom("applied") || !cursor.tuple(2)) return condition;
+  condition.index = raft::Index{cursor.u64().value_or(0)};
+  condition.term = raft::Term{cursor.u64().value_or(0)};
   return condition;
 }
 
@@ -190,8 +182,22 @@ void write_user_command(etf::Writer& writer, raft::event::Priority priority, std
 
 void write_leader_call(etf::Writer& writer) { writer.tuple(2).atom("leader_call"); }
 
+void write_local_call(etf::Writer& writer) { writer.tuple(2).atom("local_call"); }
+
 void write_state_query(etf::Writer& writer, std::string_view what) {
   writer.tuple(2).atom("state_query").atom(what);
+}
+
+void write_consistent_aux(etf::Writer& writer, std::string_view command) {
+  writer.tuple(2).atom("consistent_aux").raw(command);
+}
+
+void write_aux_command(etf::Writer& writer, std::string_view command) {
+  writer.tuple(2).atom("aux_command").raw(command);
+}
+
+void write_compact_log(etf::Writer& writer) {
+  writer.tuple(2).atom("ra_log_event").atom("major_compaction");
 }
 
 void write_error(etf::Writer& writer, std::string_view reason_atom) {

@@ -114,8 +114,16 @@ void write_user_command(etf::Writer& writer, raft::event::Priority priority, std
                         std::string_view mode);
 /// `{leader_call, ` : the request must follow.
 void write_leader_call(etf::Writer& writer);
+/// `{local_call, ` : the request must follow.
+void write_local_call(etf::Writer& writer);
 /// `{state_query, What}`
 void write_state_query(etf::Writer& writer, std::string_view what);
+/// `{consistent_aux, Command}`; `command` is encoded.
+void write_consistent_aux(etf::Writer& writer, std::string_view command);
+/// `{aux_command, Command}`; `command` is encoded.
+void write_aux_command(etf::Writer& writer, std::string_view command);
+/// `{ra_log_event, major_compaction}`, to be cast.
+void write_compact_log(etf::Writer& writer);
 
 // --- answers ---
 

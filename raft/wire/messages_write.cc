@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cnode/base/check.h"
+#include "cnode/etf/version.h"
 #include "raft/wire/ids.h"
 #include "raft/wire/messages.h"
 
@@ -14,7 +15,7 @@ void write_entry(etf::Writer& writer, raft::Index index, raft::Term term,
                  const SharedBytes& payload, Share share) {
   RAKV_CHECK_MSG(!payload.empty(), "an entry is sent without its payload");
   writer.tuple(3).u64(index.value()).u64(term.value());
-  share(payload, payload.view().substr(1));
+  share(payload, etf::without_version(payload.view()));
 }
 
 void write_append_entries_head(etf::Writer& writer, const AppendEntriesHead& head) {

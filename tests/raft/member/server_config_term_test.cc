@@ -159,16 +159,6 @@ TEST(ServerConfigTermTest, RestartChangesOnlyWhatItMay) {
   EXPECT_EQ(config->others, before.others);
 }
 
-TEST(ServerConfigTermTest, IntegerInAMap) {
-  const std::string map =
-      map_of({{"a", Writer().integer(5).take()}, {"b", Writer().atom("x").take()}});
-  EXPECT_EQ(map_integer(map, "a"), 5u);
-  EXPECT_EQ(map_integer(map, "b"), std::nullopt);
-  EXPECT_EQ(map_integer(map, "c"), std::nullopt);
-  EXPECT_EQ(map_integer(Writer().nil().view(), "a"), std::nullopt);
-  EXPECT_EQ(map_integer(map_of({{"a", Writer().integer(-5).take()}}), "a"), std::nullopt);
-}
-
 TEST(ServerConfigTermTest, MinorCompactionsBeforeAMajorOne) {
   const auto strategy = [](const std::string& term) {
     return minors_before_major(

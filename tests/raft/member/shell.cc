@@ -7,6 +7,7 @@
 
 #include "cnode/base/check.h"
 #include "cnode/etf/text.h"
+#include "cnode/etf/version.h"
 #include "cnode/node/gen.h"
 #include "raft/log/snapshots/snapshot_file.h"
 #include "raft/wire/entry.h"
@@ -424,7 +425,7 @@ Shell::Answer Peer::sends_snapshot(std::uint64_t term, std::string_view meta, st
                                    std::string_view data) {
   return shell_.call([&](etf::Writer& writer) {
     wire::write_install_snapshot_head(
-        writer, {raft::Term{term}, shell_.id(name_), meta.substr(1), number, flag});
+        writer, {raft::Term{term}, shell_.id(name_), etf::without_version(meta), number, flag});
     if (flag == raft::ChunkFlag::init) {
       writer.atom("undefined");
     } else if (flag == raft::ChunkFlag::pre) {

@@ -221,6 +221,14 @@ TEST(ClientRequests, WrittenAndReadAgain) {
   EXPECT_TRUE(std::holds_alternative<request::Command>(decode_client_request(asked.term)));
   EXPECT_EQ(written([](etf::Writer& out) { write_state_query(out, "members"); }),
             "{state_query,members}");
+  EXPECT_EQ(written([](etf::Writer& out) {
+              write_local_call(out);
+              write_consistent_aux(out, term("{get, k}"));
+            }),
+            "{local_call,{consistent_aux,{get,k}}}");
+  EXPECT_EQ(written([](etf::Writer& out) { write_aux_command(out, term("take_snapshot")); }),
+            "{aux_command,take_snapshot}");
+  EXPECT_EQ(written(write_compact_log), "{ra_log_event,major_compaction}");
 }
 
 TEST(ClientRequests, Answers) {

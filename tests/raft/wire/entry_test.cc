@@ -7,6 +7,7 @@
 
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/text.h"
+#include "cnode/etf/version.h"
 #include "cnode/etf/writer.h"
 #include "tests/support/beam_eval.h"
 
@@ -26,7 +27,7 @@ std::string payload(std::string_view text) { return "\x83" + term(text); }
 /// Without the version byte.
 std::string command(const SharedBytes& made) {
   EXPECT_EQ(made.view().substr(0, 1), "\x83");
-  return std::string(made.view().substr(1));
+  return std::string(etf::without_version(made.view()));
 }
 
 TEST(Encode, EveryCommandAsTheBeamHasIt) {
