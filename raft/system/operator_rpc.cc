@@ -5,7 +5,7 @@
 #include <fstream>
 #include <thread>
 
-#include "cnode/etf/version.h"
+#include "raft/system/rpc_answers.h"
 #include "raft/system/server_system.h"
 #include "raft/wire/client_requests.h"
 #include "raft/wire/ids.h"
@@ -17,11 +17,6 @@ namespace {
 
 constexpr std::chrono::milliseconds kMembersTimeout{5000};
 constexpr int kRedirectsMax = 8;
-
-std::string atom_of(std::string_view term) {
-  etf::Cursor cursor(term);
-  return cursor.kind() == etf::TermKind::atom ? std::string(cursor.atom().value_or("")) : "";
-}
 
 std::uint64_t resident_bytes() {
   std::ifstream statm("/proc/self/statm");
@@ -143,68 +138,6 @@ void ServerSystem::system_info_rpc(node::RpcCall call) {
   call.answer(reply.view());
 }
 
-// The rest of ra_directory that looks without changing anything.
-void ServerSystem::add_directory_functions() {
-  node::RpcTable& functions = node_.functions();
-  const auto add = [&](std::string_view function,
-                       std::function<void(etf::Writer&, std::string_view)> write) {
-    functions.add("ra_directory", function, 2, [write = std::move(write)](node::RpcCall call) {
-      etf::Writer reply;
-      write(reply, call.argument(1));
-      call.answer(reply.view());
-    });
-  };
-  const auto write_pid = [this](etf::Writer& reply, const raftlog::MemberLog* log) {
-    const auto running = log != nullptr ? pid_of(log->config().id.name()) : std::nullopt;
-    if (running) {
-      reply.pid(*running);
-    } else {
-      reply.atom("undefined");
-    }
-  };
-  const auto pid_of = [this, write_pid](etf::Writer& reply, std::string_view key) {
-    write_pid(reply, registered(key));
-  };
-  add("where_is", pid_of);
-  add("where_is_parent", pid_of);
-  add("pid_of", pid_of);
-  add("uid_of", [this](etf::Writer& reply, std::string_view key) {
-    const raftlog::MemberLog* log = registered(key);
-    if (log != nullptr) {
-      reply.binary(log->uid());
-    } else {
-      reply.atom("undefined");
-    }
-  });
-  add("name_of", [this](etf::Writer& reply, std::string_view key) {
-    const raftlog::MemberLog* log = registered(key);
-    reply.atom(log != nullptr ? log->config().id.name() : "undefined");
-  });
-  add("cluster_name_of", [this](etf::Writer& reply, std::string_view key) {
-    const raftlog::MemberLog* log = registered(key);
-    if (log != nullptr) {
-      reply.raw(etf::without_version(log->config().cluster_name));
-    } else {
-      reply.atom("undefined");
-    }
-  });
-  add("is_registered_uid", [this](etf::Writer& reply, std::string_view key) {
-    reply.boolean(registered(key) != nullptr);
-  });
-}
-
-/// A registered server by its uid, its name, or `{Name, Node}`.
-const raftlog::MemberLog* ServerSystem::registered(std::string_view key) {
-  etf::Cursor cursor(key);
-  if (cursor.kind() == etf::TermKind::binary)
-    return log_system_.find(std::string(cursor.binary().value_or("")));
-  if (cursor.kind() == etf::TermKind::tuple) {
-    const auto server = wire::read_server_id(cursor);
-    return server ? log_system_.find_by_name(server->name()) : nullptr;
-  }
-  return log_system_.find_by_name(atom_of(key));
-}
-
 void ServerSystem::add_operator_functions() {
   node::RpcTable& functions = node_.functions();
   const auto add = [&](std::string_view module, std::string_view function, std::size_t arity,
@@ -216,23 +149,6 @@ void ServerSystem::add_operator_functions() {
   add("ra", "members", 1, &ServerSystem::members_rpc);
   add("ra", "members", 2, &ServerSystem::members_rpc);
   add("erlang", "system_info", 1, &ServerSystem::system_info_rpc);
-  add_directory_functions();
-  functions.add("ra_leaderboard", "overview", 0, [this](node::RpcCall call) {
-    etf::Writer reply;
-    reply.list(leaderboard_.size());
-    for (const auto& [cluster, row] : leaderboard_) {
-      reply.tuple(3).raw(cluster);
-      if (row.leader) {
-        wire::write_server_id(reply, *row.leader);
-      } else {
-        reply.atom("undefined");
-      }
-      reply.list(row.members.size());
-      for (const raft::ServerId& id : row.members) wire::write_server_id(reply, id);
-      reply.nil();
-    }
-    call.answer(reply.nil().view());
-  });
   functions.add("ra_env", "server_data_dir", 2, [this](node::RpcCall call) {
     etf::Cursor cursor(call.argument(1));
     const auto uid = cursor.kind() == etf::TermKind::binary ? cursor.binary()

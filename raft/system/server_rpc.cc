@@ -8,6 +8,7 @@
 #include "cnode/etf/version.h"
 #include "raft/member/overview.h"
 #include "raft/member/server_config_term.h"
+#include "raft/system/rpc_answers.h"
 #include "raft/system/server_system.h"
 #include "raft/wire/ids.h"
 
@@ -53,12 +54,6 @@ std::optional<raft::ServerId> server_id(std::string_view term) {
   etf::Cursor cursor(term);
   if (cursor.kind() != etf::TermKind::tuple) return std::nullopt;
   return wire::read_server_id(cursor);
-}
-
-std::string atom_name(std::string_view term) {
-  etf::Cursor cursor(term);
-  return cursor.kind() == etf::TermKind::atom ? std::string(cursor.atom().value_or(""))
-                                              : std::string();
 }
 
 }  // namespace
@@ -191,7 +186,7 @@ void ServerSystem::prepare_server_stop_rpc(node::RpcCall call) {
   if (!is_default_system(call.argument(0))) return answer_error(call, "system_not_started");
   etf::Writer reply;
   reply.tuple(3).atom("ok");
-  if (const auto running = pid_of(atom_name(call.argument(1)))) {
+  if (const auto running = pid_of(atom_of(call.argument(1)))) {
     reply.pid(*running);
   } else {
     reply.atom("undefined");
@@ -202,7 +197,7 @@ void ServerSystem::prepare_server_stop_rpc(node::RpcCall call) {
 void ServerSystem::delete_server_rpc(node::RpcCall call) {
   if (!is_default_system(call.argument(0))) return answer_error(call, "system_not_started");
   auto waiting = std::make_shared<node::RpcCall>(std::move(call));
-  delete_server(atom_name(waiting->argument(1)),
+  delete_server(atom_of(waiting->argument(1)),
                 [waiting] { waiting->answer(etf::Writer().atom("ok").view()); });
 }
 
@@ -237,7 +232,7 @@ void ServerSystem::counters_rpc(node::RpcCall call) {
   if (const member::Member* running = find(id->name())) member::refresh_counters(*running);
   std::vector<std::size_t> wanted;
   for (const std::string_view field : *fields) {
-    if (const auto position = member::Counters::find(atom_name(field))) wanted.push_back(*position);
+    if (const auto position = member::Counters::find(atom_of(field))) wanted.push_back(*position);
   }
   etf::Writer reply;
   reply.map(wanted.size());

@@ -105,9 +105,8 @@ class ServerSystem : private raftlog::LogSystemObserver {
   void leader_or_cluster_changed(const member::Member& member);
   Result<member::MemberOptions> member_options(const raftlog::ServerConfig& config) const;
 
-  // remote procedures (server_rpc.cc, system_rpc.cc)
+  // remote procedures (server_rpc.cc)
   void add_server_functions();
-  void add_system_functions();
   void start_server_rpc(node::RpcCall call);
   void restart_server_rpc(node::RpcCall call);
   void prepare_server_stop_rpc(node::RpcCall call);
@@ -118,15 +117,22 @@ class ServerSystem : private raftlog::LogSystemObserver {
   void counters_overview_of_rpc(node::RpcCall call);
   // (operator_rpc.cc)
   void add_operator_functions();
-  void add_directory_functions();
-  const raftlog::MemberLog* registered(std::string_view key);
   void overview_rpc(node::RpcCall call);
   void system_info_rpc(node::RpcCall call);
   void members_rpc(node::RpcCall call);
   void ask_members(std::shared_ptr<node::RpcCall> call, const raft::ServerId& server,
                    std::chrono::milliseconds timeout, int redirects);
   void write_counters_overview(etf::Writer& writer);
+  // (system_rpc.cc)
+  void add_system_functions();
+  void add_node_functions();
+  void add_config_functions();
+  void add_log_functions();
   void write_system_config(etf::Writer& writer) const;
+  // (directory_rpc.cc)
+  void add_directory_functions();
+  void add_leaderboard_functions();
+  const raftlog::MemberLog* registered(std::string_view key);
   void write_directory_row(etf::Writer& writer, const std::string& name,
                            const raftlog::MemberLog& log);
   void write_directory_overview(etf::Writer& writer);
