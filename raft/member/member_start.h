@@ -11,7 +11,7 @@
 
 #include "cnode/base/clock.h"
 #include "cnode/node/node.h"
-#include "raft/core/core.h"
+#include "raft/core/core_state.h"
 #include "raft/log/member_log.h"
 #include "raft/member/member.h"
 #include "raft/member/state_machine.h"

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "cnode/base/shared_bytes.h"
-#include "raft/core/core.h"
+#include "raft/core/peer.h"
 #include "raft/core/types.h"
 
 // The commands of log entries and the reply modes in them (docs/protocol/wire.md 2.9 and 4.3).

@@ -6,7 +6,7 @@
 
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/writer.h"
-#include "raft/core/core.h"
+#include "raft/core/peer.h"
 #include "raft/core/types.h"
 
 // Server ids, voter statuses and cluster maps as ra writes them
