@@ -12,7 +12,7 @@
 
 namespace rakv::kv {
 
-/// The table behind the machine: byte string to log index and value hash, for millions of keys.
+/// The table of the machine: byte string to log index and value hash, for millions of keys.
 ///
 /// A key costs 24 bytes in an open-addressing table (so 27 to 55, depending on how full it is) and
 /// one heap block of its length plus 4. The hash of the key is kept, so growing never touches the

@@ -89,7 +89,7 @@ bool read_index_and_hash(etf::Cursor& cursor, std::uint64_t& index, std::string_
   const std::optional<std::uint64_t> number = cursor.u64();
   if (!number) return false;
   index = *number;
-  const std::string_view behind_index = cursor.rest();
+  const std::string_view after_index = cursor.rest();
   for (std::uint32_t i = 1; i <= count; ++i) {
     const std::optional<std::string_view> part = cursor.skip();
     if (!part) return false;
@@ -97,7 +97,7 @@ bool read_index_and_hash(etf::Cursor& cursor, std::uint64_t& index, std::string_
   }
   if (count == 1) return true;
   etf::Writer(storage).list(count - 1).raw(
-      behind_index.substr(0, behind_index.size() - cursor.rest().size()));
+      after_index.substr(0, after_index.size() - cursor.rest().size()));
   hash = storage;
   return true;
 }

@@ -69,7 +69,7 @@ class Connection : public std::enable_shared_from_this<Connection>, private Peer
   /// Whether the peer is the node of another member: see PeerMemory.
   void set_member(bool member) { memory_.set_member(member); }
 
-  /// Begins to read, with the bytes that came behind the handshake first.
+  /// Begins to read, with the bytes that came after the handshake first.
   void start(Handlers handlers);
 
   /// See Outbox. Messages are put in the peer's words; what it has no word for is dropped (see

@@ -12,7 +12,7 @@
 #include "cnode/distribution/handshake.h"
 
 // Which of several attempts to connect the same two nodes wins: pure rules, no sockets. Source: OTP
-// net_kernel's accept_pending. A name is only a claim until the digest behind it is verified:
+// net_kernel's accept_pending. A name is only a claim until its digest is verified:
 // claims end nothing of ours, neither a connection nor a dial, and whether one verified attempt is
 // enough is decided by the peer of the greater name, which refuses ours (`nok`) while its own is
 // under way.

@@ -13,7 +13,7 @@ namespace {
 /// The control tuple of a message of ours, element by element.
 struct OwnControl {
   std::uint64_t op = 0;
-  std::vector<std::string_view> elements;  ///< behind the op
+  std::vector<std::string_view> elements;  ///< after the op
 };
 
 OwnControl read_own_control(std::string_view bytes) {

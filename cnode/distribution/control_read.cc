@@ -7,7 +7,7 @@
 namespace rakv::distribution {
 namespace {
 
-/// Reads the elements behind the op of one control tuple. Every take_ function returns nothing on
+/// Reads the elements after the op of one control tuple. Every take_ function returns nothing on
 /// bad input; the caller turns that into one error.
 class Reader {
  public:
@@ -128,7 +128,7 @@ std::optional<ControlMessage> Reader::take_control() {
   }
 }
 
-/// {2, '', To}, {6, From, '', Name}, {22, From, To}, each with a token behind if traced.
+/// {2, '', To}, {6, From, '', Name}, {22, From, To}, each with a token after it if traced.
 std::optional<ControlMessage> Reader::take_send(bool has_sender, bool to_name, bool traced) {
   payload_follows_ = true;
   if (!arity(has_sender && to_name ? 3 : 2, traced)) return std::nullopt;
@@ -160,7 +160,7 @@ std::optional<ControlMessage> Reader::take_alias_send(bool traced) {
   return signal;
 }
 
-/// {37, Flags, From, To} with a token behind if a flag says so, and who knows what behind that in
+/// {37, Flags, From, To} with a token after it if a flag says so, and who knows what after that in
 /// later releases.
 std::optional<ControlMessage> Reader::take_alternative() {
   payload_follows_ = true;

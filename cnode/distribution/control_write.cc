@@ -19,7 +19,7 @@ void write(etf::Writer& writer, const PidOrName& value) {
 /// included: to grow later would copy them.
 constexpr std::size_t kUsualBytes = 640;
 
-/// A message whose control tuple is `op` and what `elements` writes behind it.
+/// A message whose control tuple is `op` and what `elements` writes after it.
 template <class Elements>
 OutMessage encode(std::size_t arity, std::uint64_t op, Elements elements) {
   OutMessage message;

@@ -34,7 +34,7 @@ Result<std::string> read_or_create_cookie(const CookiePlaces& places);
 /// The cookie in this file, under the same conditions.
 Result<std::string> read_cookie_file(const std::filesystem::path& path);
 
-/// The first line of what `descriptor` (standard input) gives, without its end; what is behind it
+/// The first line of what `descriptor` (standard input) gives, without its end; what follows it
 /// stays unread. Errors: `malformed` (empty, far too long), `unavailable` (the line has not ended
 /// at `deadline`), `io`.
 Result<std::string> read_cookie_line(int descriptor,

@@ -35,7 +35,7 @@ Error with_peer(const std::string& peer, const Error& error) {
 
 }  // namespace
 
-/// Everything behind Endpoint. Handlers of pending operations hold it by shared_ptr and do nothing
+/// What an Endpoint is made of. Handlers of pending operations hold it by shared_ptr and do nothing
 /// once stopped_.
 struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   using Done = std::function<void(Result<void>)>;
@@ -264,8 +264,8 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     });
   }
 
-  /// No connection has come of the wait. Anybody may have been behind the attempts that we waited
-  /// for, so that we wait for them only once.
+  /// No connection has come of the wait. Anybody may have made the attempts that we waited for,
+  /// so we wait for them only once.
   void wait_over(const std::string& peer, const Error& error) {
     Dialling& dialling = diallings.at(peer);
     const bool begins = !dialling.waited && (dialling.claimed || table.inbound_under_way(peer));
@@ -332,7 +332,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
   }
 
   /// Whether a later attempt has taken its place. One that nobody has heard of by then is not
-  /// announced any more: its end would be told behind the beginning of its successor, and would
+  /// announced any more: its end would be told after the beginning of its successor, and would
   /// clear what is that one's.
   bool is_replaced(const Connection& connection) const {
     const auto found = connections.find(connection.peer().name);
@@ -377,7 +377,7 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     }
   }
 
-  // Odds
+  // What all of these need
 
   HandshakeSetup setup(const std::string& cookie) const {
     HandshakeSetup made;

@@ -36,7 +36,7 @@ struct EndpointOptions {
   std::chrono::milliseconds step_timeout{
       5000};  ///< for every step of connecting and of the handshake
   /// How long a dial waits for the peer's own attempt, because it got `nok` or because one is here
-  /// that has told the peer's name. Then it begins in spite of such attempts: whoever is behind
+  /// that has told the peer's name. Then it begins in spite of such attempts: whoever made
   /// them has proved nothing.
   std::chrono::milliseconds inbound_window{2000};
   /// Inbound handshakes at once; one more closes the oldest of the host that has the most.

@@ -46,7 +46,7 @@ class GrowingBuffer {
   /// Appends. When full, the capacity doubles, but not beyond `expected` if that is enough (0: not
   /// known).
   void append(std::string_view bytes, std::size_t expected = 0);
-  /// Counts `bytes` that were written behind size() as content.
+  /// Counts `bytes` that were written after size() as content.
   void grow_size(std::size_t bytes);
   /// Drops the first `bytes` of the content.
   void drop_front(std::size_t bytes);
@@ -58,7 +58,7 @@ class GrowingBuffer {
  private:
   char* block() const { return data_ == nullptr ? nullptr : data_ - SharedBytes::kHeadBytes; }
 
-  char* data_ = nullptr;  ///< behind room for the head of SharedBytes
+  char* data_ = nullptr;  ///< after room for the head of SharedBytes
   std::size_t size_ = 0;
   std::size_t capacity_ = 0;
 };
@@ -80,7 +80,7 @@ class FrameAssembler {
  public:
   /// An empty frame: the peer is alive.
   struct Tick {};
-  /// A whole message: the control term and, if its op has one, the payload term right behind it (no
+  /// A whole message: the control term and, if its op has one, the payload term right after it (no
   /// 131 before either). The view lives until the next call of next() or prepare().
   struct Message {
     std::string_view terms;

@@ -73,7 +73,7 @@ Result<NodeName> parse_node_name(std::string_view full_name) {
   if (at == std::string_view::npos) return bad("there is no @");
   if (full_name.find('@', at + 1) != std::string_view::npos) return bad("there are two @");
   if (at == 0) return bad("nothing stands before the @");
-  if (at + 1 == full_name.size()) return bad("nothing stands behind the @");
+  if (at + 1 == full_name.size()) return bad("nothing follows the @");
   const bool printable = std::all_of(full_name.begin(), full_name.end(), [](char c) {
     return static_cast<unsigned char>(c) > 0x20 && c != 0x7f;
   });

@@ -17,7 +17,7 @@
 
 // The handshake of the Erlang distribution, version 6, both roles, as a pure machine: bytes and
 // decisions in, actions out. As acceptor it takes what OTP 25 to 29 take: also a name in the form
-// of version 5 with a complement behind the challenge, and a peer that wants to be given a name. It
+// of version 5 with a complement after the challenge, and a peer that wants to be given a name. It
 // owns no socket, no timer and no randomness. Source: OTP `dist_util.erl`,
 // docs/protocol/distribution.md 2.
 
@@ -116,7 +116,7 @@ class Handshake {
   struct Send {
     std::string bytes;
   };
-  /// Both digests are right. `leftover` are bytes of the first frames, which came behind the last
+  /// Both digests are right. `leftover` are bytes of the first frames, which came after the last
   /// message.
   struct Finished {
     PeerIdentity peer;

@@ -117,7 +117,7 @@ struct Frame {
 constexpr std::size_t kInlineDepth = 64;  // as the docstring of Cursor says
 
 /// Bytes of a pid or reference up to the end of its node's name, if that is a short atom in ASCII;
-/// 0 for anything else. The name begins `before` bytes behind the tag.
+/// 0 for anything else. The name begins `before` bytes after the tag.
 std::size_t size_with_node(std::string_view input, std::size_t position, std::size_t before) {
   const std::size_t left = input.size() - position;
   const std::size_t name_at = before + 3;

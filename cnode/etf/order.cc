@@ -303,7 +303,7 @@ class Comparer {
     stack_.push(frame);
   }
 
-  /// Goes to the first cell: behind the header in a list, at the first byte in a string.
+  /// Goes to the first cell: after the header of a list, to the first byte of a string.
   static Cells cells_of(Side& side) {
     if (side.item.kind == TermKind::list) return {false, side.item.count};
     side.position = side.item.end - side.item.bytes.size();

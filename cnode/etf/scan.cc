@@ -13,7 +13,7 @@ bool has(std::string_view input, std::size_t position, std::size_t count) {
   return count <= input.size() - position;
 }
 
-/// Position behind `position`'s `count` bytes, or false.
+/// Position after `position`'s `count` bytes, or false.
 bool take(std::string_view input, std::size_t& position, std::size_t count,
           std::string_view& bytes) {
   if (!has(input, position, count)) return false;

@@ -112,7 +112,7 @@ struct FunHead {
 /// The head of one term: a leaf wholly, a container up to its first child.
 struct Item {
   TermKind kind = TermKind::invalid;
-  std::size_t end = 0;  ///< just behind the head
+  std::size_t end = 0;  ///< just after the head
   std::uint32_t count =
       0;  ///< tuple: arity; list: elements; map: pairs; fun: free variables; record: values
   std::string_view bytes;  ///< binary, bitstring, string; record: raw name list (count atoms)
@@ -135,10 +135,10 @@ struct Item {
 /// used again.
 bool read_head(std::string_view input, std::size_t position, Item& item);
 
-/// Reads an integer in any of its encodings; gives the position behind it in `position`.
+/// Reads an integer in any of its encodings; gives the position after it in `position`.
 bool read_integer(std::string_view input, std::size_t& position, Integer& integer);
 
-/// Reads an atom; gives the position behind it in `position`.
+/// Reads an atom; gives the position after it in `position`.
 bool read_atom(std::string_view input, std::size_t& position, AtomBytes& atom);
 
 /// Whether `bytes` are UTF-8 of at most `max_characters` characters.

@@ -210,7 +210,7 @@ class Parser : text::NumberReader {
     return word_text(name) && write_atom(out, start, name);
   }
 
-  /// Behind `fun`: Module:Function/Arity.
+  /// After `fun`: Module:Function/Arity.
   bool fun(Writer& out) {
     out.append("\x71");
     if (!any_atom(out) || !expect(":") || !any_atom(out) || !expect("/") || !space()) return false;

@@ -174,7 +174,7 @@ bool Reader::sigil(Sigil& sigil) {
   if (!read) return false;
   const int next = peek();
   if (digit_value(next) < 36 || next == '_' || next == '@' || next >= 0x80)
-    return fail("a sigil has nothing behind its text");
+    return fail("nothing may follow the text of a sigil");
   return true;
 }
 

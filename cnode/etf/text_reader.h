@@ -42,7 +42,7 @@ class Reader {
     position_ += text.size();
     return true;
   }
-  /// Behind white space.
+  /// After white space.
   bool expect(std::string_view text) {
     if (!space()) return false;
     return accept(text) || fail("expected " + std::string(text));
@@ -66,13 +66,13 @@ class Reader {
 
   // Quoted texts.
 
-  /// Behind a backslash.
+  /// After a backslash.
   bool escape(std::uint32_t& c);
   /// From one quote to the next.
   bool quoted(char quote, std::vector<std::uint32_t>& characters);
   /// One string or several, which are joined; white space must be between them.
   bool strings(std::vector<std::uint32_t>& characters);
-  /// ~ with b, B, s, S or nothing behind it, then a string, or a text between ( ), [ ], { }, < > or
+  /// ~ with b, B, s, S or nothing after it, then a string, or a text between ( ), [ ], { }, < > or
   /// two of / | ' ` #. B, S and triple quotes without b or s take backslashes as they are.
   bool sigil(Sigil& sigil);
 
@@ -82,7 +82,7 @@ class Reader {
 
  private:
   bool hex_escape(std::size_t start, std::uint32_t& c);
-  /// Behind what opens a text, up to what closes it, which is consumed.
+  /// After what opens a text, up to what closes it, which is consumed.
   bool text_until(std::size_t start, char close, bool verbatim,
                   std::vector<std::uint32_t>& characters);
   /// From three or more quotes to as many, which stand alone before what follows on their line;

@@ -11,7 +11,7 @@ namespace rakv::etf {
 
 inline constexpr char kVersionByte = '\x83';
 
-/// The term behind its version byte; one without is given as it is.
+/// The term after its version byte; one without is given as it is.
 inline std::string_view without_version(std::string_view term) {
   return term.starts_with(kVersionByte) ? term.substr(1) : term;
 }

@@ -102,7 +102,7 @@ creation(Node) ->
     <<Creation:32>> = binary:part(Bytes, byte_size(Bytes), -4),
     Creation.
 
-%% A watcher that monitors the process behind a registered name of Node, and links to it.
+%% A watcher that monitors the process with a registered name of Node, and links to it.
 -spec monitor_pid(atom(), node(), atom()) -> pid().
 monitor_pid(Watcher, Node, Name) ->
     Pid = erpc:call(Node, erlang, whereis, [Name]),

@@ -79,7 +79,7 @@ follower_overwrites() ->
      {cast, aer('$b', 2, {3, 1}, [noop(4, 2)], 3)},
      {cast, aer('$b', 2, {4, 2}, [put(5, 2, <<"x">>, 2)], 5)},
      {cast, aer('$b', 2, {5, 2}, [put(6, 2, <<"y">>, 2), put(7, 2, <<"z">>, 2)], 5)},
-     %% equal in front, other behind
+     %% equal at first, other after that
      {cast, aer(4, {5, 2}, [put(6, 2, <<"y">>, 2), noop(7, 4)], 5)},
      %% the tail of another term is not proved by an entry in front of it
      {differs, partial_acknowledgement_term, {cast, aer('$b', 6, {4, 2}, [put(5, 2, <<"x">>, 2)], 7)}},

@@ -363,8 +363,8 @@ probe(#{me := Me, probe := {Id, _}} = State, Deadline) ->
 
 probed(Tag, Role, #{side := Side, me := Me} = State, Deadline) ->
     receive
-        {probe, Side} when Tag =:= probe -> role_behind(Role, State, Deadline);
-        {Tag, _} when is_reference(Tag) -> role_behind(Role, State, Deadline)
+        {probe, Side} when Tag =:= probe -> role_after(Role, State, Deadline);
+        {Tag, _} when is_reference(Tag) -> role_after(Role, State, Deadline)
     after 5 ->
         case past(Deadline) of
             true -> Role;
@@ -378,8 +378,8 @@ probed(Tag, Role, #{side := Side, me := Me} = State, Deadline) ->
         end
     end.
 
-%% A rakv member also answers while it stores a term; its next role comes behind that, and so does the answer to the probe.
-role_behind(Role, #{me := Me} = State, Deadline) ->
+%% A rakv member also answers while it stores a term; its next role comes after that, and so does the answer to the probe.
+role_after(Role, #{me := Me} = State, Deadline) ->
     case role(Me) of
         {pong, Role} -> Role;
         _ ->

@@ -184,7 +184,7 @@ dead_member_in_status(Config) ->
     ?assertMatch([["kv", Live2, "noproc", _, _, _, _, _, _, "unknown", "yes"]],
                  [Row || [_, Node | _] = Row <- status(Config, ["--server", Live1]), Node =:= Live2]).
 
-%% They are asked at the same time: what is behind one that hangs is still seen.
+%% They are asked at the same time: what comes after one that hangs is still seen.
 hung_members_in_status(Config) ->
     [Hung1, Hung2] = Hung = [rakv_ct:start_beam(Config, Name) || Name <- ["a_hung1", "a_hung2"]],
     Fake = fake(Config, "z_fake", [{reply, {ok, [{kv, rakv_ct:node_of(B)} || B <- Hung] ++ [{kv, list_to_atom(rakv(Config))}],

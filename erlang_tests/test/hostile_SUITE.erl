@@ -133,7 +133,7 @@ mutated_reply(Config, Alive) ->
     drain(Socket).
 
 %% ---------------------------------------------------------------------------------------------------------------
-%% Behind a correct handshake.
+%% After a correct handshake.
 
 giant_frame_length(Config) ->
     %% more than the node takes: closed at once

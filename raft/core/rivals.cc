@@ -64,8 +64,8 @@ bool Core::others_stand_in_vain() const {
 /// By how much the term of a candidacy is higher than the present one.
 std::uint64_t Core::terms_ahead() const {
   if (!others_stand_in_vain()) return 1;
-  const std::uint64_t behind_it = cluster_.members->size() - election_turn();
-  return std::min<std::uint64_t>(rivals_.asked_in_vain + 1, kTermsAheadMax) + behind_it;
+  const std::uint64_t after_it = cluster_.members->size() - election_turn();
+  return std::min<std::uint64_t>(rivals_.asked_in_vain + 1, kTermsAheadMax) + after_it;
 }
 
 /// It had won, and somebody asks for votes all the same.

@@ -48,7 +48,7 @@ class Applier {
 
   StateMachine& machine() { return *machine_; }
   const StateMachine& machine() const { return *machine_; }
-  /// The machine stands behind this entry.
+  /// The last entry that the machine has applied.
   raft::Index last_applied() const { return applied_; }
   /// The machine of a snapshot takes the place of the one that is there, which is given back: it
   /// may take long to destroy.

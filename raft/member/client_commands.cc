@@ -77,7 +77,7 @@ void ClientCommands::refuse(std::string_view from, std::string_view request,
 void ClientCommands::gather(std::string_view from, std::string_view request,
                             const wire::request::Command& asked,
                             raft::event::ClientCommand command) {
-  // What came as a cast, or with low priority, waits, too: behind a store, or behind others.
+  // What came as a cast, or with low priority, waits, too: for a store, or for others.
   const bool queues = seams_.blocked() || command.priority == raft::event::Priority::low;
   if (queues && !seams_.calls.may_wait(request.size())) {
     if (from.empty()) return reject_notification(asked.mode, std::nullopt);

@@ -30,7 +30,7 @@ class HeldReads {
 
   /// Calls `done` once: with true when reached() says the index, with false when the time is over.
   void hold(raft::Index index, Milliseconds time, std::function<void(bool)> done);
-  /// The machine stands behind this entry.
+  /// The machine has applied this entry.
   void reached(raft::Index index) {
     if (!held_.empty() && lowest_ <= index) release_up_to(index);
   }

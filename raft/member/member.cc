@@ -276,7 +276,7 @@ void Member::ask_again() {
 
 /// What a restart may take as committed: applied here and durable here. The machine's own place,
 /// not the core's: what the core wants applied may still have to overwrite entries of the log,
-/// behind a term that is being stored.
+/// after a term that is being stored.
 void Member::note_last_applied() {
   services_.log_system.note_last_applied(
       log_.uid(), std::min(last_applied().value(), log_.last_written().index));

@@ -45,7 +45,7 @@
 // Peers, Farewell.
 //
 // One rule makes it safe, and it is kept in one place (run_effects): effects are carried out
-// strictly in order, and everything behind a PersistTermVote, or behind an Apply that must read
+// strictly in order, and everything after a PersistTermVote, or after an Apply that must read
 // from disk, waits until that is done; so do new events.
 
 namespace rakv::member {

@@ -118,7 +118,7 @@ void parse_meta(std::string_view meta, EntryView& view) {
   });
 }
 
-/// Reads a command's elements behind its tag; false if they are not what the tag promises.
+/// Reads a command's elements after its tag; false if they are not what the tag promises.
 bool parse_elements(etf::Cursor& cursor, std::uint32_t arity, EntryView& view) {
   if (arity == 3 && cursor.is_atom("noop")) {
     view.kind = raft::EntryKind::noop;

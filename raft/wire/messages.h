@@ -59,7 +59,7 @@ using Share = FunctionRef<void(const SharedBytes& owner, std::string_view part)>
 void write_reply_sender(etf::Writer& writer, const raft::ServerId& self);
 
 /// One element of a list of entries: `{Idx, Term, Cmd}`. `payload` has its version byte; the bytes
-/// behind it are shared.
+/// after it are shared.
 void write_entry(etf::Writer& writer, raft::Index index, raft::Term term,
                  const SharedBytes& payload, Share share);
 

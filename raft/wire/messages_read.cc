@@ -13,7 +13,7 @@ namespace rakv::wire {
 
 namespace {
 
-/// The tag and arity of a record; the cursor stands behind the tag.
+/// The tag and arity of a record; the cursor stands after the tag.
 struct Tag {
   std::string_view name;
   std::uint32_t arity = 0;
@@ -171,7 +171,7 @@ raft::InstallSnapshotResult read_install_snapshot_result(RecordReader& fields) {
   return result;
 }
 
-/// How one record is read: `read` gets the fields behind the tag and gives a T.
+/// How one record is read: `read` gets the fields after the tag and gives a T.
 template <class T>
 struct Record {
   std::string_view tag;

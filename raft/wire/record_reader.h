@@ -16,11 +16,11 @@
 
 namespace rakv::wire {
 
-/// Reads the fields behind a record's tag. After the first field that can't be read all others
+/// Reads the fields after a record's tag. After the first field that can't be read all others
 /// give nothing; error() tells which one it was.
 class RecordReader {
  public:
-  /// `cursor` stands behind the tag.
+  /// `cursor` stands after the tag.
   RecordReader(etf::Cursor& cursor, std::string_view record) : cursor_(cursor), record_(record) {}
 
   std::uint64_t number(std::string_view field);

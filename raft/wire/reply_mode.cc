@@ -58,7 +58,7 @@ void read_options(etf::Cursor& cursor, ModeReading& reading) {
   }
 }
 
-/// `{notify, Corr, Pid}` behind its tag: Corr an integer or a reference.
+/// `{notify, Corr, Pid}` after its tag: Corr an integer or a reference.
 bool read_notification(etf::Cursor& cursor, ReplyMode& mode) {
   const etf::TermKind correlation = cursor.kind();
   if (correlation != etf::TermKind::integer && correlation != etf::TermKind::reference) {

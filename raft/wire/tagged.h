@@ -12,7 +12,7 @@ namespace rakv::wire {
 struct Tagged {
   std::string_view tag;
   std::uint32_t arity = 0;  ///< 0: a bare atom
-  etf::Cursor elements;     ///< behind the tag
+  etf::Cursor elements;     ///< after the tag
 
   explicit Tagged(std::string_view term) : elements(term, etf::kMessageLimits) {
     if (elements.kind() == etf::TermKind::tuple) {

@@ -79,7 +79,7 @@ class MemberClient {
   virtual void demonitor(std::size_t caller);
   /// Another answer to a call than a leader's.
   virtual void on_other_reply(std::string_view reply);
-  /// A ra_event {rejected, {not_leader, ...}}, the cursor behind that atom.
+  /// A ra_event {rejected, {not_leader, ...}}, the cursor after that atom.
   virtual void on_rejected(etf::Cursor& cursor);
 
   // --- messages ---

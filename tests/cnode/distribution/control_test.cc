@@ -287,7 +287,7 @@ TEST(ControlTest, BadControlTermsAreErrors) {
       terms([](Writer& w) { w.tuple(4).integer(19).atom("x").atom("kv").reference(reference()); }),
       terms(
           [](Writer& w) { w.tuple(4).integer(19).pid(kTheirs).integer(1).reference(reference()); }),
-      terms([](Writer& w) { w.tuple(3).integer(1).pid(kTheirs).pid(kOurs); }) + atom_term("behind"),
+      terms([](Writer& w) { w.tuple(3).integer(1).pid(kTheirs).pid(kOurs); }) + atom_term("after"),
       terms([](Writer& w) { w.tuple(3).integer(99).atom("cut off"); }),
       terms([](Writer& w) { w.tuple(3).integer(37).integer(0).pid(kOurs).nil(); }),
   };

@@ -181,7 +181,7 @@ TEST(FrameAssemblerTest, BadFramesAreErrors) {
   const std::vector<std::string> bad{
       framed("p\x83h"),                                     // pass-through
       framed("x"),                                          // not 131
-      framed("\x83"),                                       // nothing behind
+      framed("\x83"),                                       // nothing after it
       framed("\x83\x44"),                                   // no atom count
       framed("\x83\x44\x01"),                               // atom cache
       framed("\x83\x50rest"),                               // compressed

@@ -182,7 +182,7 @@ TEST(HandshakeTest, RandomSplits) {
   }
 }
 
-TEST(HandshakeTest, BytesBehindTheLastMessageAreLeftOver) {
+TEST(HandshakeTest, BytesAfterTheLastMessageAreLeftOver) {
   Side a = initiator(), b = acceptor();
   a.take(a.machine.start());
   b.take(b.machine.start());
@@ -233,7 +233,7 @@ TEST(HandshakeTest, NotAllowedFailsBoth) {
   EXPECT_NE(a.failed->message.find("not_allowed"), std::string::npos);
 }
 
-TEST(HandshakeTest, AliveTakeoverFinishesOnlyBehindTheDigest) {
+TEST(HandshakeTest, AliveTakeoverFinishesOnlyAfterTheDigest) {
   Side a = initiator(), b = acceptor();
   b.status_to_give = Status::alive;
   talk(a, b);
@@ -343,7 +343,7 @@ TEST(HandshakeTest, WhatOtp26DemandsIsEnough) {
   }
 }
 
-/// The flags of a challenge message that `side` has sent behind a status of `status_bytes`.
+/// The flags of a challenge message that `side` has sent after a status of `status_bytes`.
 Flags challenge_flags(const Side& side, std::size_t status_bytes) {
   return load_number(std::string_view(side.outgoing).substr(status_bytes + 2 + 1), 8);
 }

@@ -317,7 +317,7 @@ TEST_F(LiveTest, BothDialAtOnceAndExactlyOneConnectionStays) {
   ASSERT_TRUE(beam_said(".\n"));
   BeamControl control(io_, beams_.back()->output());
   auto random = test::seeded_generator();
-  // One name sorts before the BEAM's, one behind: each side wins once.
+  // One name sorts before the BEAM's, one after: each side wins once.
   for (const char* alive : {"aa", "zz"}) {
     TinyNode node(io_, alive, epmd_port_);
     for (std::size_t round = 1; round <= 50; ++round) {

@@ -171,7 +171,7 @@ TEST_F(Ei, PrintsAsWeDo) {
     Writer w;
     random_term(w, random, 5);
     const std::string canonical = canonicalize(w.view()).value();
-    // ei writes a space behind commas and around bars.
+    // ei writes a space after commas and around bars.
     std::string theirs = ei_print(canonical);
     for (const auto& [from, to] : {std::pair{", ", ","}, std::pair{" | ", "|"}}) {
       for (std::size_t at = 0; (at = theirs.find(from, at)) != std::string::npos;) {

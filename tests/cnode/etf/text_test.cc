@@ -179,7 +179,7 @@ TEST(Text, ErrorsSayWhereAndWhatToDo) {
        "line 1, column 2: a sigil's text stands in quotes, ( ), [ ], { }, < > or two of / | ` #, "
        "but the text ends"},
       {"~(a", "line 1, column 1: the text that is opened here is never closed with )"},
-      {"~\"a\"b", "line 1, column 5: a sigil has nothing behind its text"},
+      {"~\"a\"b", "line 1, column 5: nothing may follow the text of a sigil"},
       {"~\"a\" \"b\"", "line 1, column 6: unexpected text after the term"},
       {"\"a\"\"b\"", "line 1, column 4: strings that are joined have white space between them"},
       {"<<~\"abc\">>",

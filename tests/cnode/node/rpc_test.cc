@@ -58,7 +58,7 @@ TEST(ListElementsTest, WhatIsNoProperList) {
        {Writer().atom("a").take(), Writer().tuple(0).take(), std::string(),
         Writer().list(1).integer(1).integer(2).take(),          // improper
         Writer().list(2).integer(1).take(),                     // cut off
-        Writer().nil().nil().take(),                            // something behind it
+        Writer().nil().nil().take(),                            // something after it
         Writer().byte_list("ab").nil().take(),                  // the same
         std::string("\x6b\xff\xff\x01", 4),                     // a string of 65535 bytes, with one
         std::string("\x6c\xff\xff\xff\xff\x61\x01\x6a", 8)}) {  // 2^32-1 elements

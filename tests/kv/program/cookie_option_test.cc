@@ -9,7 +9,7 @@
 namespace rakv::kv {
 namespace {
 
-/// The arguments after wipe_cookies, with what is behind the end of a shortened one.
+/// The arguments after wipe_cookies, with what is after the end of a shortened one.
 std::vector<std::string> wiped(std::vector<std::string> arguments) {
   std::vector<char*> argv;
   std::vector<std::size_t> sizes;

@@ -108,7 +108,7 @@ TEST(CoreTest, RecoveryTakesTheLatestClusterChangeAndItsCommitStart) {
   EXPECT_EQ(to_string(effects[0]), "election timer: short");
 }
 
-TEST(CoreTest, EffectsAreAddedBehindWhatIsThere) {
+TEST(CoreTest, EffectsAreAddedAfterWhatIsThere) {
   Core core(state_of("a", {"a"}));
   Effects effects;
   effects.push_back(effect::ScheduleFlush{});

@@ -115,9 +115,9 @@ class RandomRun {
     note_end(name);
   }
 
-  /// What happens between the parts: stores that take long with events behind them, restarts inside
-  /// the process, crashes between two effects, links that break and come back. True if something
-  /// did.
+  /// What happens between the parts: stores that take long with events that wait for them, restarts
+  /// inside the process, crashes between two effects, links that break and come back. True if
+  /// something did.
   bool be_rough(const std::string& name) {
     if (world_.at(name).storing) {
       const std::uint64_t what = pick(10);

@@ -47,7 +47,7 @@ class TimedCluster {
     std::unique_ptr<Core> core;
     bool ra = false;
     bool alive = true;
-    /// Behind PersistTermVote: what waits until then.
+    /// What waits until PersistTermVote is done.
     bool storing = false;
     std::deque<Event> events;
     std::deque<Effect> effects;

@@ -49,7 +49,7 @@ class Arguments {
   std::uint64_t value(const std::string& key, std::uint64_t fallback = 0) const {
     return number(after(key, std::to_string(fallback)));
   }
-  Words behind(const std::string& key) const {
+  Words all_after(const std::string& key) const {
     const auto found = std::find(words_.begin(), words_.end(), key);
     return found == words_.end() ? Words{} : Words(std::next(found), words_.end());
   }
@@ -106,7 +106,7 @@ class Script {
     std::size_t i = 0;
     for (; i < arguments.size() && arguments.at(i) != "members"; ++i)
       names.push_back(arguments.at(i));
-    Words members = arguments.behind("members");
+    Words members = arguments.all_after("members");
     if (members.empty()) members = names;
     if (members.back() == "promotable") {
       members.pop_back();
@@ -243,7 +243,7 @@ class Script {
     if (word == "append_entries") {
       const IndexTerm prev = place(arguments.after("prev", "0/0"));
       AppendEntriesRpc rpc{term, from, Index(arguments.value("commit")), prev.index, prev.term, {}};
-      for (const std::string& text : arguments.behind("entries")) {
+      for (const std::string& text : arguments.all_after("entries")) {
         const std::size_t colon = text.find(':');
         const IndexTerm at = place(text.substr(0, colon));
         Entry entry;
@@ -307,7 +307,7 @@ class Script {
                                             : ChunkFlag::last,
                            {},
                            SharedBytes::copy_of(arguments.after("data", "1"))};
-    for (const std::string& text : arguments.behind("entries")) {
+    for (const std::string& text : arguments.all_after("entries")) {
       const IndexTerm entry = place(text.substr(0, text.find(':')));
       rpc.entries.emplace_back();
       rpc.entries.back().index = entry.index;
@@ -346,7 +346,8 @@ class Script {
     }
     if (word == "take_snapshot") {
       std::set<Index> live;
-      for (const std::string& index : arguments.behind("live")) live.insert(Index(number(index)));
+      for (const std::string& index : arguments.all_after("live"))
+        live.insert(Index(number(index)));
       return world_.take_snapshot(name, live);
     }
     if (word == "installed") return world_.finish_install(name, !arguments.has("bad"));

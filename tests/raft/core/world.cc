@@ -116,7 +116,7 @@ void World::end_core(const std::string& name) {
   Member& member = members_.at(name);
   member.core.reset();
   member.storing.reset();
-  member.behind.clear();
+  member.held.clear();
   member.timer_armed = member.condition_timer = member.receive_timer = member.flush_scheduled =
       false;
   member.retry_timers.clear();
@@ -158,7 +158,7 @@ std::vector<std::string> World::restart_inside(const std::string& name) {
   // The new member waits for the store that the old one began.
   member.storing = member.disk_stores;
   if (member.storing) {
-    member.behind = std::move(first);
+    member.held = std::move(first);
   } else {
     carry_out_all(name, std::move(first), lines);
   }
@@ -258,7 +258,7 @@ std::vector<std::string> World::step(const std::string& name, Event event) {
   return lines;
 }
 
-/// False if the rest waits behind a store, or the member crashed on the way.
+/// False if the rest waits for a store, or the member crashed on the way.
 bool World::carry_out_all(const std::string& name, std::deque<Effect> effects,
                           std::vector<std::string>& lines) {
   Member& member = members_.at(name);
@@ -274,7 +274,7 @@ bool World::carry_out_all(const std::string& name, std::deque<Effect> effects,
     lines.push_back(to_string(effect));
     carry_out(name, effect);
     if (!member.storing) continue;
-    member.behind = std::move(effects);
+    member.held = std::move(effects);
     return false;
   }
   return true;
@@ -303,7 +303,7 @@ std::vector<std::string> World::finish_store(const std::string& name) {
   member.state.current_term = stored->term;
   member.state.voted_for = stored->voted_for;
   if (!std::exchange(member.storing, {})) return lines;
-  if (carry_out_all(name, std::exchange(member.behind, {}), lines)) after_effects(name, lines);
+  if (carry_out_all(name, std::exchange(member.held, {}), lines)) after_effects(name, lines);
   std::deque<Event> waiting = std::exchange(own_[name], {});
   for (Event& event : waiting) {
     if (!alive(name)) break;

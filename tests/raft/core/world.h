@@ -44,9 +44,9 @@ struct Member {
   std::shared_ptr<const SnapshotMeta> incoming_meta;
   std::optional<ServerId> monitored;
   bool flush_scheduled = false;
-  /// Term and vote that are being stored, and what waits behind; further events wait in own_.
+  /// Term and vote that are being stored, and what waits for it; further events wait in own_.
   std::optional<effect::PersistTermVote> storing;
-  std::deque<Effect> behind;
+  std::deque<Effect> held;
   /// What was durable and is truncated or overwritten: it may be on the disk still.
   std::map<Index, Entry> old_suffix;
   /// What the disk is storing; it goes on when the member is started again inside its process.

@@ -125,7 +125,7 @@ TEST_F(ClientCommandsTest, ModesThatAreAnsweredWhenAppendedAreKeptSo) {
   EXPECT_FALSE(calls_.pending().find(gathered[1].token)->answer_when_appended);
 }
 
-TEST_F(ClientCommandsTest, ChangesOfMembersGoAtOnceBehindWhatCameBefore) {
+TEST_F(ClientCommandsTest, ChangesOfMembersGoAtOnceAfterWhatCameBefore) {
   ClientCommands commands = make(leader_);
   submit(commands, caller(1), put_);
   const std::string join = term("{command, low, {'$ra_join', {kv, 'c@host'}, await_consensus}}");
@@ -153,7 +153,7 @@ TEST_F(ClientCommandsTest, LowPriorityIsPassedOn) {
   submit(commands, {}, term("{command, low, {'$usr', put, noreply}}"), false);
   end_turn();
   EXPECT_EQ(gathered().front().priority, raft::event::Priority::low);
-  EXPECT_EQ(calls_.pending().size(), 1U) << "it waits behind others, so it is charged";
+  EXPECT_EQ(calls_.pending().size(), 1U) << "it waits for others, so it is charged";
 }
 
 TEST_F(ClientCommandsTest, ALeaderSaysWhatItDoesNotTake) {

@@ -66,7 +66,7 @@ class RandomRun {
         if (draw(3) == 0) send_snapshot();
         break;
       case 14:
-      case 15:  // a new term whose store hangs, with what the leader sent behind it
+      case 15:  // a new term whose store hangs, with what the leader sent after it
         shell_.run();
         shell_.hold.worker = true;
         new_leader();

@@ -7,7 +7,7 @@
 #include "shell.h"
 
 // A member that is started again inside its process: what was in memory only, and stores that hang
-// with events behind them.
+// with events that wait for them.
 
 namespace rakv::member::testing {
 namespace {
@@ -81,7 +81,7 @@ TEST_P(RestartHow, AVoteThatIsStillBeingStoredIsNotAnsweredUpon) {
   EXPECT_EQ(shell.member()->core().voted_for(), shell.id("c"));
 }
 
-// --- stores that hang with events behind them
+// --- stores that hang, with events that wait
 
 TEST(HangingVote, LastAppliedIsNotNotedForWhatIsAboutToBeOverwritten) {
   Shell shell;

@@ -110,7 +110,7 @@ TEST(Waiting, ConsistentQueriesOfALeaderWithoutFollowers) {
   EXPECT_EQ(shell.memory().waiting.used(), 0U);
 }
 
-TEST(Waiting, MessagesOfMembersAndCallsBehindAVoteThatIsBeingStored) {
+TEST(Waiting, MessagesOfMembersAndCallsWhileAVoteIsBeingStored) {
   Shell shell;
   Peer b(shell, "b");
   Peer c(shell, "c");

@@ -67,9 +67,9 @@ TEST(Encode, ALargeMessageBecomesTheEntry) {
   // As a client's call has it.
   const std::string head = term("{'$gen_call', x, {command, normal, {'$usr', y, z}}}");
   const std::string bytes = head.substr(0, 13) + from + head.substr(13) + data + mode;
-  const auto within = [&](std::size_t skipped, std::string_view behind) {
-    const SharedBytes message = SharedBytes::copy_of(bytes.substr(skipped) + std::string(behind));
-    const std::size_t data_at = message.size() - behind.size() - mode.size() - data.size();
+  const auto within = [&](std::size_t skipped, std::string_view after) {
+    const SharedBytes message = SharedBytes::copy_of(bytes.substr(skipped) + std::string(after));
+    const std::size_t data_at = message.size() - after.size() - mode.size() - data.size();
     const std::string_view view = message.view();
     SharedBytes owned = SharedBytes::copy_of(view);
     const std::string_view own = owned.view();
@@ -80,7 +80,7 @@ TEST(Encode, ALargeMessageBecomesTheEntry) {
                                                    made.view().data() < own.data() + own.size());
   };
   EXPECT_EQ(within(0, ""), std::pair(wanted, true));
-  EXPECT_EQ(within(0, "what stands behind it"), std::pair(wanted, true));
+  EXPECT_EQ(within(0, "what stands after it"), std::pair(wanted, true));
 
   // Not in the message, or nothing to be in: a copy.
   SharedBytes other = SharedBytes::copy_of(bytes);

@@ -477,7 +477,8 @@ TEST(Decoders, SurviveEveryTruncation) {
   for (const std::string& message : messages) {
     for (std::size_t size = 0; size < message.size(); ++size) {
       const std::string cut = message.substr(0, size);
-      // Behind a tag that is known a cut is an error; before, it is not a message between members.
+      // After a tag that is known a cut is an error; before it, it is not a message between
+      // members.
       const auto cast = decode_peer_cast(cut);
       EXPECT_FALSE(cast.has_value() && cast->has_value()) << etf::print_text(message) << size;
       const auto call = decode_peer_call(cut);
