@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kv/client.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "cnode/base/clock.h"
@@ -19,9 +21,10 @@ namespace {
 constexpr int kMaxReadsOfAnEntry = 5;
 
 Error malformed_reply(const raft::ServerId& server, std::string_view term) {
-  return make_error(ErrorCode::malformed, "unexpected reply of " + to_string(server) + ": " +
-                                              etf::print_brief(term) +
-                                              ": check that it is a member of an ra_kv cluster");
+  return make_error(
+      ErrorCode::malformed,
+      fmt::format("unexpected reply of {}: {}: check that it is a member of an ra_kv cluster",
+                  to_string(server), etf::print_brief(term)));
 }
 
 Error unknown_outcome(const std::string& why) {
@@ -163,9 +166,9 @@ void Client::ask(const std::shared_ptr<Operation>& operation, const raft::Server
     if (error || operation->attempt != attempt) return;
     ++operation->attempt;
     try_next(operation, make_error(ErrorCode::unavailable,
-                                   "no connection to " + server.node() + " within " +
-                                       std::to_string(time.count()) +
-                                       " ms: check that its host is up, or give more --timeout"));
+                                   fmt::format("no connection to {} within {} ms: check that its "
+                                               "host is up, or give more --timeout",
+                                               server.node(), time.count())));
   });
   node_.connect(server.node(), [this, operation, server, attempt](const Result<void>& connected) {
     if (operation->attempt != attempt) return;
@@ -207,8 +210,9 @@ void Client::take(const std::shared_ptr<Operation>& operation, const raft::Serve
     return follow(operation, *leader);
   if (tagged(cursor, "error", 2)) {
     return operation->handler(make_error(
-        ErrorCode::unavailable, to_string(server) + " refused: " + etf::print_brief(cursor.rest()) +
-                                    "; nothing was changed: see that member's log for more"));
+        ErrorCode::unavailable,
+        fmt::format("{} refused: {}; nothing was changed: see that member's log for more",
+                    to_string(server), etf::print_brief(cursor.rest()))));
   }
   operation->handler(Reply{std::string(result.term), server});
 }
@@ -219,11 +223,12 @@ void Client::take_down(const std::shared_ptr<Operation>& operation, const raft::
   if (cursor.is_atom("noproc")) {
     return try_next(operation,
                     make_error(ErrorCode::unavailable,
-                               "there is no server '" + server.name() + "' on node " +
-                                   server.node() + ": check --cluster, or start the member"));
+                               fmt::format("there is no server '{}' on node {}: check --cluster, "
+                                           "or start the member",
+                                           server.name(), server.node())));
   }
   const std::string why =
-      to_string(server) + " ended or was cut off (" + etf::print_brief(reason) + ")";
+      fmt::format("{} ended or was cut off ({})", to_string(server), etf::print_brief(reason));
   if (operation->changes) return operation->handler(unknown_outcome(why));
   try_next(operation, make_error(ErrorCode::unavailable, why + ": try again"));
 }
@@ -233,9 +238,9 @@ void Client::follow(const std::shared_ptr<Operation>& operation, const raft::Ser
   operation->next_server = options_.servers.size();
   try_next(operation,
            make_error(ErrorCode::unavailable,
-                      "redirected more than " + std::to_string(options_.max_redirects) +
-                          " times, last to " + to_string(leader) +
-                          ": the cluster has no stable leader; see rakv status, and try again"));
+                      fmt::format("redirected more than {} times, last to {}: the cluster has no "
+                                  "stable leader; see rakv status, and try again",
+                                  options_.max_redirects, to_string(leader))));
 }
 
 void Client::after_pause(Clock::time_point deadline, std::function<void()> then) {
@@ -333,10 +338,10 @@ void Client::read_entry(const std::shared_ptr<Read>& read, const raft::ServerId&
         }
         read_failed(
             read, index,
-            make_error(ErrorCode::unavailable, "the entry at index " + std::to_string(index) +
-                                                   " could not be read at " + to_string(server) +
-                                                   " (" + why_applied(result) +
-                                                   "): try again, and see that member's log"));
+            make_error(ErrorCode::unavailable,
+                       fmt::format("the entry at index {} could not be read at {} ({}): try again, "
+                                   "and see that member's log",
+                                   index, to_string(server), why_applied(result))));
       });
 }
 

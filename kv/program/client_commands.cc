@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kv/program/client_commands.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
@@ -72,8 +74,8 @@ Error no_outcome() {
 }
 
 std::string place(const char* what, const CommittedPosition& written) {
-  return std::string(what) + " at index " + std::to_string(written.index) + ", term " +
-         std::to_string(written.term) + ", leader " + written.leader.node();
+  return fmt::format("{} at index {}, term {}, leader {}", what, written.index, written.term,
+                     written.leader.node());
 }
 
 int report_written(const Arguments& arguments, const char* what,

@@ -2,6 +2,7 @@
 #include "kv/program/command_io.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -19,9 +20,10 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kMaxValueBytes = std::size_t{256} << 20;
 
 Error cannot_read(const std::string& path) {
-  return make_error(ErrorCode::io, "can't read " + (path == "-" ? "standard input" : path) + " (" +
-                                       std::strerror(errno) +
-                                       "): give a file that can be read, or - for standard input");
+  return make_error(
+      ErrorCode::io,
+      fmt::format("can't read {} ({}): give a file that can be read, or - for standard input",
+                  path == "-" ? "standard input" : path, std::strerror(errno)));
 }
 
 /// Reads all that `file` has, until `deadline`.
@@ -35,8 +37,9 @@ Result<std::string> read_all(int file, const std::string& path, Clock::time_poin
     const int polled = left <= 0 ? 0 : ::poll(&ready, 1, static_cast<int>(left));
     if (polled == 0) {
       return make_error(ErrorCode::unavailable,
-                        "the value did not end in time: " + std::to_string(bytes.size()) +
-                            " bytes were read, nothing was sent; give more --timeout");
+                        fmt::format("the value did not end in time: {} bytes were read, nothing "
+                                    "was sent; give more --timeout",
+                                    bytes.size()));
     }
     const ssize_t count = polled < 0 ? -1 : ::read(file, part.data(), part.size());
     if (count == 0) return bytes;
@@ -76,8 +79,8 @@ int write_output(const std::string& path, std::string_view bytes, const std::str
   const int reason = errno;
   if (file != nullptr && file != stdout) written = std::fclose(file) == 0 && written;
   if (written) return kDone;
-  print_error(done + ", but can't write " + (path.empty() ? "standard output" : path) + " (" +
-              std::strerror(reason) + "): let it go to a place that can be written");
+  print_error(fmt::format("{}, but can't write {} ({}): let it go to a place that can be written",
+                          done, path.empty() ? "standard output" : path, std::strerror(reason)));
   return kNotWritten;
 }
 

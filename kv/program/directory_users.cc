@@ -2,6 +2,7 @@
 #include "kv/program/directory_users.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -56,7 +57,7 @@ std::optional<std::string> find_writer(const std::string& directory) {
     if (!is_process || id == own || !writes_below(process->path(), prefix)) continue;
     std::string name = "unknown";
     std::getline(std::ifstream(process->path() / "comm"), name);
-    return "process " + id + " (" + name + ")";
+    return fmt::format("process {} ({})", id, name);
   }
   return std::nullopt;
 }

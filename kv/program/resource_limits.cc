@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kv/program/resource_limits.h"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -15,9 +16,9 @@ namespace rakv::kv {
 Result<DescriptorShares> DescriptorShares::of(std::uint64_t limit) {
   if (limit < kSmallestLimit) {
     return make_error(ErrorCode::limit_exceeded,
-                      "the limit on open files (ulimit -n) is " + std::to_string(limit) +
-                          "; a node needs at least " + std::to_string(kSmallestLimit) +
-                          ", better 4096: raise it, and start again");
+                      fmt::format("the limit on open files (ulimit -n) is {}; a node needs at "
+                                  "least {}, better 4096: raise it, and start again",
+                                  limit, kSmallestLimit));
   }
   constexpr std::uint64_t kEnough = 1 << 20;  // "unlimited" is no number to share out
   const std::size_t rest = static_cast<std::size_t>(std::min(limit, kEnough)) - kReserve;
@@ -102,12 +103,13 @@ BudgetChoice choose_budget(std::uint64_t asked_for, std::optional<std::uint64_t>
   const std::uint64_t half = std::max(*memory / 2, raftlog::MemoryBudget::kSmallestBytes);
   const std::string there = "this process can have " + megabytes(*memory) + " of memory";
   if (asked_for == raftlog::MemoryBudget::kDefaultBytes && half < asked_for) {
-    return {half, there + ": the memory budget is " + megabytes(half) +
-                      "; --memory-budget sets another one"};
+    return {half, fmt::format("{}: the memory budget is {}; --memory-budget sets another one",
+                              there, megabytes(half))};
   }
   if (asked_for > *memory) {
-    return {asked_for, there + ", and the memory budget is " + megabytes(asked_for) +
-                           ": the system may kill it; choose a smaller --memory-budget"};
+    return {asked_for, fmt::format("{}, and the memory budget is {}: the system may kill it; "
+                                   "choose a smaller --memory-budget",
+                                   there, megabytes(asked_for))};
   }
   return {asked_for, {}};
 }

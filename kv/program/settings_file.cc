@@ -2,6 +2,7 @@
 #include "kv/program/settings_file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -70,8 +71,8 @@ std::vector<Fault> apply_table(const toml::table& table, StartOptions& options) 
       const toml::source_position other = table.get(setting->instead_of)->source().begin;
       const toml::source_position own = node.source().begin;
       if (own.line > other.line || (own.line == other.line && own.column > other.column)) {
-        faults.push_back({key.source().begin, "give either " + std::string(setting->name) + " or " +
-                                                  std::string(setting->instead_of)});
+        faults.push_back({key.source().begin,
+                          fmt::format("give either {} or {}", setting->name, setting->instead_of)});
         continue;
       }
     }
@@ -89,8 +90,8 @@ std::vector<Fault> apply_table(const toml::table& table, StartOptions& options) 
 
 std::string fault_line(const std::string& path, const toml::source_position& place,
                        std::string_view words) {
-  return printable(path + ": line " + std::to_string(place.line) + ", column " +
-                   std::to_string(place.column) + ": " + std::string(words));
+  return printable(
+      fmt::format("{}: line {}, column {}: {}", path, place.line, place.column, words));
 }
 
 /// Where the first byte is that belongs to no UTF-8 character.
@@ -122,8 +123,8 @@ Result<std::string> text_of(int file) {
     if (count < 0) return cannot_read(std::strerror(errno));
     text.append(piece, static_cast<std::size_t>(count));
     if (text.size() > kMaxSettingsFileBytes) {
-      return cannot_read("it has more than " + std::to_string(kMaxSettingsFileBytes) +
-                         " bytes; is it the right file?");
+      return cannot_read(
+          fmt::format("it has more than {} bytes; is it the right file?", kMaxSettingsFileBytes));
     }
   }
 }

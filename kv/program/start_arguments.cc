@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kv/program/start_arguments.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
@@ -61,8 +62,8 @@ void apply_command_line(const Given& given, StartOptions& options) {
     if (given.options.at(&setting)->count() == 0 || setting.instead_of.empty()) continue;
     const Setting* other = find_setting(setting.instead_of);
     if (given.options.at(other)->count() > 0) {
-      throw CLI::ValidationError("give either --" + std::string(setting.name) + " or --" +
-                                 std::string(other->name));
+      throw CLI::ValidationError(
+          fmt::format("give either --{} or --{}", setting.name, other->name));
     }
     clear_setting(*other, options);
   }
@@ -71,7 +72,7 @@ void apply_command_line(const Given& given, StartOptions& options) {
     const Result<void> applied =
         apply_texts(setting, given.options.at(&setting)->results(), options);
     if (!applied)
-      throw CLI::ValidationError("--" + std::string(setting.name) + ": " + applied.error().message);
+      throw CLI::ValidationError(fmt::format("--{}: {}", setting.name, applied.error().message));
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kv/program/start_command.h"
 
+#include <fmt/format.h>
 #include <malloc.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -98,10 +99,10 @@ class Program {
     const std::filesystem::path directory =
         std::filesystem::absolute(options_.data_dir, error) / *name;
     if (const auto user = find_writer(directory.string())) {
-      return make_error(ErrorCode::unavailable, "the data directory " + directory.string() +
-                                                    " is in use by " + *user +
-                                                    "; stop that one, or choose another directory "
-                                                    "or node name");
+      return make_error(ErrorCode::unavailable,
+                        fmt::format("the data directory {} is in use by {}; stop that one, or "
+                                    "choose another directory or node name",
+                                    directory.string(), *user));
     }
     if (auto shared_out = share_out_resources(); !shared_out) return shared_out;
     disk_ = raftlog::make_posix_disk();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kv/program/store_commands.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
@@ -45,7 +47,7 @@ Result<std::string> stopped_system(raftlog::Disk& disk, const Arguments& argumen
     return checked.error();
   if (const auto user = find_writer(directory)) {
     return make_error(ErrorCode::unavailable,
-                      directory + ": is in use by " + *user + "; stop that one first");
+                      fmt::format("{}: is in use by {}; stop that one first", directory, *user));
   }
   return directory;
 }
@@ -95,26 +97,25 @@ const char* word(raftlog::DirectoryOwner owner) {
 std::string number(std::uint64_t value) { return std::to_string(value); }
 
 std::string server_line(const raftlog::ServerReport& server) {
-  std::string line = "server " + server.name + " (UId " + server.uid + "): term " +
-                     number(server.meta.term) + ", voted for " +
-                     (server.meta.voted_for ? server.meta.voted_for->node() : "nobody") +
-                     ", applied " + number(server.meta.last_applied) + ", ";
+  const std::string vote = server.meta.voted_for ? server.meta.voted_for->node() : "nobody";
+  std::string line =
+      fmt::format("server {} (UId {}): term {}, voted for {}, applied {}, ", server.name,
+                  server.uid, server.meta.term, vote, server.meta.last_applied);
   if (server.snapshot) {
-    line += "snapshot at " + number(server.snapshot->index) + " with " +
-            number(server.live_entries) + " live entries, ";
+    line += fmt::format("snapshot at {} with {} live entries, ", server.snapshot->index,
+                        server.live_entries);
   }
-  return line + "log up to " + number(server.last.index) + " (term " + number(server.last.term) +
-         "), " + number(server.segments) + " segments; read " + number(server.entries_read) +
-         " entries, " + number(server.bytes_read) + " bytes";
+  return line + fmt::format("log up to {} (term {}), {} segments; read {} entries, {} bytes",
+                            server.last.index, server.last.term, server.segments,
+                            server.entries_read, server.bytes_read);
 }
 
 std::string inspection_text(const std::string& directory, const raftlog::Inspection& found) {
-  std::string text = printable(directory) + ": owner " + word(found.owner) + ", " +
-                     number(found.wal_files) + " WAL files, " + number(found.servers.size()) +
-                     " servers\n";
+  std::string text = fmt::format("{}: owner {}, {} WAL files, {} servers\n", printable(directory),
+                                 word(found.owner), found.wal_files, found.servers.size());
   for (const auto& server : found.servers) text += printable(server_line(server)) + "\n";
   for (const auto& finding : found.findings) {
-    text += std::string(word(finding.severity)) + ": " + printable(finding.text) + "\n";
+    text += fmt::format("{}: {}\n", word(finding.severity), printable(finding.text));
   }
   for (const auto& change : found.changes) text += "a start would " + printable(change) + "\n";
   return text;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kv/program/takeover_conditions.h"
 
+#include <fmt/format.h>
+
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/map_pairs.h"
 #include "cnode/etf/version.h"
@@ -11,10 +13,10 @@ namespace rakv::kv {
 
 Result<void> can_take_over(const raftlog::ServerConfig& config, const std::string& node) {
   if (config.id.node() != node) {
-    return make_error(ErrorCode::unsupported, "belongs to the node " + config.id.node() + ", not " +
-                                                  node +
-                                                  "; start rakv under that name, or let a member "
-                                                  "of the new name join the cluster instead");
+    return make_error(ErrorCode::unsupported,
+                      fmt::format("belongs to the node {}, not {}; start rakv under that name, or "
+                                  "let a member of the new name join the cluster instead",
+                                  config.id.node(), node));
   }
   const auto machine = KvMachineFactory().make(etf::without_version(config.machine));
   if (!machine) return machine.error();
