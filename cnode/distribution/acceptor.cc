@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cnode/distribution/acceptor.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -65,8 +67,9 @@ void Acceptor::drop_oldest_handshake() {
   const std::size_t under_way = inbound_.size();
   inbound_.erase(oldest);
   dropped.attempt->abort();
-  const std::string reason = "closed the oldest incoming connection of " + dropped.host + ": " +
-                             std::to_string(under_way) + " handshakes are under way";
+  const std::string reason =
+      fmt::format("closed the oldest incoming connection of {}: {} handshakes are under way",
+                  dropped.host, under_way);
   if (dropped.named->attempt != 0)
     seams_.on_failed(*dropped.named, make_error(ErrorCode::unavailable, reason));
   seams_.note(reason);
@@ -89,7 +92,7 @@ void Acceptor::accepted(std::unique_ptr<Transport> transport) {
   handlers.on_failed = [this, key, named, from](const Error& error) {
     inbound_.erase(key);
     if (named->attempt != 0) seams_.on_failed(*named, error);
-    seams_.note("incoming connection from " + from + ": " + error.message);
+    seams_.note(fmt::format("incoming connection from {}: {}", from, error.message));
   };
   const auto attempt = std::make_shared<Attempt>(io_, Handshake::acceptor(seams_.setup()),
                                                  step_timeout_, std::move(handlers));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cnode/distribution/connection.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <utility>
@@ -106,11 +108,11 @@ Outbox::Admission Connection::after_send(Outbox::Admission admission) {
     case Outbox::Admission::would_block:
       break;
     case Outbox::Admission::overflow:
-      close(make_error(ErrorCode::limit_exceeded, "too much is queued for " + peer_.name + " (" +
-                                                      std::to_string(outbox_.queued_bytes()) +
-                                                      " bytes): it does not read fast enough; let "
-                                                      "it ask for less at a time, or give this "
-                                                      "node a larger --memory-budget"));
+      close(make_error(
+          ErrorCode::limit_exceeded,
+          fmt::format("too much is queued for {} ({} bytes): it does not read fast enough; let it "
+                      "ask for less at a time, or give this node a larger --memory-budget",
+                      peer_.name, outbox_.queued_bytes())));
       break;
   }
   return admission;
@@ -279,9 +281,9 @@ void Connection::check_liveness() {
   silent_checks_ = moves ? 0 : silent_checks_ + 1;
   received_at_check_ = assembler_.bytes_received();
   if (silent_checks_ >= kTickIntensity) {
-    return close(
-        make_error(ErrorCode::timeout, peer_.name + " has been silent for the net ticktime of " +
-                                           std::to_string(options_.net_ticktime.count()) + " ms"));
+    return close(make_error(ErrorCode::timeout,
+                            fmt::format("{} has been silent for the net ticktime of {} ms",
+                                        peer_.name, options_.net_ticktime.count())));
   }
   if (outbox_.empty() && outbox_.bytes_written() == written_at_check_) {
     outbox_.tick();

@@ -2,6 +2,7 @@
 #include "cnode/distribution/cookie.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <openssl/rand.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -23,6 +24,13 @@ constexpr std::size_t kMaxCookieFileBytes = 64 * 1024;
 
 std::string system_words(int error) { return std::strerror(error); }
 
+/// "cannot read the cookie file PATH: ", and why by errno.
+Error cannot(const char* what, const std::filesystem::path& path, ErrorCode code = ErrorCode::io) {
+  const int reason = errno;
+  return make_error(code, fmt::format("cannot {} the cookie file {}: {}", what, path.string(),
+                                      system_words(reason)));
+}
+
 /// Closes a descriptor at the end of a scope.
 struct Descriptor {
   int number;
@@ -42,8 +50,7 @@ Result<std::string> read_file(int descriptor, const std::filesystem::path& path)
     if (count == 0) return text;
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) {
-      return make_error(ErrorCode::io, "cannot read the cookie file " + path.string() + ": " +
-                                           system_words(errno));
+      return cannot("read", path);
     }
     text.append(piece, static_cast<std::size_t>(count));
     if (text.size() > kMaxCookieFileBytes) {
@@ -69,9 +76,7 @@ Result<void> write_all(int descriptor, std::string_view bytes, const std::filesy
     const ssize_t count = ::write(descriptor, bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) {
-      return make_error(
-          errno == ENOSPC ? ErrorCode::no_space : ErrorCode::io,
-          "cannot write the cookie file " + path.string() + ": " + system_words(errno));
+      return cannot("write", path, errno == ENOSPC ? ErrorCode::no_space : ErrorCode::io);
     }
     bytes.remove_prefix(static_cast<std::size_t>(count));
   }
@@ -84,17 +89,15 @@ Result<void> create_cookie_file(const std::filesystem::path& path) {
   std::string temporary = path.string() + ".XXXXXX";
   const Descriptor file(::mkostemp(temporary.data(), O_CLOEXEC));
   if (file.number < 0) {
-    return make_error(ErrorCode::io, "cannot create the cookie file " + path.string() + ": " +
-                                         system_words(errno) + "; name another with --cookie-file");
+    const Error error = cannot("create", path);
+    return make_error(error.code, error.message + "; name another with --cookie-file");
   }
   Result<void> written = write_all(file.number, random_letters(kCreatedCookieLetters), path);
   if (written && ::fchmod(file.number, 0400) != 0) {
-    written = make_error(ErrorCode::io, "cannot protect the cookie file " + path.string() + ": " +
-                                            system_words(errno));
+    written = cannot("protect", path);
   }
   if (written && ::link(temporary.c_str(), path.c_str()) != 0 && errno != EEXIST) {
-    written = make_error(ErrorCode::io, "cannot create the cookie file " + path.string() + ": " +
-                                            system_words(errno));
+    written = cannot("create", path);
   }
   ::unlink(temporary.c_str());
   return written;
@@ -133,13 +136,11 @@ Result<std::string> read_cookie_file(const std::filesystem::path& path) {
     if (errno == ENOENT || errno == ENOTDIR) {
       return make_error(ErrorCode::not_found, "no cookie file at " + path.string());
     }
-    return make_error(errno == EACCES ? ErrorCode::refused : ErrorCode::io,
-                      "cannot open the cookie file " + path.string() + ": " + system_words(errno));
+    return cannot("open", path, errno == EACCES ? ErrorCode::refused : ErrorCode::io);
   }
   struct stat about {};
   if (::fstat(file.number, &about) != 0) {
-    return make_error(ErrorCode::io, "cannot look at the cookie file " + path.string() + ": " +
-                                         system_words(errno));
+    return cannot("look at", path);
   }
   if (!S_ISREG(about.st_mode)) {
     return make_error(ErrorCode::refused,
@@ -155,7 +156,7 @@ Result<std::string> read_cookie_file(const std::filesystem::path& path) {
   Result<std::string> cookie = parse_cookie(*text);
   if (!cookie) {
     return make_error(cookie.error().code,
-                      "the cookie file " + path.string() + " " + cookie.error().message);
+                      fmt::format("the cookie file {} {}", path.string(), cookie.error().message));
   }
   return cookie;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cnode/distribution/epmd.h"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <cstdlib>
 
@@ -117,9 +119,9 @@ Result<std::optional<std::uint16_t>> decode_lookup_reply(std::string_view bytes,
   }
   if (protocol != kProtocolTcp || lowest > kDistributionVersion || highest < kDistributionVersion) {
     return make_error(ErrorCode::unsupported,
-                      "node " + std::string(alive_name) + " speaks distribution versions " +
-                          std::to_string(lowest) + " to " + std::to_string(highest) +
-                          ", we speak 6 (OTP 25 or later)");
+                      fmt::format("node {} speaks distribution versions {} to {}, we speak 6 (OTP "
+                                  "25 or later)",
+                                  alive_name, lowest, highest));
   }
   if (port == 0) return malformed("to a look-up (port 0)");
   return std::optional<std::uint16_t>{port};

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
 #include <sys/wait.h>
 
 #include <boost/asio/post.hpp>
@@ -93,8 +94,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void fail(ErrorCode code, const std::string& why) {
     if (over_) return;
     finish();
-    fail_(make_error(code,
-                     "epmd of " + host_ + " (port " + std::to_string(options_.port) + "): " + why));
+    fail_(make_error(code, fmt::format("epmd of {} (port {}): {}", host_, options_.port, why)));
   }
 
   void finish() {
@@ -235,8 +235,8 @@ struct Registrar::State : std::enable_shared_from_this<Registrar::State> {
     timer.cancel();
     if (succeeded_once) {
       if (was_registered || code == ErrorCode::already_exists) {
-        note("no longer registered with epmd (" + why + "); trying again every " +
-             std::to_string(options.reregister_interval.count()) + " ms");
+        note(fmt::format("no longer registered with epmd ({}); trying again every {} ms", why,
+                         options.reregister_interval.count()));
       }
       return retry_after(options.reregister_interval);
     }
@@ -249,8 +249,8 @@ struct Registrar::State : std::enable_shared_from_this<Registrar::State> {
         daemon_error.empty()
             ? "; start it with epmd -daemon, or set ERL_EPMD_PORT if it listens elsewhere"
             : "; " + daemon_error + "; start it with epmd -daemon";
-    report(make_error(code, "cannot register with epmd on port " + std::to_string(options.port) +
-                                ": " + why + how_to_help));
+    report(make_error(code, fmt::format("cannot register with epmd on port {}: {}{}", options.port,
+                                        why, how_to_help)));
   }
 
   /// Starts epmd at the first refusal; true while it may still be coming up.

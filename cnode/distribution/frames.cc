@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cnode/distribution/frames.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -145,8 +147,8 @@ Result<std::optional<FrameAssembler::Event>> FrameAssembler::next() {
     const std::uint64_t length = load_number(unread, kLengthBytes);
     if (length > limits_.max_frame_bytes) {
       return make_error(ErrorCode::limit_exceeded,
-                        "the peer announced a frame of " + std::to_string(length) +
-                            " bytes; the limit is " + std::to_string(limits_.max_frame_bytes));
+                        fmt::format("the peer announced a frame of {} bytes; the limit is {}",
+                                    length, limits_.max_frame_bytes));
     }
     if (unread.size() - kLengthBytes < length) return std::optional<Event>{};
     parsed_ += kLengthBytes + length;
@@ -199,9 +201,9 @@ Result<std::optional<FrameAssembler::Event>> FrameAssembler::take_first_fragment
   }
   if (fragment == 1) return std::optional<Event>{Message{fields.rest}};
   if (sequences_.size() >= limits_.max_unfinished_sequences) {
-    return make_error(ErrorCode::limit_exceeded, "the peer has more than " +
-                                                     std::to_string(sequences_.size()) +
-                                                     " fragmented messages under way");
+    return make_error(
+        ErrorCode::limit_exceeded,
+        fmt::format("the peer has more than {} fragmented messages under way", sequences_.size()));
   }
   if (fields.rest.size() > limits_.max_assembled_bytes - assembled_bytes_) {
     return make_error(

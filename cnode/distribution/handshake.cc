@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cnode/distribution/handshake.h"
 
+#include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
@@ -65,8 +66,9 @@ std::uint32_t random_creation(Randomness& randomness) {
 
 Result<NodeName> parse_node_name(std::string_view full_name) {
   const auto bad = [full_name](std::string_view why) {
-    return make_error(ErrorCode::malformed, quoted(full_name) + " is not a node's name: " +
-                                                std::string(why) + "; write name@host");
+    return make_error(
+        ErrorCode::malformed,
+        fmt::format("{} is not a node's name: {}; write name@host", quoted(full_name), why));
   };
   if (full_name.size() > kMaxNodeNameBytes) return bad("it is too long");
   const std::size_t at = full_name.find('@');
@@ -281,8 +283,8 @@ void Handshake::take_host(Actions& out) {
 bool Handshake::has_demanded(Flags offered, Flags demanded, Actions& out) {
   const std::string missing = missing_flag_names(offered, demanded);
   if (missing.empty()) return true;
-  refuse_name("refused " + quoted(peer_.name) + ": it lacks " + missing +
-                  " (what OTP 26 and later demand of every node)",
+  refuse_name(fmt::format("refused {}: it lacks {} (what OTP 26 and later demand of every node)",
+                          quoted(peer_.name), missing),
               out);
   return false;
 }
@@ -315,7 +317,9 @@ void Handshake::take_alive_reply(std::string_view body, Actions& out) {
                 quoted(peer_.name) + " dialled although it holds a live connection", out);
   }
   fail(ErrorCode::malformed,
-       quoted(peer_.name) + " answered 'alive' with " + quoted(body) + ", not true or false", out);
+       fmt::format("{} answered 'alive' with {}, not true or false", quoted(peer_.name),
+                   quoted(body)),
+       out);
 }
 
 void Handshake::take_challenge_reply(std::string_view body, Actions& out) {
@@ -358,7 +362,9 @@ void Handshake::take_status(std::string_view body, Actions& out) {
          out);
   } else {
     fail(ErrorCode::malformed,
-         quoted(wanted_peer_) + " answered our name with the unknown status " + quoted(body), out);
+         fmt::format("{} answered our name with the unknown status {}", quoted(wanted_peer_),
+                     quoted(body)),
+         out);
   }
 }
 
@@ -379,15 +385,17 @@ void Handshake::take_challenge(std::string_view body, Actions& out) {
   }
   if (name != wanted_peer_) {
     return fail(ErrorCode::refused,
-                "dialled " + quoted(wanted_peer_) + " but " + quoted(name) +
-                    " answered: the port belongs to another node, or the host part differs",
+                fmt::format("dialled {} but {} answered: the port belongs to another node, or the "
+                            "host part differs",
+                            quoted(wanted_peer_), quoted(name)),
                 out);
   }
   if (const std::string missing = missing_flag_names(offered, setup_.demanded_flags);
       !missing.empty()) {
-    return fail(
-        ErrorCode::refused,
-        quoted(name) + " lacks " + missing + " (what OTP 26 and later demand of every node)", out);
+    return fail(ErrorCode::refused,
+                fmt::format("{} lacks {} (what OTP 26 and later demand of every node)",
+                            quoted(name), missing),
+                out);
   }
   if (setup_.may_answer && !setup_.may_answer(challenge)) {
     return fail(ErrorCode::refused,

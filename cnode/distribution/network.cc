@@ -2,6 +2,7 @@
 #include "cnode/distribution/network.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/execution_context.hpp>
@@ -125,7 +126,7 @@ class TcpNetwork final : public Network {
     if (error) {
       return make_error(
           error == asio::error::address_in_use ? ErrorCode::already_exists : ErrorCode::io,
-          "cannot listen on " + address + ":" + std::to_string(port) + ": " + error.message());
+          fmt::format("cannot listen on {}:{}: {}", address, port, error.message()));
     }
     return std::unique_ptr<Listener>(std::make_unique<TcpListener>(std::move(acceptor)));
   }

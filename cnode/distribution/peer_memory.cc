@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cnode/distribution/peer_memory.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <utility>
@@ -49,9 +51,9 @@ bool PeerMemory::Part::hold(std::uint64_t bytes, std::uint64_t largest) {
   if (bytes > memory_->accounts_.incoming.limit() + largest) {
     holding_.holder.cut(make_error(
         ErrorCode::limit_exceeded,
-        holding_.holder.peer_name() + " sends too much at once: " + megabytes(bytes) +
-            " of messages that are not whole; let it send less at a time, or give this node a "
-            "larger --memory-budget"));
+        fmt::format("{} sends too much at once: {} of messages that are not whole; let it send "
+                    "less at a time, or give this node a larger --memory-budget",
+                    holding_.holder.peer_name(), megabytes(bytes))));
     return false;
   }
   const bool goes_on =
@@ -80,10 +82,10 @@ bool PeerMemory::Part::admit(std::uint64_t bytes) {
     if (largest == nullptr || (is_largest && account.used() <= account.limit())) return true;
     largest->holder.cut(make_error(
         ErrorCode::limit_exceeded,
-        largest->holder.peer_name() +
-            " does not fetch its answers: " + megabytes(largest->outgoing.bytes()) +
-            " wait for it, more than for any other peer, and there is no room for more; let it ask "
-            "for less at a time, or give this node a larger --memory-budget"));
+        fmt::format("{} does not fetch its answers: {} wait for it, more than for any other peer, "
+                    "and there is no room for more; let it ask for less at a time, or give this "
+                    "node a larger --memory-budget",
+                    largest->holder.peer_name(), megabytes(largest->outgoing.bytes()))));
   }
   return true;
 }
@@ -244,10 +246,10 @@ void PeerMemory::look() {
     if (still == nullptr) break;
     still->holder.cut(make_error(
         ErrorCode::limit_exceeded,
-        still->holder.peer_name() +
-            " does not finish what it sends: " + megabytes(still->incoming.bytes()) +
-            " of messages that are not whole stand still, and others need the room; look why it "
-            "hangs, or give this node a larger --memory-budget"));
+        fmt::format("{} does not finish what it sends: {} of messages that are not whole stand "
+                    "still, and others need the room; look why it hangs, or give this node a "
+                    "larger --memory-budget",
+                    still->holder.peer_name(), megabytes(still->incoming.bytes()))));
   }
   for (auto next = next_answer(); next != answers_.end(); next = next_answer()) {
     if (answer_fits(next->bytes)) {
@@ -258,10 +260,9 @@ void PeerMemory::look() {
     if (still == nullptr) break;
     still->holder.cut(make_error(
         ErrorCode::limit_exceeded,
-        still->holder.peer_name() +
-            " does not fetch its answers: " + megabytes(still->outgoing.bytes()) +
-            " stand still, and others need the room; look why it hangs, or give this node a larger "
-            "--memory-budget"));
+        fmt::format("{} does not fetch its answers: {} stand still, and others need the room; look "
+                    "why it hangs, or give this node a larger --memory-budget",
+                    still->holder.peer_name(), megabytes(still->outgoing.bytes()))));
   }
   room_was_made();
 }
