@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "raft/member/entry_reads.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "cnode/etf/version.h"
@@ -16,8 +18,9 @@ void EntryReads::read(std::uint64_t index, std::chrono::milliseconds time,
                    [this, index, callback = std::move(callback)](bool reached) mutable {
                      if (reached) return seams_.read({index}, std::move(callback));
                      callback(make_error(ErrorCode::timeout,
-                                         seams_.log_id + ": has not applied entry " +
-                                             std::to_string(index) + " yet; get the key again"));
+                                         fmt::format("{}: has not applied entry {} yet; get the "
+                                                     "key again",
+                                                     seams_.log_id, index)));
                    });
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "raft/member/entry_repair.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "cnode/etf/map_pairs.h"
@@ -104,8 +105,7 @@ void EntryRepair::fetch_next() {
   if (job.replacements.size() == job.damage.needed.size()) return write();
   const raftlog::SegmentSlot& slot = job.damage.needed[job.replacements.size()];
   if (job.next_peer == job.peers.size()) {
-    return finish("no member could supply entry " + std::to_string(slot.index) + ": " +
-                  job.last_error);
+    return finish(fmt::format("no member could supply entry {}: {}", slot.index, job.last_error));
   }
   const raft::ServerId& peer = job.peers[job.next_peer];
   etf::Writer arguments;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "raft/member/server_config_term.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -30,7 +32,7 @@ constexpr std::array<std::string_view, 9> kRestartKeys = {"cluster_name",
 
 Error bad_key(std::string_view key) {
   return make_error(ErrorCode::malformed,
-                    "server config: '" + std::string(key) + "' is missing or malformed");
+                    fmt::format("server config: '{}' is missing or malformed", key));
 }
 
 constexpr std::array<std::string_view, 7> kNaturalKeys = {"broadcast_time",
@@ -83,9 +85,9 @@ bool is_good_value(std::string_view key, std::string_view value) {
 }
 
 Error bad_value(std::string_view key, std::string_view value) {
-  return make_error(ErrorCode::invalid_argument, "server config: '" + std::string(key) +
-                                                     "' can't be " +
-                                                     etf::print_brief(value).substr(0, 200));
+  return make_error(
+      ErrorCode::invalid_argument,
+      fmt::format("server config: '{}' can't be {}", key, etf::print_brief(value).substr(0, 200)));
 }
 
 bool read_members(std::string_view term, std::vector<raft::ServerId>& members) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "raft/member/snapshot_receiver.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "cnode/etf/version.h"
@@ -50,8 +52,8 @@ Result<void> SnapshotReceiver::Installation::read() {
   snapshot = std::move(*decoded);
   if (snapshot.meta.index != wanted.index.value() || snapshot.meta.term != wanted.term.value()) {
     return make_error(ErrorCode::malformed,
-                      "the received snapshot is of index " + std::to_string(snapshot.meta.index) +
-                          ", index " + std::to_string(wanted.index.value()) + " was announced");
+                      fmt::format("the received snapshot is of index {}, index {} was announced",
+                                  snapshot.meta.index, wanted.index.value()));
   }
   if (auto taken = machine->read_state(etf::without_version(snapshot.state.view())); !taken)
     return taken;

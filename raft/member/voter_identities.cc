@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "raft/member/voter_identities.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "cnode/etf/cursor.h"
@@ -138,8 +139,8 @@ std::string VoterIdentities::why() const {
     if (found == found_.end() || !found->second.uid) {
       silent += (silent.empty() ? "" : ", ") + to_string(member);
     } else if (*found->second.uid != *uid) {
-      strangers += (strangers.empty() ? "" : ", ") + to_string(member) + " (now " +
-                   *found->second.uid + ", was " + *uid + ")";
+      strangers += fmt::format("{}{} (now {}, was {})", strangers.empty() ? "" : ", ",
+                               to_string(member), *found->second.uid, *uid);
     }
   }
   if (standing_ == Standing::undecided) {
@@ -147,9 +148,11 @@ std::string VoterIdentities::why() const {
            (strangers.empty() ? "" : "; other servers than it knows: " + strangers) +
            "; not heard of yet: " + silent;
   }
-  return "stays out: a majority of the voters are servers that it never knew: " + strangers +
-         ". The cluster was deleted and made anew while this server was away; delete this one "
-         "(ra:force_delete_server/2) and start a new one in its place";
+  return fmt::format(
+      "stays out: a majority of the voters are servers that it never knew: {}. The cluster was "
+      "deleted and made anew while this server was away; delete this one "
+      "(ra:force_delete_server/2) and start a new one in its place",
+      strangers);
 }
 
 void VoterIdentities::ask_all() {
