@@ -26,8 +26,7 @@ struct Asker : std::enable_shared_from_this<Asker> {
 class NetworkTest : public testing::Test {
  protected:
   boost::asio::io_context listening;
-  std::unique_ptr<Network::Listener> listener =
-      std::move(*Network::of(listening).listen("127.0.0.1", 0));
+  std::unique_ptr<Network::Listener> listener = *Network::of(listening).listen("127.0.0.1", 0);
 };
 
 TEST_F(NetworkTest, ConnectsWithAPort) {
