@@ -386,7 +386,11 @@ aten_sees_the_node(Config) ->
     try rakv_ct:wait_until(fun() -> Last() =:= down end)
     after signal("CONT", OsPid)
     end,
-    rakv_ct:wait_until(fun() -> Last() =:= up end).
+    %% With too few heartbeats to judge by, aten said so only when the net tick had ended the connection.
+    rakv_ct:wait_until(fun() ->
+        pong = rakv_ct:call(Beam, net_adm, ping, [Rakv]),
+        Last() =:= up
+    end).
 
 %% ---------------------------------------------------------------------------------------------------------------
 %% Cookies.
