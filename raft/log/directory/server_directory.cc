@@ -31,7 +31,10 @@ Result<void> create_server(Disk& disk, const std::string& system_directory,
 
 Result<void> discard_server(Disk& disk, const std::string& system_directory,
                             const std::string& uid) {
-  if (auto done = remove_tree(disk, server_directory(system_directory, uid)); !done) return done;
+  // Half removed it would be a broken server of its name; with this one the next start goes on.
+  if (auto done = mark_deleted(disk, system_directory, uid); !done) return done;
+  const std::string gone = server_directory(system_directory, uid) + std::string(kDeletedSuffix);
+  if (auto done = remove_tree(disk, gone); !done) return done;
   return disk.sync_directory(system_directory);
 }
 
