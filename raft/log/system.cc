@@ -70,6 +70,10 @@ Result<std::unique_ptr<LogSystem>> LogSystem::open(std::string directory, Disk& 
   auto recovered = recover_system(
       {disk, files, options.keep_superseded_for, options.on_progress, options.admit}, directory);
   if (!recovered) return recovered.error();
+  // The reserve is there before anything can fill the disk. An error comes again, to the observer,
+  // with the first check_space().
+  static_cast<void>(
+      measure_space(disk, directory, reserve_path(directory), options.reserve_bytes));
   const std::uint64_t next_wal_number = recovered->next_wal_number;
   const std::uint64_t unflushed_bytes = recovered->wal_bytes;
   const bool metadata_changed = recovered->metadata_changed;
@@ -439,12 +443,8 @@ void LogSystem::check_space() {
   appended_since_check_ = 0;
   run_on(
       context_.worker(),  // a segment that is being written does not hold it up
-      [&disk = context_.disk(), directory = directory_, reserve = reserve_path(directory_),
-       bytes = options_.reserve_bytes]() -> Result<DiskSpace> {
-        auto space = disk.space(directory);
-        if (!space || space->free < SpaceWatch::low_water(*space) + bytes) return space;
-        if (auto kept = keep_reserve(disk, reserve, bytes); !kept) return kept.error();
-        return space;
+      [&disk = context_.disk(), directory = directory_, bytes = options_.reserve_bytes] {
+        return measure_space(disk, directory, reserve_path(directory), bytes);
       },
       [this](const Result<DiskSpace>& space) {
         space_checking_ = false;

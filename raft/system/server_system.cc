@@ -125,6 +125,7 @@ ServerSystem::ServerSystem(boost::asio::io_context& io, node::Node& node,
   add_system_functions();
   add_operator_functions();
   flush_metadata_regularly();
+  log_system_.check_space();
   check_disk_later();
 }
 
@@ -434,6 +435,7 @@ void ServerSystem::wal_down(const Error& error) {
   const bool before = writable();
   wal_is_down_ = true;
   tell_writable(before);
+  log_system_.check_space();  // before the next retry_wal() could take what is left for votes
 }
 
 void ServerSystem::wal_up() {
@@ -446,8 +448,7 @@ void ServerSystem::wal_up() {
 void ServerSystem::space_low(const raftlog::DiskSpace& space) {
   spdlog::error(
       "the disk of {} is nearly full, {} bytes and {} files (inodes) are free: commands are "
-      "refused "
-      "until {} and {} are; remove files, or make the disk larger",
+      "refused until {} and {} are; remove files, or make the disk larger",
       log_system_.directory(), space.free,
       space.free_files == UINT64_MAX ? "any number of" : std::to_string(space.free_files),
       2 * raftlog::SpaceWatch::low_water(space), 2 * raftlog::SpaceWatch::kLowWaterFiles);

@@ -31,4 +31,12 @@ Result<void> keep_reserve(Disk& disk, const std::string& path, std::uint64_t byt
   return replace_file(disk, path, std::string(bytes, '\0'));
 }
 
+Result<DiskSpace> measure_space(Disk& disk, const std::string& directory,
+                                const std::string& reserve, std::uint64_t reserve_bytes) {
+  auto space = disk.space(directory);
+  if (!space || space->free < SpaceWatch::low_water(*space) + reserve_bytes) return space;
+  if (auto kept = keep_reserve(disk, reserve, reserve_bytes); !kept) return kept.error();
+  return space;
+}
+
 }  // namespace rakv::raftlog

@@ -29,4 +29,9 @@ class SpaceWatch {
 /// term and a vote can still be stored. Made unless it is there; 0 bytes = none.
 Result<void> keep_reserve(Disk& disk, const std::string& path, std::uint64_t bytes);
 
+/// The room on the disk of `directory`. While there is enough of it, the reserve at `reserve` is
+/// kept, too.
+Result<DiskSpace> measure_space(Disk& disk, const std::string& directory,
+                                const std::string& reserve, std::uint64_t reserve_bytes);
+
 }  // namespace rakv::raftlog

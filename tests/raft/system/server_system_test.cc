@@ -159,5 +159,24 @@ TEST_F(ServerSystemTest, CommandsAreRefusedWhileTheLogCantBeWritten) {
   EXPECT_TRUE(taken->value_or("").starts_with("{wrap_reply,")) << taken->value_or("");
 }
 
+/// Not only at the next second: what is left then is for votes, and the WAL would take it.
+TEST_F(ServerSystemTest, TheRoomIsMeasuredWhenTheWalFails) {
+  constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
+  shell_.faults().set_space({0, kGiB});
+  shell_.faults().set_rule(
+      [](raftlog::DiskOperation operation, const std::string& path) -> std::optional<Error> {
+        if (operation != raftlog::DiskOperation::write || !path.ends_with(".wal")) return {};
+        return make_error(ErrorCode::no_space, path + ": No space left on device");
+      });
+  const Shell::Answer caught = shell_.put("solo", "x");
+  shell_.run();
+  shell_.faults().set_rule({});
+  shell_.log_system().retry_wal();
+  shell_.run();
+  const Shell::Answer refused = shell_.put("solo", "x");
+  shell_.run();
+  EXPECT_EQ(refused->value_or(""), "{error,wal_down}");
+}
+
 }  // namespace
 }  // namespace rakv::system::testing

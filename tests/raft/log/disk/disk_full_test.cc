@@ -78,6 +78,16 @@ TEST(DiskFull, AVoteIsStoredInTheRoomOfTheReserve) {
   EXPECT_TRUE(memory.exists(reserve).value());
 }
 
+/// A disk may fill before the first second is over.
+TEST(DiskFull, TheReserveIsThereFromTheStart) {
+  MemoryDisk memory;
+  FaultyDisk disk(memory);
+  LogSystemOptions options = testing::small_options();
+  options.reserve_bytes = 4096;
+  Store store(disk, options);
+  EXPECT_EQ(read_file(memory, std::string(kDirectory) + "/rakv.reserve")->size(), 4096U);
+}
+
 TEST(DiskFull, AVoteThatCantBeStoredIsAnErrorAndCanBeRepeated) {
   MemoryDisk memory;
   FaultyDisk disk(memory);
