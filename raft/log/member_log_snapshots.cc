@@ -280,7 +280,7 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
   // After an own snapshot entries stay in memory until they are in segments, or needed nowhere.
   if (installed || !superseded_.any()) memory_.drop_prefix(position.index, is_kept);
   if (installed) {
-    segments_.show_hidden();
+    segments_.show_hidden(position.index);
     // An entry of a former leader may have had the place of one that came to disk meanwhile.
     memory_.drop_sparse_if([this](Index index) { return incoming_on_disk_.contains(index); });
     memory_.take_sparse(std::exchange(incoming_, {}));

@@ -61,8 +61,9 @@ class MemberSegments {
   std::optional<SegmentTable::Place> find(Index index) const { return segments_.find(index); }
   /// The entry in this segment came with a snapshot that is not installed, and is not the log's.
   void hide(const Segment& segment, Index index) { segments_.hide(segment, index); }
-  /// The snapshot has been installed.
-  void show_hidden() { segments_.show_hidden(); }
+  /// A snapshot has been installed at this index. What came above it came with another one, which
+  /// was given up.
+  void show_hidden(Index last) { segments_.show_hidden(last); }
 
   /// Takes over a segment that is on disk.
   void add(std::shared_ptr<const Segment> segment) { segments_.add(std::move(segment)); }

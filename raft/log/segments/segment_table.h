@@ -45,6 +45,9 @@ class SegmentTable {
     std::erase_if(segments_, [&](const std::shared_ptr<const Segment>& segment) {
       if (!is_dead(segment)) return false;
       dead.push_back(segment);
+      std::erase_if(hidden_, [number = segment->number()](const auto& hidden) {
+        return hidden.first == number;
+      });
       return true;
     });
     note_bounds();
@@ -53,7 +56,10 @@ class SegmentTable {
 
   /// find() does not see the segment's entry of the index until show_hidden().
   void hide(const Segment& segment, Index index) { hidden_.emplace(segment.number(), index); }
-  void show_hidden() { hidden_.clear(); }
+  /// Those of indexes up to `last`.
+  void show_hidden(Index last) {
+    std::erase_if(hidden_, [last](const auto& hidden) { return hidden.second <= last; });
+  }
 
  private:
   void note_bounds();

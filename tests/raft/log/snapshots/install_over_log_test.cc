@@ -207,6 +207,17 @@ TEST(Install, WhatLiesBelowTheOwnSnapshotStaysUntilTheNewOneIsThere) {
   }
 }
 
+/// What a transfer that was given up left in segments is not the log's, whatever else is installed.
+TEST(Install, EntriesOfATransferThatWasGivenUpStayHidden) {
+  MemoryDisk disk;
+  Store store(disk);
+  MemberLog* log = take_in_over_own_snapshot(store, Where::all_in_segments, 60, {entry(48, 9)});
+  ASSERT_TRUE(store.install(*log, 45, 1, {}));
+  EXPECT_EQ(log->term_at(48), 1U);
+  EXPECT_EQ(text_at(*log, 48), expected_text(48, 1));
+  EXPECT_EQ(log->last(), (Position{60, 1}));
+}
+
 /// The same while the server can't be started for a time.
 TEST(Install, WhatLiesBelowTheOwnSnapshotVoidsNothingOfABrokenServer) {
   MemoryDisk disk;
