@@ -24,6 +24,7 @@ MemberLog::MemberLog(const MemberLogContext& context, RecoveredLog recovered)
       last_(recovered.last),
       last_written_(recovered.last),
       memory_(std::move(recovered.memory)),
+      voided_(recovered.last.index),
       install_mark_(recovered.install_mark),
       snapshot_(std::move(recovered.snapshot)),
       superseded_(context.jobs.disk(), directory_, context.keep_superseded_for,
@@ -361,8 +362,7 @@ void MemberLog::truncate_after(Index index) {
   last_ = {term ? index : 0, term.value_or(0)};
   if (last_written_.index > last_.index || empty_) last_written_ = last_;
   durable_behind_mark_ = std::min(durable_behind_mark_, last_.index);
-  memory_.truncate_after(index);
-  changed_from_ = std::min(changed_from_, index + 1);
+  void_after(index);
   if (empty_) {
     memory_.clear();
     first_index_ = 1;
@@ -371,6 +371,25 @@ void MemberLog::truncate_after(Index index) {
   // What waits last need not be what is highest: live entries of a snapshot come in between.
   std::erase_if(pending_, [&](const PendingWrite& write) { return write.range.first > index; });
   for (PendingWrite& write : pending_) write.range.last = std::min(write.range.last, index);
+}
+
+void MemberLog::void_after(Index index) {
+  Index queued_from = UINT64_MAX;
+  for (const PendingWrite& write : pending_) {
+    if (write.sparse) continue;
+    queued_from = std::min(queued_from, write.range.first);
+    memory_.for_each(
+        {std::max(write.range.first, index + 1), write.range.last}, [&](const StoredEntry& entry) {
+          voided_.add_queued(write.first_sequence + (entry.index - write.range.first), entry);
+          return true;
+        });
+  }
+  memory_.for_each({index + 1, UINT64_MAX}, [&](const StoredEntry& entry) {
+    if (entry.index >= queued_from) return false;
+    voided_.add_written(entry);
+    return true;
+  });
+  memory_.truncate_after(index);
 }
 
 std::uint64_t MemberLog::pending_writes() const {
@@ -396,7 +415,9 @@ void MemberLog::handle_written(const WalWritten& event) {
     PendingWrite& front = pending_.front();
     const std::uint64_t size = front.range.last - front.range.first + 1;
     const std::uint64_t durable = std::min(size, event.sequence - front.first_sequence + 1);
+    voided_.written_before(front.first_sequence);
     if (!front.sparse) {
+      voided_.log_written({front.range.first, front.range.first + durable - 1});
       note_durable(front.range.first + durable - 1);
       own_behind_sparse = front.first_sequence > last_sparse_sequence_;
     }
@@ -408,6 +429,7 @@ void MemberLog::handle_written(const WalWritten& event) {
     front.range.first += durable;
     break;
   }
+  voided_.written_before(event.sequence + 1);
   if (own_behind_sparse && unmarked_.empty()) remove_install_mark();
   if (observer_ != nullptr) observer_->written(*this, event.term, event.range);
 }
@@ -418,6 +440,9 @@ void MemberLog::handle_written(const WalWritten& event) {
 /// newer entry were in a segment and in none of them, an older file would be read over it, and an
 /// entry of one leader's log would stand behind one of another's. What is not in the WAL yet will
 /// be in a later file; the flush does not wait for it, for the WAL may wait for the flush.
+///
+/// What the WAL has is not always the log as it is: voided entries count as long as nothing else is
+/// in their place there.
 std::vector<StoredEntry> MemberLog::entries_to_flush(Index& next, Index last,
                                                      const SegmentOptions& limits) const {
   std::set<Index> unwritten;  // of incoming_
@@ -445,15 +470,22 @@ std::vector<StoredEntry> MemberLog::entries_to_flush(Index& next, Index last,
     }
   };
   if (next <= last) {
-    memory_.for_each({next, last}, [&](const StoredEntry& entry) {
+    const auto take_written = [&](const StoredEntry& entry) {
       take_incoming_below(entry.index);
       if (full()) return false;
       const bool replaced = incoming_on_disk_.contains(entry.index) ||
                             (incoming != incoming_end && incoming->first == entry.index &&
                              !unwritten.contains(entry.index));
-      if (!replaced && entry.index < own_unwritten && keeps(entry.index)) take(entry);
+      if (!replaced && keeps(entry.index)) take(entry);
       return true;
+    };
+    memory_.for_each({next, last}, [&](const StoredEntry& entry) {
+      return entry.index < own_unwritten && take_written(entry);
     });
+    const auto& voided = voided_.written();
+    for (auto at = voided.lower_bound(next); at != voided.end() && at->first <= last; ++at) {
+      if (!take_written(at->second)) break;
+    }
     take_incoming_below(UINT64_MAX);
   }
   next = full() ? part.back().index + 1 : last + 1;
@@ -468,6 +500,7 @@ void MemberLog::add_segment(std::shared_ptr<const Segment> segment) {
     // Not when it was truncated or overwritten while the segment was written: memory has the
     // newer one.
     memory_.drop_flushed(slot.index, slot.term);
+    voided_.flushed(slot.index, slot.term);
     const StoredEntry* incoming = incoming_.find(slot.index);
     if (incoming == nullptr || incoming->term != slot.term) continue;
     // Until the snapshot is there the log is what it was.

@@ -24,6 +24,7 @@
 #include "raft/log/snapshots/snapshot_file.h"
 #include "raft/log/snapshots/snapshot_leftovers.h"
 #include "raft/log/snapshots/superseded_entries.h"
+#include "raft/log/voided_entries.h"
 #include "raft/log/wal/wal.h"
 
 namespace rakv::raftlog {
@@ -281,12 +282,14 @@ class MemberLog final : private FlushSource {
   void end_snapshot(const SnapshotWrite& write, Result<void> outcome);
   void set_snapshot(Snapshot snapshot, bool installed);
   void settle();
+  /// Takes entries above `index` out of memory.
+  void void_after(Index index);
   bool needed(Index index) const;
   bool any_needed(IndexRange range) const;
 
   std::vector<StoredEntry> entries_to_flush(Index& next, Index last,
                                             const SegmentOptions& limits) const override;
-  Index take_changed_from() override { return std::exchange(changed_from_, UINT64_MAX); }
+  Index take_changed_from() override { return voided_.take_changed_from(); }
   std::uint64_t next_segment() const override { return next_segment_; }
   void add_segment(std::shared_ptr<const Segment> segment) override;
   void flushed(IndexRange range) override;
@@ -308,6 +311,7 @@ class MemberLog final : private FlushSource {
   Position last_;
   Position last_written_;
   MemoryTable memory_;
+  VoidedEntries voided_;
   // Sparse entries wait here until the mark for them is on disk.
   std::vector<StoredEntry> unmarked_;
   std::optional<Index> install_mark_;  // the log's end as it stands, or may stand, on disk
@@ -328,8 +332,6 @@ class MemberLog final : private FlushSource {
   std::shared_ptr<SnapshotLeftovers> leftovers_;
   MemberSegments segments_;
   std::uint64_t next_segment_;
-  /// The lowest index that was truncated since the flusher looked last.
-  Index changed_from_ = UINT64_MAX;
   Lifetime lifetime_;
 };
 

@@ -269,10 +269,10 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
   superseded_.snapshot_replaced(std::exchange(snapshot_, std::nullopt), position.index,
                                 installed && !agrees);
   snapshot_ = std::move(snapshot);
+  voided_.drop_up_to(position.index);
   const auto is_kept = [this](Index index) { return keeps(index); };
   if (installed && !agrees) {
-    memory_.truncate_after(position.index);
-    changed_from_ = std::min(changed_from_, position.index + 1);
+    void_after(position.index);
     pending_.clear();
     durable_behind_mark_ = 0;
     last_ = last_written_ = position;

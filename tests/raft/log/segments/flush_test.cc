@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "raft/log/system.h"
+#include "tests/raft/log/names_in.h"
 #include "tests/raft/log/store.h"
 #include "tests/support/memory_disk.h"
 
@@ -78,6 +79,37 @@ TEST(Flush, ATruncationIsRememberedUntilItIsInASegment) {
   expect_one_log(memory);
   Store store(memory);
   EXPECT_EQ(store.system->find("KVAAAA")->last_written(), (Position{8, 3}));
+}
+
+/// The WAL file after the one that is flushed goes on where that one ended, and the log does not:
+/// what took the place of both, if anything did, is not in the WAL.
+TEST(Flush, VoidedEntriesStayBelowThoseOfTheNextFile) {
+  for (const Index end : {Index{4}, Index{6}, Index{12}}) {
+    MemoryDisk memory;
+    {
+      Store store(memory);
+      MemberLog* log = make_log(store);
+      store.system->roll_over_wal();
+      while (store.system->wal_writer().run_one_batch()) {
+      }
+      log->append(entries(11, 12, 2));
+      while (store.system->wal_writer().run_one_batch()) {
+      }
+      log->truncate_after(4);
+      if (end > 4) log->append(entries(5, end, 3));
+      for (int i = 0; i < 20; ++i) {  // all but the WAL
+        store.owner.run_all();
+        store.worker.run_all();
+      }
+      EXPECT_EQ(testing::names_in(memory, "/data/a@host", ".wal").size(), 1U);
+    }
+    memory.crash(CrashMode::lose_unsynced);
+    expect_one_log(memory);
+    Store store(memory);
+    const MemberLog* log = store.system->find("KVAAAA");
+    EXPECT_EQ(log->last(), (Position{12, 2}));
+    for (Index i = 7; i <= 12; ++i) EXPECT_EQ(log->term_at(i), 2U) << i;
+  }
 }
 
 }  // namespace
