@@ -26,6 +26,7 @@ MemberLog::MemberLog(const MemberLogContext& context, RecoveredLog recovered)
       memory_(std::move(recovered.memory)),
       voided_(recovered.last.index),
       install_mark_(recovered.install_mark),
+      sparse_up_to_(recovered.install_mark ? UINT64_MAX : 0),
       snapshot_(std::move(recovered.snapshot)),
       superseded_(context.jobs.disk(), directory_, context.keep_superseded_for,
                   std::move(recovered.superseded), superseded_seams()),

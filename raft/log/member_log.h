@@ -318,6 +318,8 @@ class MemberLog final : private FlushSource {
   bool install_mark_sure_ = true;      // false after an error
   bool install_mark_busy_ = false;     // a job is about it
   std::uint64_t last_sparse_sequence_ = 0;
+  /// The highest index of an entry that the mark is for.
+  Index sparse_up_to_ = 0;
   Index durable_behind_mark_ = 0;  // of the log; counts when the mark is gone
 
   SparseEntries incoming_;     // write_sparse, until install_snapshot or in a segment

@@ -33,6 +33,7 @@ void MemberLog::write_sparse(std::vector<StoredEntry> entries) {
     // The same index and term: the same entry. Not to write it again leaves what is behind it.
     if (entry.index <= last_.index && term_at(entry.index) == entry.term) continue;
     incoming_.put(entry);
+    sparse_up_to_ = std::max(sparse_up_to_, entry.index);
     unmarked_.push_back(std::move(entry));
   }
   if (!unmarked_.empty()) queue_marked_sparse();
@@ -87,7 +88,7 @@ void MemberLog::write_install_mark() {
       }));
 }
 
-/// The log's own entries stand on disk behind everything sparse, or a snapshot covers that.
+/// The log's own entries stand on disk behind everything sparse, or a snapshot covers all of that.
 void MemberLog::remove_install_mark() {
   if (!install_mark_ || install_mark_busy_) return;
   install_mark_busy_ = true;
@@ -102,6 +103,8 @@ void MemberLog::remove_install_mark() {
         // retry_install_mark() tries again, or the next append.
         if (!removed) return context_.jobs.report(removed.error());
         install_mark_.reset();
+        sparse_up_to_ = 0;
+        for (const auto& entry : unmarked_) sparse_up_to_ = std::max(sparse_up_to_, entry.index);
         note_durable(std::exchange(durable_behind_mark_, 0));
         if (observer_ != nullptr) {
           const Position at = last_written_;
@@ -289,7 +292,7 @@ void MemberLog::set_snapshot(Snapshot snapshot, bool installed) {
   first_index_ = position.index + 1;
   empty_ = false;
   if (last_written_.index < position.index) last_written_ = position;
-  if (installed) remove_install_mark();
+  if (installed && position.index >= sparse_up_to_) remove_install_mark();
   context_.jobs.run_on(
       context_.jobs.background(),
       [&disk = context_.jobs.disk(), path = directory_ + "/snapshots", position] {

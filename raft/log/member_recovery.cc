@@ -135,8 +135,9 @@ Result<void> MemberRecovery::read_marks() {
     member_.install_mark = log_end_ = snapshot_index();
     return record_amnesia(mark.error().message, false);
   }
-  // A snapshot beyond the mark is the one that was being taken in.
-  if (*mark && **mark >= snapshot_index()) log_end_ = **mark;
+  // Behind the mark, and behind a snapshot that was installed meanwhile, may be live entries of a
+  // transfer that was given up. Nothing there was acknowledged as long as the mark stands.
+  if (*mark) log_end_ = std::max(**mark, snapshot_index());
   member_.install_mark = *mark;
   return {};
 }

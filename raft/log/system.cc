@@ -72,8 +72,7 @@ Result<std::unique_ptr<LogSystem>> LogSystem::open(std::string directory, Disk& 
   if (!recovered) return recovered.error();
   // The reserve is there before anything can fill the disk. An error comes again, to the observer,
   // with the first check_space().
-  static_cast<void>(
-      measure_space(disk, directory, reserve_path(directory), options.reserve_bytes));
+  static_cast<void>(measure_space(disk, directory, reserve_path(directory), options.reserve_bytes));
   const std::uint64_t next_wal_number = recovered->next_wal_number;
   const std::uint64_t unflushed_bytes = recovered->wal_bytes;
   const bool metadata_changed = recovered->metadata_changed;

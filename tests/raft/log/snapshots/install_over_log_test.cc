@@ -218,6 +218,34 @@ TEST(Install, EntriesOfATransferThatWasGivenUpStayHidden) {
   EXPECT_EQ(log->last(), (Position{60, 1}));
 }
 
+/// Nor after a start: another snapshot, below them, does not make them the log's.
+TEST(Install, EntriesOfATransferThatWasGivenUpStayHiddenAfterAStart) {
+  for (const Where where : kWheres) {
+    for (const bool started_before : {false, true}) {
+      MemoryDisk disk;
+      {
+        auto store = std::make_unique<Store>(disk);
+        take_in_over_own_snapshot(*store, where, 60, {entry(48, 9), entry(49, 9)});
+        if (started_before) {
+          store.reset();
+          disk.crash(CrashMode::lose_unsynced);
+          store = std::make_unique<Store>(disk);
+        }
+        ASSERT_TRUE(store->install(*store->system->find("KVAAAA"), 45, 1, {}));
+      }
+      disk.crash(CrashMode::lose_unsynced);
+      Store store(disk);
+      MemberLog* log = store.system->find("KVAAAA");
+      EXPECT_EQ(log->last(), (Position{47, 1})) << static_cast<int>(where) << started_before;
+      store.append(*log, entries(48, 50, 10));
+      EXPECT_EQ(log->last_written(), (Position{50, 10}));
+      disk.crash(CrashMode::lose_unsynced);
+      const Store again(disk);
+      EXPECT_EQ(again.system->find("KVAAAA")->last(), (Position{50, 10}));
+    }
+  }
+}
+
 /// The same while the server can't be started for a time.
 TEST(Install, WhatLiesBelowTheOwnSnapshotVoidsNothingOfABrokenServer) {
   MemoryDisk disk;
