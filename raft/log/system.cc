@@ -367,7 +367,6 @@ void LogSystem::finish_deletion(const std::string& uid, DoneCallback done) {
 std::function<Result<void>()> LogSystem::meta_write_job() {
   std::vector<MetaRow> rows;
   for (const auto& [uid, row] : meta_) rows.push_back(row);
-  metadata_dirty_ = false;
   return [&disk = context_.disk(), directory = directory_, rows = std::move(rows),
           image = ++meta_image_, file = meta_file_]() -> Result<void> {
     std::lock_guard lock(file->mutex);
@@ -422,6 +421,7 @@ void LogSystem::flush_metadata(DoneCallback done) {
 void LogSystem::write_metadata_soon() {
   if (metadata_writing_) return;  // what waits is written when this one is done
   metadata_writing_ = true;
+  metadata_dirty_ = false;
   run_on(context_.worker(), meta_write_job(),
          [this, waiting = std::exchange(metadata_waiting_, {})](const Result<void>& outcome) {
            metadata_writing_ = false;

@@ -92,6 +92,33 @@ TEST(Servers, ADirectoryThatIsLeftAloneIsNotTakenForANewServer) {
   EXPECT_EQ(*read_file(memory, "/data/a@host/KVBBBB/config"), config);
 }
 
+/// What the deletion of another server writes does not count before it is written.
+TEST(Servers, LastAppliedIsFlushedBesideADeletionThatFails) {
+  MemoryDisk memory;
+  FaultyDisk disk(memory);
+  {
+    Store store(disk);
+    MemberLog* log = store.add("kv", "KVAAAA");
+    store.add("gone", "KVBBBB");
+    store.append(*log, testing::entries(1, 5, 1));
+    store.system->note_last_applied("KVAAAA", 4);
+    disk.set_rule([](DiskOperation operation, const std::string& path) -> std::optional<Error> {
+      if (operation != DiskOperation::write || path.find("names.dets") == std::string::npos)
+        return std::nullopt;
+      return make_error(ErrorCode::io, path + ": Input/output error");
+    });
+    store.system->delete_server("KVBBBB",
+                                [](const Result<void>& deleted) { EXPECT_FALSE(deleted); });
+    store.settle();
+    bool flushed = false;
+    store.system->flush_metadata([&](const Result<void>& done) { flushed = done.has_value(); });
+    store.settle();
+    EXPECT_TRUE(flushed);
+  }
+  memory.crash(CrashMode::lose_unsynced);
+  EXPECT_EQ(read_meta(memory, "/data/a@host/meta.dets")->at(0).last_applied, 4U);
+}
+
 /// Another server's vote is stored before the deletion is certain, and the machine stops.
 TEST(Servers, OneThatIsBackFromItsDeletionHasItsVote) {
   MemoryDisk memory;
