@@ -11,7 +11,7 @@
 // and MemberModel for what must be there afterwards.
 //
 // RAKV_SEED repeats one seed, RAKV_RUNS of them from there on; RAKV_GENERATIONS sets their number;
-// RAKV_TRACE prints what is done.
+// RAKV_TRACE prints what is done, RAKV_TRACE_DISK=UID what files have of a server at each start.
 
 namespace rakv::raftlog {
 namespace {

@@ -7,6 +7,9 @@
 #include <array>
 #include <cstdlib>
 
+#include "raft/log/wal/kept_records.h"
+#include "raft/log/wal/wal_recovery.h"
+
 namespace rakv::raftlog::testing {
 namespace {
 
@@ -81,6 +84,7 @@ bool RandomNode::start(bool well) {
   }
   disk_->set_rule(faults_.rule());
   trace("start " + std::to_string(way));
+  trace_disk();
   store_ = std::make_unique<Store>(*disk_, options(), kDirectory);
   if (own_background_) store_->background = &background_;
   const bool disturbed = way != 0 && (faults_.any() || disk_->stopped());
@@ -246,6 +250,42 @@ void RandomNode::trace(const std::string& what) const {
   if (kOn) {
     std::printf("  %s (operation %llu)\n", what.c_str(),
                 static_cast<unsigned long long>(disk_ ? disk_->operations() : 0));
+  }
+}
+
+void RandomNode::trace_disk() {
+  static const char* const kOf = std::getenv("RAKV_TRACE_DISK");
+  if (kOf == nullptr || !memory_.exists(kDirectory).value()) return;
+  const auto print = [](const std::string& path, const auto& entries) {
+    std::printf("    %s:", path.c_str());
+    for (const Position& at : entries) {
+      std::printf(" %llu/%llu", static_cast<unsigned long long>(at.index),
+                  static_cast<unsigned long long>(at.term));
+    }
+    std::printf("\n");
+  };
+  for (const auto& file : memory_.list(kDirectory).value()) {
+    const std::string path = std::string(kDirectory) + "/" + file.name;
+    if (!file.name.ends_with(".wal") && !file.name.ends_with(kKeptSuffix)) continue;
+    std::vector<Position> entries;
+    for (const WalRecord& record : read_wal(path, read_file(memory_, path).value()).records) {
+      if (record.uid == kOf) entries.push_back({record.entry.index, record.entry.term});
+    }
+    print(path, entries);
+  }
+  const std::string directory = std::string(kDirectory) + "/" + kOf;
+  if (!memory_.exists(directory).value()) return;
+  for (const auto& file : memory_.list(directory).value()) {
+    if (!file.name.ends_with(".segment")) continue;
+    const std::string path = directory + "/" + file.name;
+    const auto files = std::make_shared<SegmentFiles>(memory_, 1);
+    const auto segment = Segment::open(memory_, path, 1, files);
+    std::vector<Position> entries;
+    if (segment) {
+      for (const SegmentSlot& slot : (*segment)->slots())
+        entries.push_back({slot.index, slot.term});
+    }
+    print(path, entries);
   }
 }
 

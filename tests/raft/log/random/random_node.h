@@ -116,6 +116,8 @@ class RandomNode {
   void make_server();
   void delete_server(const ModelPtr& model);
   void trace(const std::string& what) const;
+  /// What files have of the server (by UId) that RAKV_TRACE_DISK names.
+  void trace_disk();
 
   RandomTotals& totals_;
   Random random_;
