@@ -82,6 +82,7 @@ Index MemberModel::matched() const {
 
 void MemberModel::append(Index first, Index last) {
   truncate_after(first - 1);
+  brought_up_to = 0;
   not_void = UINT64_MAX;  // what is written from here on takes that place
   for (Index index = first; index <= last; ++index) {
     own[index] = cluster.term_of(index);
@@ -100,6 +101,7 @@ void MemberModel::bring(const std::vector<Index>& indexes) {
     const auto there = own.find(index);
     if (there != own.end() && there->second == cluster.term_of(index)) continue;
     not_void = std::min(not_void, index - 1);
+    brought_up_to = std::max(brought_up_to, index);
     written = std::min(written, not_void);
   }
 }
@@ -112,7 +114,10 @@ void MemberModel::install(const SnapshotModel& installed) {
   own[installed.index] = installed.term;
   snapshot = installed;
   attempts.clear();
-  not_void = UINT64_MAX;
+  // What came with a larger one, and was given up, voids the log's entries still.
+  const bool covers = installed.index >= brought_up_to;
+  if (covers) brought_up_to = 0;
+  not_void = covers ? UINT64_MAX : std::max(not_void, installed.index);
   written = agrees ? std::max(written, installed.index) : installed.index;
   transfer.reset();
 }
@@ -227,6 +232,7 @@ void MemberModel::take_over(const MemberLog& log, const SnapshotModel& found) {
   }
   written = log.last().index;
   not_void = UINT64_MAX;
+  brought_up_to = 0;
   transfer.reset();
   installing = settling = false;
 }

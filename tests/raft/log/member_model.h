@@ -85,6 +85,8 @@ struct MemberModel {
   /// An entry of a snapshot has the place of the one behind it: what was acknowledged there is
   /// void.
   Index not_void = UINT64_MAX;
+  /// The highest index of such an entry.
+  Index brought_up_to = 0;
   Index last_applied = 0;
   SnapshotModel snapshot;
   std::vector<SnapshotModel> attempts;  ///< newer snapshots that may be on disk
