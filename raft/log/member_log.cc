@@ -496,6 +496,7 @@ std::vector<StoredEntry> MemberLog::entries_to_flush(Index& next, Index last,
 void MemberLog::add_segment(std::shared_ptr<const Segment> segment) {
   next_segment_ = segment->number() + 1;
   const auto is_kept = [this](Index index) { return keeps(index); };
+  IndexSet came;  // with a snapshot that is taken in
   for (const auto& slot : segment->slots()) {
     memory_.drop_front(slot.index - std::min<Index>(slot.index, 1), is_kept);
     // Not when it was truncated or overwritten while the segment was written: memory has the
@@ -506,12 +507,10 @@ void MemberLog::add_segment(std::shared_ptr<const Segment> segment) {
     if (incoming == nullptr || incoming->term != slot.term) continue;
     // Until the snapshot is there the log is what it was.
     if (slot.index <= last_.index) segments_.hide(*segment, slot.index);
-    // Out of order only when a transfer was begun anew meanwhile: then it stays in memory.
-    if (!incoming_on_disk_.empty() && incoming_on_disk_.ranges().back().last >= slot.index)
-      continue;
     incoming_.drop(slot.index, slot.term);
-    incoming_on_disk_.push_back(slot.index);
+    came.push_back(slot.index);
   }
+  if (!came.empty()) incoming_on_disk_.unite(came);
   segments_.add(std::move(segment));
 }
 

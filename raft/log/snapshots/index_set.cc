@@ -2,6 +2,7 @@
 #include "raft/log/snapshots/index_set.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "cnode/base/check.h"
 #include "cnode/etf/cursor.h"
@@ -52,13 +53,27 @@ std::vector<Index> IndexSet::indexes() const {
   return all;
 }
 
+void IndexSet::append(IndexRange range) {
+  if (ranges_.empty() || range.first > ranges_.back().last + 1) {
+    ranges_.push_back(range);
+  } else {
+    ranges_.back().last = std::max(ranges_.back().last, range.last);
+  }
+}
+
 void IndexSet::push_back(Index index) {
   RAKV_CHECK(ranges_.empty() || index > ranges_.back().last);
-  if (!ranges_.empty() && ranges_.back().last + 1 == index) {
-    ranges_.back().last = index;
-  } else {
-    ranges_.push_back({index, index});
+  append({index, index});
+}
+
+void IndexSet::unite(const IndexSet& other) {
+  const std::vector<IndexRange> own = std::exchange(ranges_, {});
+  auto mine = own.begin();
+  for (const IndexRange& range : other.ranges_) {
+    while (mine != own.end() && mine->first < range.first) append(*mine++);
+    append(range);
   }
+  while (mine != own.end()) append(*mine++);
 }
 
 EncodedTerm IndexSet::encode() const {

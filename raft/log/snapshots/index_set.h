@@ -26,6 +26,8 @@ class IndexSet {
   std::vector<Index> indexes() const;
   /// Adds an index above all others.
   void push_back(Index index);
+  /// Adds those of the other. As quick as there are ranges in both.
+  void unite(const IndexSet& other);
   bool operator==(const IndexSet&) const = default;
 
   /// ETF of the ra_seq with its leading 131.
@@ -34,6 +36,9 @@ class IndexSet {
   static Result<IndexSet> decode(std::string_view etf);
 
  private:
+  /// Adds a range that does not begin before the last one.
+  void append(IndexRange range);
+
   std::vector<IndexRange> ranges_;  // ascending, not touching
 };
 

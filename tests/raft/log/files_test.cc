@@ -199,6 +199,20 @@ TEST(IndexSet, ReadsAllForms) {
   EXPECT_FALSE(IndexSet::decode(""));
 }
 
+TEST(IndexSet, IsUnitedWithAnother) {
+  std::mt19937_64 random(11);
+  for (int i = 0; i < 2000; ++i) {
+    std::vector<Index> one(random() % 12);
+    std::vector<Index> other(random() % 12);
+    for (auto& index : one) index = random() % 40;
+    for (auto& index : other) index = random() % 40;
+    IndexSet set = IndexSet::of(one);
+    set.unite(IndexSet::of(other));
+    one.insert(one.end(), other.begin(), other.end());
+    EXPECT_EQ(set, IndexSet::of(one)) << i;
+  }
+}
+
 TEST(IndexSet, RandomSetsRoundTrip) {
   std::mt19937_64 random(testing::seed_of_test(5));
   for (int round = 0; round < 200; ++round) {

@@ -207,6 +207,29 @@ TEST(Install, WhatLiesBelowTheOwnSnapshotStaysUntilTheNewOneIsThere) {
   }
 }
 
+/// A transfer that is begun anew brings lower entries than the one before: their segment is as
+/// good.
+TEST(Install, EntriesThatComeToSegmentsOutOfOrderStay) {
+  MemoryDisk disk;
+  {
+    Store store(disk);
+    MemberLog* log = take_in_over_own_snapshot(store, Where::all_in_segments, 60, {entry(70, 9)});
+    log->write_sparse({entry(12, 1), entry(30, 1)});
+    store.settle();
+    store.roll_over();
+    log->write_sparse({entry(80, 9)});
+    store.settle();
+    store.roll_over();
+    ASSERT_TRUE(store.install(*log, 90, 9, IndexSet::of({12, 20, 30, 70, 80})));
+  }
+  disk.crash(CrashMode::lose_unsynced);
+  Store store(disk);
+  const MemberLog* log = store.system->find("KVAAAA");
+  EXPECT_FALSE(log->amnesia()) << log->amnesia()->reason;
+  for (const Index i : {12, 20, 30}) EXPECT_EQ(text_at(*log, i), expected_text(i, 1));
+  for (const Index i : {70, 80}) EXPECT_EQ(text_at(*log, i), expected_text(i, 9));
+}
+
 /// What a transfer that was given up left in segments is not the log's, whatever else is installed.
 TEST(Install, EntriesOfATransferThatWasGivenUpStayHidden) {
   MemoryDisk disk;
