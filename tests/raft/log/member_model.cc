@@ -113,7 +113,8 @@ void MemberModel::install(const SnapshotModel& installed) {
   if (!agrees) own.erase(own.upper_bound(installed.index), own.end());
   own[installed.index] = installed.term;
   snapshot = installed;
-  attempts.clear();
+  // One that failed goes before anything is dropped, not before an older one is installed.
+  std::erase_if(attempts, [&](const SnapshotModel& one) { return one.index <= installed.index; });
   // What came with a larger one, and was given up, voids the log's entries still.
   const bool covers = installed.index >= brought_up_to;
   if (covers) brought_up_to = 0;
