@@ -11,6 +11,16 @@
 
 namespace rakv::raftlog {
 
+namespace {
+
+/// What one server can have in closed WAL files, in the one being written and in what waits for it
+/// is less.
+std::uint64_t most_kept_bytes(std::uint64_t max_unflushed_bytes) {
+  return max_unflushed_bytes > UINT64_MAX / 2 ? UINT64_MAX : 2 * max_unflushed_bytes;
+}
+
+}  // namespace
+
 /// Carries the WAL's events to the owner's thread.
 class LogSystem::Sink final : public CompletionSink {
  public:
@@ -46,7 +56,8 @@ LogSystem::LogSystem(std::string directory, Disk& disk, Executor& owner, Executo
       segment_files_(std::move(segment_files)),
       names_(std::move(recovered.names)),
       meta_(std::move(recovered.meta)),
-      flusher_(context_, directory_, options_.segment, segment_files_, *this),
+      flusher_(context_, directory_, options_.segment,
+               most_kept_bytes(options_.wal.max_unflushed_bytes), segment_files_, *this),
       sink_(std::make_unique<Sink>(*this)) {
   for (auto& member : recovered.members) add_member(std::move(member));
   if (!recovered.wal_files.empty()) {
@@ -256,6 +267,16 @@ FlushSource* LogSystem::flush_source(const std::string& uid) {
   return member == nullptr ? nullptr : &member->flush_source();
 }
 
+void LogSystem::records_kept(const std::string& uid, const Error& why) {
+  MemberLog* member = find(uid);
+  if (member != nullptr && observer_ != nullptr) observer_->segments_down(*member, why);
+}
+
+void LogSystem::kept_records_flushed(const std::string& uid) {
+  MemberLog* member = find(uid);
+  if (member != nullptr && observer_ != nullptr) observer_->segments_up(*member);
+}
+
 /// A server whose entries go with the WAL must not come back without them.
 FlushOwner::Removal LogSystem::begin_removal() {
   const std::vector<std::string> deleted(deleting_.begin(), deleting_.end());
@@ -283,14 +304,25 @@ FlushOwner::Removal LogSystem::begin_removal() {
 void LogSystem::flush_finished() {
   constexpr int kFlushes = 3;
   std::vector<std::string> ready;
+  std::vector<std::string> kept;
   for (auto& [uid, waiting] : set_aside_) {
     const MemberLog* member = find(uid);
-    if (member == nullptr || member->memory_entries() == 0 || ++waiting.flushes == kFlushes)
+    if (flusher_.keeps(uid)) {
+      kept.push_back(uid);
+    } else if (member == nullptr || member->memory_entries() == 0 || ++waiting.flushes == kFlushes)
       ready.push_back(uid);
   }
   for (const std::string& uid : ready) {
     auto row = set_aside_.extract(uid);
     move_aside(uid, std::move(row.mapped().done));
+  }
+  for (const std::string& uid : kept) {
+    auto row = set_aside_.extract(uid);
+    context_.post(
+        [done = std::move(row.mapped().done),
+         error = make_error(ErrorCode::unavailable,
+                            server_directory(directory_, uid) +
+                                ": can't be set aside, it takes no segments")] { done(error); });
   }
   if (!set_aside_.empty()) queue_.roll_over();
 }
@@ -408,7 +440,7 @@ void LogSystem::note_last_applied(const std::string& uid, Index index) {
 
 void LogSystem::flush_metadata(DoneCallback done) {
   // What failed gets another chance.
-  flusher_.run();
+  flusher_.retry();
   for (auto& [uid, member] : members_) member->retry_install_mark();
   if (!metadata_dirty_ && !metadata_writing_) {
     context_.owner().post([done = std::move(done)] { done({}); });

@@ -69,6 +69,11 @@ class LogSystemObserver {
   /// being written. And the end of that. Only after check_space().
   virtual void space_low(const DiskSpace&) {}
   virtual void space_enough() {}
+  /// This server's directory takes no segments, so what the WAL has of it is kept elsewhere: it
+  /// must take no more entries, as after wal_down(). And the end of that, which is tried for every
+  /// few seconds. See LogSystem::keeps_records_of().
+  virtual void segments_down(MemberLog&, const Error&) {}
+  virtual void segments_up(MemberLog&) {}
   /// A background job failed (segment flush, clean-up); it is kept and tried again. For the
   /// operator's log.
   virtual void background_job_failed(const Error& error) = 0;
@@ -119,13 +124,15 @@ class LogSystem final : private FlushOwner {
   void register_server(ServerConfig config, std::function<void(Result<MemberLog*>)> done);
   /// Replaces the config file of a registered server.
   void update_config(ServerConfig config, DoneCallback done);
+  /// Whether the server is between segments_down() and segments_up().
+  bool keeps_records_of(const std::string& uid) const { return flusher_.keeps(uid); }
   /// Why the registered server of that name can't be started; null when it can, or is not known.
   const Error* why_broken(const std::string& name) const;
   /// The UId of the registered server of that name, also if it can't be started.
   std::optional<std::string> uid_of(const std::string& name) const;
   /// Gives up a server's name but not its data: its directory becomes UID.replaced, with everything
   /// that the log has in it, and is never looked at again. `done` gets the directory. Its MemberLog
-  /// must not be used any more.
+  /// must not be used any more. unavailable: its directory takes no segments.
   void set_server_aside(const std::string& uid, std::function<void(Result<std::string>)> done);
   /// Removes a server with all its files, also one that can't be started. Its MemberLog is
   /// destroyed at once.
@@ -182,6 +189,8 @@ class LogSystem final : private FlushOwner {
   void handle_wal_closed(const WalClosed& closed);
   FlushSource* flush_source(const std::string& uid) override;
   Removal begin_removal() override;
+  void records_kept(const std::string& uid, const Error& why) override;
+  void kept_records_flushed(const std::string& uid) override;
   void flush_finished();
   void move_aside(const std::string& uid, std::function<void(Result<std::string>)> done);
   void finish_deletion(const std::string& uid, DoneCallback done);

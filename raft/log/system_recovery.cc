@@ -389,8 +389,13 @@ Result<void> SystemRecovery::recover_members() {
   return {};
 }
 
-/// Files of a BEAM that would be out of date when it comes back.
+/// Files of a BEAM that would be out of date when it comes back, and half-made ones of ours that
+/// nothing else is written over.
 Result<void> SystemRecovery::remove_leftovers() {
+  for (const auto& entry : entries_) {
+    if (!number_of_kept(entry.name, ".kept.tmp")) continue;
+    if (auto done = disk_.unlink(directory_ + "/" + entry.name); !done) return done;
+  }
   for (const char* name : {"/writers.snapshot", "/writers.snapshot.tmp"}) {
     if (auto done = remove_tree(disk_, directory_ + name); !done) return done;
   }

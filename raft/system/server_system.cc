@@ -260,7 +260,7 @@ void ServerSystem::end_start(const std::string& name,
   member::Member* started = made->get();
   members_[name] = std::move(*made);
   started->go_live();
-  if (!writable()) started->log_down();
+  if (!writable() || log_system_.keeps_records_of(started->log().uid())) started->log_down();
   for (const std::string& message : start->take_held())
     static_cast<node::Process*>(started)->on_message(message);
   for (const Started& done : waiting) done(started);
@@ -466,7 +466,27 @@ void ServerSystem::space_enough() {
 
 void ServerSystem::tell_writable(bool before) {
   if (writable() == before) return;
-  for (const auto& [name, member] : members_) before ? member->log_down() : member->log_up();
+  for (const auto& [name, member] : members_) {
+    if (log_system_.keeps_records_of(member->log().uid())) continue;  // down by itself
+    before ? member->log_down() : member->log_up();
+  }
+}
+
+void ServerSystem::segments_down(raftlog::MemberLog& log, const Error& error) {
+  const std::string name = log.config().id.name();
+  spdlog::error(
+      "server {}: its directory takes no segments, its commands are refused until it does, and "
+      "what the WAL has of it is kept in {}: {}",
+      name, log_system_.directory(), error.message);
+  member::Member* member = find(name);
+  if (member != nullptr && writable()) member->log_down();
+}
+
+void ServerSystem::segments_up(raftlog::MemberLog& log) {
+  const std::string name = log.config().id.name();
+  spdlog::info("server {}: its directory takes segments again", name);
+  member::Member* member = find(name);
+  if (member != nullptr && writable()) member->log_up();
 }
 
 /// A disk that hangs gives no error. While more waits for it than may, nothing further is taken, so

@@ -72,9 +72,12 @@ class ServerSystem : private raftlog::LogSystemObserver {
   void wal_up() override;
   void space_low(const raftlog::DiskSpace& space) override;
   void space_enough() override;
+  void segments_down(raftlog::MemberLog& log, const Error& error) override;
+  void segments_up(raftlog::MemberLog& log) override;
   void background_job_failed(const Error& error) override;
   void check_disk_later();
-  /// Whether new entries can be taken; members hear when that changes.
+  /// Whether new entries can be taken, but by a server whose directory fails; members hear when
+  /// that changes.
   bool writable() const { return !wal_is_down_ && !space_is_low_ && !wal_stands_still_; }
   void tell_writable(bool before);
   void look_at_progress();

@@ -348,10 +348,10 @@ bool WalParser::add(const WalRecordView& record, std::size_t at) {
   } else if (!refs_.contains(record.ref)) {
     return false;
   }
-  records_.push_back({at,
-                      refs_[record.ref],
-                      {record.index, record.term, SharedBytes::copy_of(record.data)},
-                      record.truncate});
+  const std::string& uid = refs_[record.ref];
+  if (!only_uid_.empty() && uid != only_uid_) return true;
+  records_.push_back(
+      {at, uid, {record.index, record.term, SharedBytes::copy_of(record.data)}, record.truncate});
   return true;
 }
 

@@ -15,9 +15,11 @@ namespace rakv::raftlog {
 /// Reads one WAL file's bytes and says what is wrong in them. wal_format.h has what marks prove.
 class WalParser {
  public:
-  /// `path` is for messages; both must outlive the parser.
-  WalParser(const std::string& path, const std::string& bytes, WalOrigin origin)
-      : path_(path), bytes_(bytes), origin_(origin) {}
+  /// `path` is for messages. Of records only those of `only_uid` are given, if it is not empty. All
+  /// three must outlive the parser.
+  WalParser(const std::string& path, const std::string& bytes, WalOrigin origin,
+            std::string_view only_uid = {})
+      : path_(path), bytes_(bytes), origin_(origin), only_uid_(only_uid) {}
 
   Result<std::vector<WalRecord>> parse(std::string* notice);
 
@@ -52,6 +54,7 @@ class WalParser {
   const std::string& path_;
   const std::string& bytes_;
   WalOrigin origin_;
+  std::string_view only_uid_;
   std::uint64_t salt_ = 0;
   bool marked_ = false;
   bool extended_ = false;  // the file's marks are (WalMark)

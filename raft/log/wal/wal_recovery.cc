@@ -2,6 +2,7 @@
 #include "raft/log/wal/wal_recovery.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "raft/log/base/checksum.h"
@@ -43,8 +44,9 @@ Result<std::vector<WalRecord>> parse_wal(const std::string& path, const std::str
   return WalParser(path, bytes, WalOrigin::anybody).parse(notice);
 }
 
-WalContent read_wal(const std::string& path, const std::string& bytes, WalOrigin origin) {
-  WalParser parser(path, bytes, origin);
+WalContent read_wal(const std::string& path, const std::string& bytes, WalOrigin origin,
+                    std::string_view only_uid) {
+  WalParser parser(path, bytes, origin, only_uid);
   WalContent content;
   auto records = parser.parse(&content.notice);
   if (records) {
@@ -111,15 +113,20 @@ Result<RecoveredWal> recover_wal(
     if (const auto number = number_of_name(entry.name, ".wal")) {
       files.emplace_back(*number, directory + "/" + entry.name);
     }
-    if (const auto number = number_of_name(entry.name, kKeptSuffix)) {
+    if (const auto number = number_of_kept(entry.name)) {
       files.emplace_back(*number, directory + "/" + entry.name);
     }
-    for (const char* suffix : {".wal.bad", ".kept.bad"}) {
-      const auto bad = number_of_name(entry.name, suffix);
+    for (const auto bad :
+         {number_of_name(entry.name, ".wal.bad"), number_of_kept(entry.name, ".kept.bad")}) {
       recovered.last_number = std::max(recovered.last_number, bad.value_or(0));
     }
   }
-  std::sort(files.begin(), files.end());
+  std::sort(files.begin(), files.end(), [](const auto& one, const auto& other) {
+    const auto place = [](const auto& file) {  // see kept_records.h
+      return std::tuple(file.first, !file.second.ends_with(kKeptSuffix), file.second);
+    };
+    return place(one) < place(other);
+  });
   for (const auto& [number, path] : files) {
     recovered.last_number = std::max(recovered.last_number, number);
     const bool kept = path.ends_with(kKeptSuffix);

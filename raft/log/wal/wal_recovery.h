@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "raft/log/base/types.h"
@@ -54,8 +55,8 @@ struct RecoveredWal {
   std::uint64_t last_number = 0;  ///< highest file number seen; the next file gets last_number + 1
   std::vector<std::string> notices;  ///< what was dropped as unacknowledged, for the log
   std::vector<UnprovenBytes> unproven;
-  /// Files with what was kept of one server that could not be started (kept_records.h); they are in
-  /// `files`, too. By path: the server's UId, empty if it can't be told.
+  /// Files with what was kept of one server (kept_records.h); they are in `files`, too. By path:
+  /// the server's UId, empty if it can't be told.
   std::map<std::string, std::string> kept;
   /// Damaged ones, and what is wrong in words. What was good in them was read.
   std::map<std::string, std::string> damaged_kept;
@@ -85,8 +86,9 @@ struct WalContent {
   std::string closing_mark;
   std::uint64_t unproven_from = 0;  ///< good_bytes if there are none
 };
+/// Only records of `only_uid`, if it is not empty.
 WalContent read_wal(const std::string& path, const std::string& bytes,
-                    WalOrigin origin = WalOrigin::anybody);
+                    WalOrigin origin = WalOrigin::anybody, std::string_view only_uid = {});
 
 /// Sets aside what recover_wal() left out: later files are renamed to NAME.bad; the damaged one is
 /// copied there and keeps what was good. Durable when it returns; a crash meanwhile leaves the

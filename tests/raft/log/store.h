@@ -78,12 +78,18 @@ inline StoredSnapshotMeta snapshot_meta(Index index, Term term) {
 /// Notes what a system tells its owner.
 struct Watcher final : LogSystemObserver {
   std::vector<std::string> events;
+  std::uint64_t segments_downs = 0;
   void wal_down(const Error& error) override { events.push_back("down: " + error.message); }
   void wal_up() override { events.push_back("up"); }
   void space_low(const DiskSpace& space) override {
     events.push_back("low: " + std::to_string(space.free));
   }
   void space_enough() override { events.push_back("enough"); }
+  void segments_down(MemberLog& log, const Error&) override {
+    ++segments_downs;
+    events.push_back(log.uid() + " down");
+  }
+  void segments_up(MemberLog& log) override { events.push_back(log.uid() + " up"); }
   void background_job_failed(const Error& error) override {
     events.push_back("background job failed: " + error.message);
   }

@@ -178,5 +178,48 @@ TEST_F(ServerSystemTest, TheRoomIsMeasuredWhenTheWalFails) {
   EXPECT_EQ(refused->value_or(""), "{error,wal_down}");
 }
 
+/// Its WAL file would stay, and the node's WAL would stand still in the end.
+TEST_F(ServerSystemTest, AServerWhoseDirectoryTakesNoSegmentsIsDownAlone) {
+  shell_.add_server("other");
+  const auto put = [&](const std::string& name) {
+    const Shell::Answer answer = shell_.put(name, "x");
+    shell_.run();
+    return answer->value_or("no answer");
+  };
+  const auto tick = [&] {
+    shell_.log_system().flush_metadata([](const Result<void>&) {});
+    shell_.run();
+  };
+  const std::string uid = shell_.servers().find("solo")->log().uid();
+  shell_.faults().set_rule(
+      [&](raftlog::DiskOperation operation, const std::string& path) -> std::optional<Error> {
+        const bool fails = operation == raftlog::DiskOperation::create &&
+                           path.find("/" + uid + "/") != std::string::npos &&
+                           path.find(".segment") != std::string::npos;
+        if (!fails) return std::nullopt;
+        return make_error(ErrorCode::io, path + ": Input/output error");
+      });
+  EXPECT_TRUE(put("solo").starts_with("{wrap_reply,"));
+  EXPECT_TRUE(put("other").starts_with("{wrap_reply,"));
+  shell_.log_system().roll_over_wal();
+  shell_.run();
+  EXPECT_TRUE(put("solo").starts_with("{wrap_reply,"));  // it failed only once
+  tick();
+  EXPECT_EQ(put("solo"), "{error,wal_down}");
+  EXPECT_TRUE(put("other").starts_with("{wrap_reply,"));
+  shell_.servers().stop_server("solo");
+  shell_.run();
+  EXPECT_TRUE(
+      apply("ra_server_sup_sup", "restart_server_rpc", "[default, {solo, 'a@127.0.0.1'}, #{}]")
+          .starts_with("{ok,"));
+  ASSERT_NE(shell_.servers().find("solo"), nullptr);
+  shell_.servers().find("solo")->trigger_election();
+  shell_.run();
+  EXPECT_EQ(put("solo"), "{error,wal_down}");
+  shell_.faults().set_rule(nullptr);
+  tick();
+  EXPECT_TRUE(put("solo").starts_with("{wrap_reply,"));
+}
+
 }  // namespace
 }  // namespace rakv::system::testing

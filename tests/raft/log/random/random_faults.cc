@@ -56,6 +56,13 @@ void RandomFaults::fail_server(const std::string& uid) {
   operation_ = kKinds.at(random_() % kKinds.size());
 }
 
+void RandomFaults::fail_segments(const std::string& uid) {
+  fail_server(uid);
+  constexpr std::array kKinds{DiskOperation::create, DiskOperation::write, DiskOperation::sync,
+                              DiskOperation::rename, DiskOperation::sync_directory};
+  operation_ = kKinds.at(random_() % kKinds.size());
+}
+
 bool RandomFaults::chosen(DiskOperation operation, const std::string& path) {
   switch (way_) {
     case Way::none:

@@ -30,6 +30,8 @@ class RandomFaults {
   void draw();
   /// Until the next draw, calls that look into this server's directory fail.
   void fail_server(const std::string& uid);
+  /// Until the next draw, one kind of call that a segment needs fails in this server's directory.
+  void fail_segments(const std::string& uid);
   /// Since the last draw.
   bool any() const { return failed_ > 0; }
 

@@ -142,6 +142,8 @@ void RandomNode::work() {
   for (std::uint64_t steps = between(random_, 10, 80); steps > 0; --steps) {
     if (disk_->stopped() || failed()) return;
     if (one_in(random_, 8)) faults_.draw();
+    if (one_in(random_, 16) && !servers_.empty())
+      faults_.fail_segments(servers_[random_() % servers_.size()]->uid);
     step();
     progress();
     note_written();
@@ -161,6 +163,7 @@ void RandomNode::work() {
 
 void RandomNode::end_process() {
   if (store_ && store_->system) {
+    totals_.records_kept += store_->watcher.segments_downs;
     for (const MemberLog* log : store_->system->members()) {
       totals_.segments_merged += log->compaction_counts().segments_compacted;
     }
@@ -319,6 +322,7 @@ void RandomTotals::print() const {
                {"truncations", truncations},
                {"votes", votes},
                {"roll-overs", rollovers},
+               {"records kept", records_kept},
                {"segments merged", segments_merged},
                {"servers made", servers_made},
                {"deleted", servers_deleted}});

@@ -47,6 +47,7 @@ struct RandomTotals {
   std::uint64_t live_found_anew = 0;
   std::uint64_t restarts_inside = 0;
   std::uint64_t rollovers = 0;
+  std::uint64_t records_kept = 0;  ///< of servers whose directories took no segments
   std::uint64_t segments_merged = 0;
   std::uint64_t servers_made = 0;
   std::uint64_t servers_deleted = 0;

@@ -22,7 +22,7 @@ using testing::text_at;
 
 constexpr char kDirectory[] = "/data/a@host";
 
-using Failing = std::tuple<DiskOperation, std::string>;
+using Failing = std::tuple<DiskOperation, std::string, ErrorCode>;
 class FlushThatFails : public ::testing::TestWithParam<Failing> {};
 
 INSTANTIATE_TEST_SUITE_P(
@@ -32,7 +32,8 @@ INSTANTIATE_TEST_SUITE_P(
                                          DiskOperation::reserve, DiskOperation::rename,
                                          DiskOperation::unlink, DiskOperation::sync_directory,
                                          DiskOperation::list),
-                       ::testing::Values("/KVAAAA", ".segment", ".wal", "@host")));
+                       ::testing::Values("/KVAAAA", ".segment", ".wal", "@host"),
+                       ::testing::Values(ErrorCode::no_space, ErrorCode::io)));
 
 std::size_t files_in(Disk& disk, const std::string& directory) {
   const auto listed = disk.list(directory);
@@ -41,12 +42,12 @@ std::size_t files_in(Disk& disk, const std::string& directory) {
 
 constexpr char kServer[] = "/data/a@host/KVAAAA";
 
-FaultyDisk::Rule no_room(const Failing& failing) {
+FaultyDisk::Rule rule_of(const Failing& failing) {
   return [failing](DiskOperation asked, const std::string& path) -> std::optional<Error> {
-    const auto& [operation, part] = failing;
+    const auto& [operation, part, code] = failing;
     if (asked != operation || path.find(part) == std::string::npos) return std::nullopt;
     if (path.find("meta.dets") != std::string::npos) return std::nullopt;
-    return make_error(ErrorCode::no_space, path + ": No space left on device");
+    return make_error(code, path + ": fails");
   };
 }
 
@@ -58,7 +59,7 @@ TEST_P(FlushThatFails, CompactionsLeaveNoMoreFilesWithEachAttempt) {
   std::vector<Index> live;
   for (Index index = 1; index <= 160; index += 7) live.push_back(index);
   ASSERT_TRUE(store.snapshot(*log, 160, 1, IndexSet::of(live)));
-  disk.set_rule(no_room(GetParam()));
+  disk.set_rule(rule_of(GetParam()));
   std::size_t first = 0;
   for (int attempt = 0; attempt < 30; ++attempt) {
     log->trigger_major_compaction();
@@ -79,7 +80,7 @@ TEST_P(FlushThatFails, LeavesNoMoreFilesWithEachAttempt) {
   Store store(disk);
   MemberLog* log = store.add("kv", "KVAAAA");
   store.append(*log, entries(1, 40, 1));
-  disk.set_rule(no_room(GetParam()));
+  disk.set_rule(rule_of(GetParam()));
   store.roll_over();
   store.append(*log, entries(41, 60, 1));
   store.roll_over();
