@@ -136,7 +136,12 @@ void Core::on(event::Written& event) {
   }
 }
 
-void Core::on(event::LogDown&) { log_up_ = false; }
+/// What would still come of a snapshot could not be kept.
+void Core::on(event::LogDown&) {
+  log_up_ = false;
+  const auto* state = std::get_if<ReceiveSnapshot>(&role_);
+  if (state != nullptr && !state->completing) abort_receive();
+}
 
 void Core::on(event::LogUp&) {
   const bool was_down = !std::exchange(log_up_, true);

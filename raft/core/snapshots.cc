@@ -158,6 +158,10 @@ void Core::follower_install_snapshot(CallToken call, InstallSnapshotRpc& rpc) {
     return;
   }
   note_leader(rpc.leader);
+  if (!log_up_) {  // as in await_condition
+    reject(call, effect::RejectReason::unsupported_call);
+    return;
+  }
   emit(effect::BeginSnapshot{rpc.meta});
   // ra cuts its log at last_applied here, because the live entries go into it. What is above may
   // have been acknowledged and committed, so here it stays until the snapshot takes its place.
