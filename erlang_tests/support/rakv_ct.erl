@@ -59,7 +59,8 @@ init(Config) ->
     ct:log("run ~ts, files in ~ts", [Run, Dir]),
     [{rakv_run, Run}, {rakv_dir, Dir}, {rakv_keeper, Keeper}, {rakv_cookie, "cookie-" ++ Run} | Config].
 
-%% Stops all that the test case started. Fails when a BEAM logged that something it received was malformed.
+%% Stops all that the test case started. Fails when a BEAM logged that something it received was malformed. The data of
+%% a case that passed is removed: a run of all suites would need gigabytes.
 -spec finish(config()) -> ok | {fail, term()}.
 finish(Config) ->
     Beams = kept(Config),
@@ -67,9 +68,13 @@ finish(Config) ->
     [stop(Beam) || Beam <- Beams],
     exit(?config(rakv_keeper, Config), kill),
     case [{maps:get(node, Beam), Lines} || Beam <- Beams, Lines <- [complaints(Beam)], Lines =/= []] of
-        [] -> ok;
+        [] -> remove_data(Config, proplists:get_value(tc_status, Config));
         Found -> {fail, {malformed_messages, Found}}
     end.
+
+%% What is mounted there stays.
+remove_data(Config, ok) -> _ = file:del_dir_r(filename:join(?config(rakv_dir, Config), "data")), ok;
+remove_data(_Config, _Failed) -> ok.
 
 %% ---------------------------------------------------------------------------------------------------------------
 %% BEAM nodes.

@@ -22,11 +22,13 @@ namespace rakv::raftlog {
 class FlushSource {
  public:
   virtual ~FlushSource() = default;
-  /// What from `next` to `last` is in memory and to be kept, ascending, as much as one segment may
-  /// hold; `next` becomes the index behind it.
+  /// What the WAL has from `next` to `last` and memory, too, if it is to be kept; ascending, as much
+  /// as one segment may hold. `next` becomes the index behind it. Entries that the log has given up
+  /// are among them as long as the WAL has nothing else in their place (voided_entries.h).
   virtual std::vector<StoredEntry> entries_to_flush(Index& next, Index last,
                                                     const SegmentOptions& limits) const = 0;
-  /// The lowest index that was truncated since the last call; UINT64_MAX when none was.
+  /// The lowest index at which the WAL overwrote something since the last call; UINT64_MAX when
+  /// there was none.
   virtual Index take_changed_from() = 0;
   /// The number of the next segment; goes up by add_segment().
   virtual std::uint64_t next_segment() const = 0;
@@ -65,9 +67,9 @@ class FlushOwner {
 /// when that is on disk its entries leave memory, before the next one is begun. So the owner is
 /// never held up for long, and memory falls from the first segment on.
 ///
-/// A log may be truncated and written anew between two segments. Then the next segment begins where
-/// the log has changed: at the end, the segments that were written hold what the log was at one
-/// moment, and never an old part before a new one.
+/// The WAL may overwrite a part of a log between two segments. Then the next segment begins there:
+/// at the end, the segments that were written hold what the WAL had at one moment, and never an old
+/// part before a new one.
 ///
 /// One server's directory may fail while the others' work. The others' parts are written all the
 /// same, and the failing one is tried once more with the next run(). If it fails again, what the
