@@ -22,9 +22,9 @@ namespace rakv::raftlog {
 class FlushSource {
  public:
   virtual ~FlushSource() = default;
-  /// What the WAL has from `next` to `last` and memory, too, if it is to be kept; ascending, as much
-  /// as one segment may hold. `next` becomes the index behind it. Entries that the log has given up
-  /// are among them as long as the WAL has nothing else in their place (voided_entries.h).
+  /// What the WAL has from `next` to `last` and memory, too, if it is to be kept; ascending, as
+  /// much as one segment may hold. `next` becomes the index behind it. Entries that the log has
+  /// given up are among them as long as the WAL has nothing else in their place (voided_entries.h).
   virtual std::vector<StoredEntry> entries_to_flush(Index& next, Index last,
                                                     const SegmentOptions& limits) const = 0;
   /// The lowest index at which the WAL overwrote something since the last call; UINT64_MAX when

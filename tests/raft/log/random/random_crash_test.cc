@@ -24,7 +24,7 @@ std::uint64_t from_environment(const char* name, std::uint64_t standard) {
 TEST(RandomCrash, NothingAcknowledgedIsLost) {
   const bool repeated = std::getenv("RAKV_SEED") != nullptr;
   const std::uint64_t first = from_environment("RAKV_SEED", 1);
-  const std::uint64_t runs = from_environment("RAKV_RUNS", repeated ? 1 : 60);
+  const std::uint64_t runs = from_environment("RAKV_RUNS", repeated ? 1 : 500);
   const std::uint64_t generations = from_environment("RAKV_GENERATIONS", 8);
   testing::RandomTotals totals;
   for (std::uint64_t seed = first; seed < first + runs && !HasFailure(); ++seed) {
