@@ -336,5 +336,59 @@ TEST(FailingDirectoryAndItsSystem, IsTriedAgainWithTheWalFilesInPlace) {
   node.expect_log(kGood, good);
 }
 
+/// The file is there, and whether it will be there after a crash is not known. Its records would be
+/// read over newer ones in segments.
+TEST(FailingDirectoryAndItsSystem, AKeptFileThatIsNotSureGoesBeforeTheWalFiles) {
+  MemoryDisk memory;
+  FaultyDisk disk(memory);
+  Node node(disk);
+  node.make("kv", kBad);
+  disk.set_rule([&](DiskOperation operation, const std::string& path) -> std::optional<Error> {
+    if (operation == DiskOperation::sync_directory && path == kDirectory && kept_files(memory) > 0)
+      return make_error(ErrorCode::io, path + ": bad");
+    return bad_directory(DiskOperation::create)(operation, path);
+  });
+  node.append_up_to(kBad, 15);
+  node.tick();
+  EXPECT_EQ(kept_files(memory), 1U);
+  EXPECT_FALSE(node.system->keeps_records_of(kBad));
+  disk.set_rule(nullptr);
+  node.tick();
+  EXPECT_EQ(kept_files(memory), 0U);
+}
+
+/// A start has read the kept file with the WAL files, and the directory fails still.
+TEST(FailingDirectoryAndItsSystem, AKeptFileStaysWhenWalFilesCantBeRemovedAtOnce) {
+  MemoryDisk memory;
+  FaultyDisk disk(memory);
+  const auto make_kept = [&] {
+    Node node(disk);
+    node.make("kv", kBad);
+    node.make("kv2", kGood);
+    disk.set_rule(bad_directory(DiskOperation::create));
+    node.append_up_to(kBad, 15);
+    node.append_up_to(kGood, 25);
+    ASSERT_TRUE(node.system->keeps_records_of(kBad));
+  };
+  make_kept();
+  {
+    int failures = 0;
+    disk.set_rule([&](DiskOperation operation, const std::string& path) -> std::optional<Error> {
+      if (operation == DiskOperation::unlink && path.ends_with(".wal") && failures++ < 2)
+        return make_error(ErrorCode::io, path + ": bad");
+      return bad_directory(DiskOperation::create)(operation, path);
+    });
+    Node node(disk);
+    ASSERT_TRUE(node.system) << node.error->message;
+    for (int i = 0; i < 6; ++i) node.tick();
+    EXPECT_GE(failures, 2);
+    EXPECT_EQ(kept_files(memory), 1U);
+  }
+  memory.crash(CrashMode::lose_unsynced);
+  Node node(memory);
+  node.expect_log(kBad, 15);
+  node.expect_log(kGood, 25);
+}
+
 }  // namespace
 }  // namespace rakv::raftlog
