@@ -112,5 +112,35 @@ TEST(Flush, VoidedEntriesStayBelowThoseOfTheNextFile) {
   }
 }
 
+/// The same when the log gives them up before it has heard that the WAL has them.
+TEST(Flush, EntriesThatAreVoidedOnTheirWayToTheWalStayBelowThoseOfTheNextFile) {
+  MemoryDisk memory;
+  {
+    Store store(memory);
+    MemberLog* log = make_log(store);
+    const auto write = [&] {
+      while (store.system->wal_writer().run_one_batch()) {
+      }
+    };
+    log->append(entries(5, 8, 3));
+    write();
+    store.system->roll_over_wal();
+    log->append(entries(9, 10, 3));
+    write();
+    log->truncate_after(4);
+    for (int i = 0; i < 20; ++i) {
+      store.owner.run_all();
+      store.worker.run_all();
+    }
+    EXPECT_EQ(testing::names_in(memory, "/data/a@host", ".wal").size(), 1U);
+  }
+  memory.crash(CrashMode::lose_unsynced);
+  expect_one_log(memory);
+  Store store(memory);
+  const MemberLog* log = store.system->find("KVAAAA");
+  EXPECT_EQ(log->last(), (Position{10, 3}));
+  for (Index i = 5; i <= 10; ++i) EXPECT_EQ(log->term_at(i), 3U) << i;
+}
+
 }  // namespace
 }  // namespace rakv::raftlog
