@@ -2,18 +2,26 @@
 #include "kv/program/status_text.h"
 
 #include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "cnode/base/printable.h"
-#include "kv/program/json_text.h"
+#include "kv/program/json_output.h"
 
 namespace rakv::kv {
 namespace {
 
-std::string number(std::optional<std::int64_t> value, const char* none) {
-  return value && *value >= 0 ? std::to_string(*value) : none;
+std::string number(std::optional<std::int64_t> value) {
+  return value && *value >= 0 ? std::to_string(*value) : "-";
+}
+
+boost::json::value known(std::optional<std::int64_t> value) {
+  if (!value || *value < 0) return nullptr;
+  return *value;
 }
 
 /// A text of others in a column of the table.
@@ -28,9 +36,9 @@ std::string status_table(const std::vector<StatusRow>& rows) {
   for (const StatusRow& row : rows) {
     const KeyMetrics& metrics = row.metrics;
     table.push_back({cell(row.member.name()), cell(row.member.node()), cell(metrics.state),
-                     number(metrics.term, "-"), number(metrics.last_index, "-"),
-                     number(metrics.last_written_index, "-"), number(metrics.commit_index, "-"),
-                     number(metrics.last_applied, "-"), number(metrics.snapshot_index, "-"),
+                     number(metrics.term), number(metrics.last_index),
+                     number(metrics.last_written_index), number(metrics.commit_index),
+                     number(metrics.last_applied), number(metrics.snapshot_index),
                      cell(metrics.membership), row.reachable ? "yes" : "no"});
   }
   std::vector<std::size_t> widths(table.front().size());
@@ -54,25 +62,25 @@ std::string status_table(const std::vector<StatusRow>& rows) {
 }
 
 std::string status_json(const std::string& cluster, const std::vector<StatusRow>& rows) {
-  std::string out = "{\"cluster\":" + json_text(cluster) + ",\"members\":[";
-  const char* comma = "";
+  boost::json::array members;
   for (const StatusRow& row : rows) {
     const KeyMetrics& metrics = row.metrics;
-    out += comma;
-    out += "{\"name\":" + json_text(row.member.name()) +
-           ",\"node\":" + json_text(row.member.node()) + ",\"role\":" + json_text(metrics.state) +
-           ",\"term\":" + number(metrics.term, "null") +
-           ",\"last_index\":" + number(metrics.last_index, "null") +
-           ",\"last_written_index\":" + number(metrics.last_written_index, "null") +
-           ",\"commit_index\":" + number(metrics.commit_index, "null") +
-           ",\"last_applied\":" + number(metrics.last_applied, "null") +
-           ",\"snapshot_index\":" + number(metrics.snapshot_index, "null") +
-           ",\"membership\":" + json_text(metrics.membership) +
-           ",\"reachable\":" + (row.reachable ? "true" : "false") +
-           (metrics.note.empty() ? "" : ",\"note\":" + json_text(metrics.note)) + "}";
-    comma = ",";
+    boost::json::object member{{"name", json_string(row.member.name())},
+                               {"node", json_string(row.member.node())},
+                               {"role", json_string(metrics.state)},
+                               {"term", known(metrics.term)},
+                               {"last_index", known(metrics.last_index)},
+                               {"last_written_index", known(metrics.last_written_index)},
+                               {"commit_index", known(metrics.commit_index)},
+                               {"last_applied", known(metrics.last_applied)},
+                               {"snapshot_index", known(metrics.snapshot_index)},
+                               {"membership", json_string(metrics.membership)},
+                               {"reachable", row.reachable}};
+    if (!metrics.note.empty()) member["note"] = json_string(metrics.note);
+    members.push_back(std::move(member));
   }
-  return out + "]}\n";
+  return json_line(
+      boost::json::object{{"cluster", json_string(cluster)}, {"members", std::move(members)}});
 }
 
 }  // namespace rakv::kv

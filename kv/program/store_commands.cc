@@ -12,7 +12,7 @@
 #include "cnode/base/printable.h"
 #include "kv/program/command_io.h"
 #include "kv/program/directory_users.h"
-#include "kv/program/json_text.h"
+#include "kv/program/store_reports.h"
 #include "kv/program/takeover_conditions.h"
 #include "raft/log/disk/overlay_disk.h"
 #include "raft/log/offline/inspection.h"
@@ -70,92 +70,6 @@ int run_release(const Arguments& arguments) {
   return 0;
 }
 
-const char* word(raftlog::Finding::Severity severity) {
-  switch (severity) {
-    case raftlog::Finding::Severity::note:
-      return "note";
-    case raftlog::Finding::Severity::damage:
-      return "damage";
-    case raftlog::Finding::Severity::obstacle:
-      return "obstacle";
-  }
-  return "";
-}
-
-const char* word(raftlog::DirectoryOwner owner) {
-  switch (owner) {
-    case raftlog::DirectoryOwner::nobody:
-      return "nobody";
-    case raftlog::DirectoryOwner::beam:
-      return "beam";
-    case raftlog::DirectoryOwner::rakv:
-      return "rakv";
-  }
-  return "";
-}
-
-std::string number(std::uint64_t value) { return std::to_string(value); }
-
-std::string server_line(const raftlog::ServerReport& server) {
-  const std::string vote = server.meta.voted_for ? server.meta.voted_for->node() : "nobody";
-  std::string line =
-      fmt::format("server {} (UId {}): term {}, voted for {}, applied {}, ", server.name,
-                  server.uid, server.meta.term, vote, server.meta.last_applied);
-  if (server.snapshot) {
-    line += fmt::format("snapshot at {} with {} live entries, ", server.snapshot->index,
-                        server.live_entries);
-  }
-  return line + fmt::format("log up to {} (term {}), {} segments; read {} entries, {} bytes",
-                            server.last.index, server.last.term, server.segments,
-                            server.entries_read, server.bytes_read);
-}
-
-std::string inspection_text(const std::string& directory, const raftlog::Inspection& found) {
-  std::string text = fmt::format("{}: owner {}, {} WAL files, {} servers\n", printable(directory),
-                                 word(found.owner), found.wal_files, found.servers.size());
-  for (const auto& server : found.servers) text += printable(server_line(server)) + "\n";
-  for (const auto& finding : found.findings) {
-    text += fmt::format("{}: {}\n", word(finding.severity), printable(finding.text));
-  }
-  for (const auto& change : found.changes) text += "a start would " + printable(change) + "\n";
-  return text;
-}
-
-template <class Items, class Print>
-std::string json_list(const Items& items, Print print) {
-  std::string out = "[";
-  for (const auto& item : items) out += (out.size() > 1 ? "," : "") + print(item);
-  return out + "]";
-}
-
-std::string server_json(const raftlog::ServerReport& server) {
-  const auto& vote = server.meta.voted_for;
-  return "{\"name\":" + json_text(server.name) + ",\"uid\":" + json_text(server.uid) +
-         ",\"term\":" + number(server.meta.term) +
-         ",\"voted_for\":" + (vote ? json_text(vote->node()) : "null") +
-         ",\"last_applied\":" + number(server.meta.last_applied) +
-         ",\"snapshot_index\":" + (server.snapshot ? number(server.snapshot->index) : "null") +
-         ",\"live_entries\":" + number(server.live_entries) +
-         ",\"first_index\":" + number(server.first_index) +
-         ",\"last_index\":" + number(server.last.index) +
-         ",\"last_term\":" + number(server.last.term) + ",\"segments\":" + number(server.segments) +
-         ",\"entries_read\":" + number(server.entries_read) +
-         ",\"bytes_read\":" + number(server.bytes_read) + "}";
-}
-
-std::string inspection_json(const std::string& directory, const raftlog::Inspection& found) {
-  return "{\"directory\":" + json_text(directory) + ",\"owner\":" + json_text(word(found.owner)) +
-         ",\"ok\":" + (found.sound() ? "true" : "false") +
-         ",\"wal_files\":" + number(found.wal_files) +
-         ",\"servers\":" + json_list(found.servers, server_json) + ",\"findings\":" +
-         json_list(found.findings,
-                   [](const raftlog::Finding& finding) {
-                     return "{\"severity\":" + json_text(word(finding.severity)) +
-                            ",\"text\":" + json_text(finding.text) + "}";
-                   }) +
-         ",\"changes\":" + json_list(found.changes, json_text) + "}\n";
-}
-
 int run_inspection(const Arguments& arguments, bool for_takeover) {
   const auto disk = raftlog::make_posix_disk();
   const auto directory = stopped_system(*disk, arguments);
@@ -180,30 +94,6 @@ int run_inspection(const Arguments& arguments, bool for_takeover) {
               << "\n";
   }
   return found->sound() ? 0 : kNo;
-}
-
-std::string repair_text(const raftlog::Repair& repair, bool dry_run) {
-  std::string text;
-  for (const auto& file : repair.set_aside) {
-    text += std::string(dry_run ? "would set aside " : "set aside ") +
-            printable(file.path + ": " + file.why) + "\n";
-  }
-  for (const auto& notice : repair.notices) text += "note: on start: " + printable(notice) + "\n";
-  for (const auto& left : repair.left) text += "damage: " + printable(left) + "\n";
-  if (!repair.left.empty()) return text + "not all could be repaired\n";
-  return text + (dry_run ? "it would start\n" : "it can start\n");
-}
-
-std::string repair_json(const std::string& directory, const raftlog::Repair& repair, bool dry_run) {
-  return "{\"directory\":" + json_text(directory) + ",\"dry_run\":" + (dry_run ? "true" : "false") +
-         ",\"ok\":" + (repair.left.empty() ? "true" : "false") + ",\"set_aside\":" +
-         json_list(repair.set_aside,
-                   [](const raftlog::SetAside& file) {
-                     return "{\"path\":" + json_text(file.path) +
-                            ",\"why\":" + json_text(file.why) + "}";
-                   }) +
-         ",\"notices\":" + json_list(repair.notices, json_text) +
-         ",\"left\":" + json_list(repair.left, json_text) + "}\n";
 }
 
 int run_repair(const Arguments& arguments) {
