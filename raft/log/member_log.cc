@@ -399,7 +399,7 @@ std::uint64_t MemberLog::pending_writes() const {
   return count;
 }
 
-/// The log is durable up to `last`. What lies behind the mark must wait until that is gone.
+/// The log is durable up to `last`. What lies after the mark must wait until that is gone.
 void MemberLog::note_durable(Index last) {
   if (install_mark_ && last > *install_mark_) {
     durable_behind_mark_ = std::max(durable_behind_mark_, std::min(last, last_.index));
@@ -437,9 +437,9 @@ void MemberLog::handle_written(const WalWritten& event) {
 
 // ---- segments
 
-/// Only what the WAL has: a start reads the WAL files that are left behind the segments, and if a
+/// Only what the WAL has: a start reads the WAL files that are left after the segments, and if a
 /// newer entry were in a segment and in none of them, an older file would be read over it, and an
-/// entry of one leader's log would stand behind one of another's. What is not in the WAL yet will
+/// entry of one leader's log would follow one of another's. What is not in the WAL yet will
 /// be in a later file; the flush does not wait for it, for the WAL may wait for the flush.
 ///
 /// What the WAL has is not always the log as it is: voided entries count as long as nothing else is

@@ -90,7 +90,7 @@ class MemberLog final : private FlushSource {
   /// Gives the entries of the range to `use`, in order, on the worker's thread. Errors as read();
   /// the entries before the one that can't be read have been given then.
   void visit(IndexRange range, std::function<void(const StoredEntry&)> use, DoneCallback done);
-  /// The entry at `index`, above the snapshot, can't be read: it and all behind it are given up, to
+  /// The entry at `index`, above the snapshot, can't be read: it and all after it are given up, to
   /// be fetched again from the leader, with amnesia.
   void forget_from(Index index, const std::string& reason, DoneCallback done);
 

@@ -30,7 +30,7 @@ void MemberLog::drop_sparse() {
 
 void MemberLog::write_sparse(std::vector<StoredEntry> entries) {
   for (auto& entry : entries) {
-    // The same index and term: the same entry. Not to write it again leaves what is behind it.
+    // The same index and term: the same entry. Not to write it again leaves what follows it.
     if (entry.index <= last_.index && term_at(entry.index) == entry.term) continue;
     incoming_.put(entry);
     sparse_up_to_ = std::max(sparse_up_to_, entry.index);
@@ -57,7 +57,7 @@ void MemberLog::queue_marked_sparse() {
   context_.queue.append(writer_, first_sequence, std::exchange(unmarked_, {}));
 }
 
-/// Everything of the log that lies behind the mark is of no leader's log any more: an entry that
+/// Everything of the log after the mark is of no leader's log any more: an entry that
 /// comes with a snapshot is committed, and takes the place of another one of the log.
 void MemberLog::write_install_mark() {
   const Index covered = snapshot_ ? snapshot_->meta.index : 0;
@@ -69,7 +69,7 @@ void MemberLog::write_install_mark() {
   log_end = std::max(log_end, covered);
   install_mark_busy_ = true;
   // It may come to the disk at any moment from now on, also when nobody waits for it any more: what
-  // a next leader appends behind it counts only when it is gone again.
+  // a next leader appends after it counts only when it is gone again.
   install_mark_ = log_end;
   install_mark_sure_ = false;
   context_.jobs.run_on(
@@ -88,7 +88,7 @@ void MemberLog::write_install_mark() {
       }));
 }
 
-/// The log's own entries stand on disk behind everything sparse, or a snapshot covers all of that.
+/// The log's own entries stand on disk after everything sparse, or a snapshot covers all of that.
 void MemberLog::remove_install_mark() {
   if (!install_mark_ || install_mark_busy_) return;
   install_mark_busy_ = true;

@@ -78,7 +78,7 @@ class MemberRecovery {
   std::vector<std::string>& notices_;
   RecoveredLog member_;
   std::vector<std::pair<Index, Place>> above_;  // what is not covered; ascending
-  /// What stands behind this index is not known to be the log's.
+  /// What follows this index is not known to be the log's.
   std::optional<Index> log_end_;
 };
 
@@ -135,7 +135,7 @@ Result<void> MemberRecovery::read_marks() {
     member_.install_mark = log_end_ = snapshot_index();
     return record_amnesia(mark.error().message, false);
   }
-  // Behind the mark, and behind a snapshot that was installed meanwhile, may be live entries of a
+  // After the mark, and after a snapshot that was installed meanwhile, may be live entries of a
   // transfer that was given up. Nothing there was acknowledged as long as the mark stands.
   if (*mark) log_end_ = std::max(**mark, snapshot_index());
   member_.install_mark = *mark;

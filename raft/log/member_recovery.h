@@ -66,7 +66,7 @@ struct RecoveredLog {
 /// log has an entry that would follow it.
 ///
 /// Below the snapshot only live entries count, each from the newest place that has it; above it the
-/// log must be contiguous, and its terms must not decrease: what is behind a gap or a lower term
+/// log must be contiguous, and its terms must not decrease: what follows a gap or a lower term
 /// was never part of this log's acknowledged end (an unfinished snapshot transfer, the old end of a
 /// log that a snapshot replaced).
 ///

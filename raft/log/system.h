@@ -37,7 +37,7 @@ struct LogSystemOptions {
   /// keep_reserve); 0 = none.
   std::uint64_t reserve_bytes = 1 << 20;
   /// Runs the long jobs (segments, snapshots, removals); nullptr = the worker given to open(). With
-  /// one of its own, a vote never waits behind a segment.
+  /// one of its own, a vote never waits for a segment.
   Executor* background = nullptr;
   /// Run in the background when many entries have left memory: gives free memory back to the
   /// operating system. Empty = nothing.

@@ -14,8 +14,8 @@ namespace rakv::raftlog {
 /// overwritten, until what comes in their place is in the WAL, too.
 ///
 /// Segments are made of what the WAL files have, and not of the log as it is by then. If the voided
-/// entries of a WAL file did not come to segments, what stands behind them in the next file would
-/// follow an older entry after a crash: of one leader's log behind one of another's. A later leader
+/// entries of a WAL file did not come to segments, what follows them in the next file would
+/// follow an older entry after a crash: one leader's log after another's. A later leader
 /// whose log has that last entry would take the one before it for its own, too.
 ///
 /// Owner's thread only.
@@ -32,7 +32,7 @@ class VoidedEntries {
   }
   /// The WAL has all that was queued before number `sequence`.
   void written_before(std::uint64_t sequence);
-  /// The WAL has these entries of the log. What stood there and behind is void on disk, too.
+  /// The WAL has these entries of the log. What stood there and after it is void on disk, too.
   void log_written(IndexRange range) { write(range); }
   /// One entry is in a segment.
   void flushed(Index index, Term term);

@@ -26,12 +26,4 @@ inline void write_server_id(etf::Writer& writer, const ServerId& id) {
   writer.tuple(2).atom(id.name()).atom(id.node());
 }
 
-/// A term that was read without its version byte, as EncodedTerm.
-inline EncodedTerm encoded(std::string_view term) { return "\x83" + std::string(term); }
-
-/// An EncodedTerm without its version byte.
-inline std::string_view without_version(std::string_view term) {
-  return term.starts_with('\x83') ? term.substr(1) : term;
-}
-
 }  // namespace rakv::raftlog

@@ -47,8 +47,8 @@ std::string md5(std::string_view bytes) {
 constexpr std::string_view kSeal = "RAKV";
 
 std::uint32_t seal_crc(std::string_view bytes) {
-  const std::size_t behind = kSealAt + kSeal.size() + 4;
-  return crc32c(crc32c(0, bytes.substr(0, kSealAt)), bytes.substr(behind));
+  const std::size_t after = kSealAt + kSeal.size() + 4;
+  return crc32c(crc32c(0, bytes.substr(0, kSealAt)), bytes.substr(after));
 }
 
 /// The bytes that the header's MD5 is over.

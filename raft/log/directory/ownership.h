@@ -44,7 +44,7 @@ Result<void> give_up_ownership(Disk& disk, const std::string& directory,
                                const std::vector<NameRow>& rows);
 
 /// The highest number of a WAL file that was there when the directory was taken over (0: none): a
-/// file behind it is ours, and begins with a mark (wal_format.h). Durable when it returns.
+/// file after it is ours, and begins with a mark (wal_format.h). Durable when it returns.
 Result<void> write_last_beam_wal(Disk& disk, const std::string& directory, std::uint64_t number);
 /// 0 when nothing is written down; the highest number there is when that is damaged.
 Result<std::uint64_t> read_last_beam_wal(Disk& disk, const std::string& directory);

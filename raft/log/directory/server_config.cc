@@ -7,6 +7,7 @@
 
 #include "cnode/etf/cursor.h"
 #include "cnode/etf/text.h"
+#include "cnode/etf/version.h"
 #include "cnode/etf/writer.h"
 #include "raft/log/base/checksum.h"
 #include "raft/log/base/terms.h"
@@ -47,15 +48,15 @@ Result<void> take(ServerConfig& config, const std::string& key, std::string_view
     if (!members) return members.error();
     config.initial_members = std::move(*members);
   } else if (key == "cluster_name") {
-    config.cluster_name = encoded(value);
+    config.cluster_name = etf::with_version(value);
   } else if (key == "machine") {
     if (!cursor.tuple()) return bad_key(key, "a tuple such as {module, Module, Arguments}");
-    config.machine = encoded(value);
+    config.machine = etf::with_version(value);
   } else if (key == "log_init_args") {
     if (!cursor.map()) return bad_key(key, "a map");
-    config.log_init_args = encoded(value);
+    config.log_init_args = etf::with_version(value);
   } else {
-    config.others.emplace_back(key, encoded(value));
+    config.others.emplace_back(key, etf::with_version(value));
   }
   return {};
 }
@@ -97,7 +98,7 @@ Result<std::string> print_server_config(const ServerConfig& config) {
     return bad_key("id", "made of valid atoms");
   }
   for (const auto* term : {&config.cluster_name, &config.machine, &config.log_init_args}) {
-    if (!etf::validate(without_version(*term))) {
+    if (!etf::validate(etf::without_version(*term))) {
       return make_error(ErrorCode::invalid_argument,
                         "server config: cluster_name, machine or log_init_args is not a term");
     }
@@ -106,14 +107,14 @@ Result<std::string> print_server_config(const ServerConfig& config) {
   writer.map(6 + config.others.size());
   write_server_id(writer.atom("id"), config.id);
   writer.atom("uid").binary(config.uid);
-  writer.atom("cluster_name").raw(without_version(config.cluster_name));
+  writer.atom("cluster_name").raw(etf::without_version(config.cluster_name));
   writer.atom("initial_members").list(config.initial_members.size());
   for (const auto& member : config.initial_members) write_server_id(writer, member);
   writer.nil();
-  writer.atom("machine").raw(without_version(config.machine));
-  writer.atom("log_init_args").raw(without_version(config.log_init_args));
+  writer.atom("machine").raw(etf::without_version(config.machine));
+  writer.atom("log_init_args").raw(etf::without_version(config.log_init_args));
   for (const auto& [key, value] : config.others) {
-    writer.atom(key).raw(without_version(value));
+    writer.atom(key).raw(etf::without_version(value));
   }
   // ra reads the file as Latin-1; numbers for characters keep the text ASCII.
   return etf::print_text(writer.view(), {.strings = false}) + ".\n";
@@ -121,7 +122,7 @@ Result<std::string> print_server_config(const ServerConfig& config) {
 
 namespace {
 
-/// Behind the term, in the words of a comment: a BEAM does not see it, and leaves it out of a file
+/// After the term, in the words of a comment: a BEAM does not see it, and leaves it out of a file
 /// that it writes itself.
 constexpr std::string_view kSealWord = "% crc32 ";
 
@@ -132,8 +133,8 @@ std::string seal_of(std::string_view text) {
 bool seal_fits(std::string_view text) {
   const auto end = text.rfind(".\n");
   if (end == std::string_view::npos) return true;  // no term at all: the parser says so
-  const std::string_view behind = text.substr(end + 2);
-  return behind.empty() || behind == seal_of(text.substr(0, end + 2));
+  const std::string_view rest = text.substr(end + 2);
+  return rest.empty() || rest == seal_of(text.substr(0, end + 2));
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ Result<void> write_amnesia(Disk& disk, const std::string& server_directory,
 Result<void> remove_amnesia(Disk& disk, const std::string& server_directory);
 
 /// While live entries of a snapshot are taken in (`installing`): the member's own log ends at this
-/// index or below. What stands behind it may look like a continuation of the log and is none: ra's
+/// index or below. What follows it may look like a continuation of the log and is none: ra's
 /// format has no sign for entries that came out of order.
 Result<std::optional<Index>> read_install_mark(Disk& disk, const std::string& server_directory);
 Result<void> write_install_mark(Disk& disk, const std::string& server_directory, Index own_log_end);

@@ -179,12 +179,12 @@ Result<void> Release::tidy_segments(const MemberLog& log) {
   auto segments = open_segments(disk_, directory);
   if (!segments) return segments.error();
   if (auto removed = remove_dead(disk_, directory, *segments, needed); !removed) return removed;
-  const Index behind = log.last().index + 1;
+  const Index next = log.last().index + 1;
   for (const auto& segment : *segments) {
-    if (segment->find(behind) == nullptr) continue;
+    if (segment->find(next) == nullptr) continue;
     return make_error(ErrorCode::unsupported,
                       directory + " can't be released: a BEAM would take entry " +
-                          std::to_string(behind) + " in " + segment->path() +
+                          std::to_string(next) + " in " + segment->path() +
                           " for the log's, which ends before it; start rakv, release when the log "
                           "has grown");
   }
@@ -271,7 +271,7 @@ Result<void> Release::give_up() {
   return give_up_ownership(disk_, directory_, registered->rows);
 }
 
-/// A release that was stopped behind its last step but one leaves our names beside the BEAM's.
+/// A release that was stopped after its last step but one leaves our names beside the BEAM's.
 Result<Released> Release::finish_former() {
   if (auto done = remove_tree(disk_, directory_ + "/names.dets.rakv"); !done) return done.error();
   if (auto done = disk_.sync_directory(directory_); !done) return done.error();

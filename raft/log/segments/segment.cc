@@ -38,7 +38,7 @@ SegmentSlot read_slot(std::string_view bytes, std::size_t at, std::uint16_t vers
 /// region, "RKV1" crc32c:32. A BEAM that appends to the file writes over it.
 constexpr std::string_view kSeal = "RKV1";
 
-/// `head` may stop behind the last record that is used: the rest is zeros.
+/// `head` may stop after the last record that is used: the rest is zeros.
 std::string seal_of(std::string_view head, std::size_t head_size) {
   std::string seal(kSeal);
   put_number(seal, crc32c(crc32c(0, head), std::string(head_size - head.size(), '\0')));

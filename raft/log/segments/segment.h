@@ -14,7 +14,7 @@
 #include "raft/log/disk/disk.h"
 
 // Segment files (ra_log_segment.erl, "RASG"): an index region of fixed records and the entries'
-// bytes behind it. We write version 2, whole files at a time, never to a file again; versions 1 and
+// bytes after it. We write version 2, whole files at a time, never to a file again; versions 1 and
 // 2 are read.
 
 namespace rakv::raftlog {
@@ -152,9 +152,9 @@ class SegmentWriter {
   std::uint32_t max_count_;
   std::unique_ptr<File> file_;
   std::vector<SegmentSlot> slots_;
-  std::string buffer_;            // behind what is in the file
+  std::string buffer_;            // after what is in the file
   std::uint64_t file_end_ = 0;    // where the buffer will go
-  std::uint64_t data_begin_ = 0;  // behind the index region
+  std::uint64_t data_begin_ = 0;  // after the index region
 };
 
 }  // namespace rakv::raftlog

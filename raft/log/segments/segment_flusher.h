@@ -23,7 +23,7 @@ class FlushSource {
  public:
   virtual ~FlushSource() = default;
   /// What the WAL has from `next` to `last` and memory, too, if it is to be kept; ascending, as
-  /// much as one segment may hold. `next` becomes the index behind it. Entries that the log has
+  /// much as one segment may hold. `next` becomes the index after it. Entries that the log has
   /// given up are among them as long as the WAL has nothing else in their place (voided_entries.h).
   virtual std::vector<StoredEntry> entries_to_flush(Index& next, Index last,
                                                     const SegmentOptions& limits) const = 0;
@@ -124,7 +124,7 @@ class SegmentFlusher {
   struct Ending;
   struct Ended;
   void go_on();
-  /// `next` is the index behind the entries.
+  /// `next` is the index after the entries.
   void write_segment(const std::string& uid, std::uint64_t number, std::vector<StoredEntry> entries,
                      Index next);
   void part_failed(const std::string& uid, const Error& error);

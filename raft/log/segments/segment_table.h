@@ -65,7 +65,7 @@ class SegmentTable {
   void note_bounds();
 
   Segments segments_;
-  // The highest index in a segment and those before it, and the lowest in it and those behind it:
+  // The highest index in a segment and those before it, and the lowest in it and those after it:
   // among thousands of segments find() looks into the few that may have an index.
   std::vector<Index> highest_up_to_;
   std::vector<Index> lowest_from_;

@@ -6,6 +6,7 @@
 
 #include "cnode/base/byte_order.h"
 #include "cnode/etf/cursor.h"
+#include "cnode/etf/version.h"
 #include "cnode/etf/writer.h"
 #include "raft/log/base/checksum.h"
 #include "raft/log/base/terms.h"
@@ -15,7 +16,7 @@ namespace {
 
 constexpr std::string_view kSnapshotMagic{"RASN\x01", 5};
 constexpr std::string_view kIndexesMagic{"RASI\x01", 5};
-constexpr std::size_t kBodyAt = 9;  // behind magic and CRC
+constexpr std::size_t kBodyAt = 9;  // after magic and CRC
 
 Error bad_snapshot(ErrorCode code, const std::string& name, const std::string& what) {
   return make_error(code, name + ": " + what);
@@ -89,7 +90,7 @@ EncodedTerm encode_snapshot_meta(const StoredSnapshotMeta& meta) {
   writer.version().map(4);
   writer.atom("index").u64(meta.index);
   writer.atom("term").u64(meta.term);
-  writer.atom("cluster").raw(without_version(meta.cluster));
+  writer.atom("cluster").raw(etf::without_version(meta.cluster));
   writer.atom("machine_version").u64(meta.machine_version);
   return writer.take();
 }
@@ -110,7 +111,7 @@ Result<StoredSnapshotMeta> decode_snapshot_meta(std::string_view etf) {
       meta.term = cursor.u64().value_or(0);
       seen |= 2U;
     } else if (cursor.is_atom("cluster")) {
-      meta.cluster = encoded(cursor.skip().value_or(std::string_view{}));
+      meta.cluster = etf::with_version(cursor.skip().value_or(std::string_view{}));
       seen |= 4U;
     } else if (cursor.is_atom("machine_version")) {
       meta.machine_version = cursor.u64().value_or(0);
@@ -153,7 +154,7 @@ Result<SnapshotParts> take_apart(const std::string& name, std::string_view bytes
   auto meta = decode_snapshot_meta(body->substr(4, meta_size));
   if (!meta) return bad_snapshot(meta.error().code, name, meta.error().message);
   const std::string_view state = body->substr(4 + meta_size);
-  if (!state.starts_with('\x83')) {
+  if (!state.starts_with(etf::kVersionByte)) {
     return bad_snapshot(ErrorCode::malformed, name, "its machine state is not a term");
   }
   return SnapshotParts{std::move(*meta), bytes.size() - state.size()};
@@ -191,7 +192,7 @@ std::string encode_indexes_file(const IndexSet& live_indexes) {
 
 Result<IndexSet> decode_indexes_file(const std::string& name, std::string_view bytes) {
   std::string_view body = bytes;
-  if (!bytes.starts_with('\x83')) {  // else: as old ra wrote it
+  if (!bytes.starts_with(etf::kVersionByte)) {  // else: as old ra wrote it
     const auto unsealed = unseal(name, kIndexesMagic, bytes);
     if (!unsealed) return unsealed.error();
     body = *unsealed;

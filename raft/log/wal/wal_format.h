@@ -25,7 +25,7 @@
 //
 // What the marks prove. A batch is begun only when the one before it was synced: a mark of a later
 // batch, or a final mark, says that this one was acknowledged, and whatever is wrong in it is
-// damage. Behind the last batch nothing follows. If it is not whole, either its write was cut off
+// damage. Nothing follows the last batch. If it is not whole, either its write was cut off
 // (then it was never acknowledged), or it was whole and is damaged (then it may have been). A write
 // that was cut off leaves whole sectors unwritten: zeros, as the room was before. So a part of the
 // batch (what of a sector lies in it) that is all zeros and was not when it was written proves the
@@ -78,7 +78,7 @@ class QuietParts {
   /// The batch begins at `offset` of the file.
   explicit QuietParts(std::uint64_t offset) : at_(offset) {}
   void add(std::string_view bytes);
-  /// Behind the last byte.
+  /// One past the last byte.
   void finish() { end_part(); }
   std::uint32_t count() const { return count_; }
   std::uint64_t set() const { return set_; }

@@ -69,7 +69,7 @@ std::string WalParser::closing_mark() const {
   return closing;
 }
 
-/// Offset of a mark at or behind `from`; with this file's salt if `salted`.
+/// Offset of a mark at or after `from`; with this file's salt if `salted`.
 std::optional<std::size_t> WalParser::find_mark(std::size_t from, bool salted) const {
   constexpr std::size_t kUidAt = 5;  // in a mark
   for (std::size_t at = from + kUidAt;; ++at) {
@@ -89,7 +89,7 @@ bool WalParser::mark_fits(const WalMark& mark, std::size_t at) const {
   return mark.crc == finish_mark_crc(crc, mark.sequence, mark.first_offset, mark.salt);
 }
 
-/// Files with marks: everything up to the last valid mark counts; what is behind it must be
+/// Files with marks: everything up to the last valid mark counts; what follows it must be
 /// explicable as a batch that did not reach the disk wholly.
 Result<std::vector<WalRecord>> WalParser::parse_marked(const WalRecordView& first,
                                                        const WalMark& start, std::string* notice) {
@@ -136,10 +136,10 @@ Result<std::vector<WalRecord>> WalParser::parse_marked(const WalRecordView& firs
   return std::move(records_);
 }
 
-/// `bad` is the first byte behind the last valid mark that is not a good record.
+/// `bad` is the first byte after the last valid mark that is not a good record.
 std::optional<Error> WalParser::check_tail(std::size_t bad, bool finished) {
   if (all_zero(bytes().substr(trusted_))) return std::nullopt;
-  if (finished) return damaged(path_, trusted_, "there are bytes behind the final mark");
+  if (finished) return damaged(path_, trusted_, "there are bytes after the final mark");
   const auto mark_at = find_mark(trusted_, true);
   std::optional<WalMark> mark;
   if (mark_at) {
@@ -195,7 +195,7 @@ bool WalParser::cut_off_without_mark() {
       case Header::believable:
         break;
     }
-    if (!record) return true;  // it goes on behind the end of the file
+    if (!record) return true;  // it goes on past the end of the file
     if (!record->checksum_fits) {
       const std::size_t end = at + record->size;
       if (end >= content_end_ || has_unwritten_part(at, at + record->header_size)) return true;
@@ -239,7 +239,7 @@ std::optional<bool> WalParser::cut_off_in_mark(std::size_t at) const {
     std::string expected;
     append_mark(expected, mark, at);
     std::size_t different = 0;
-    std::size_t missing = 0;  // zeros instead, with nothing but zeros behind them in their sector
+    std::size_t missing = 0;  // zeros instead, with nothing but zeros after them in their sector
     for (std::size_t i = 0; i < size; ++i) {
       if (expected[i] == found[i] || unknown(i)) continue;
       ++different;
@@ -316,8 +316,8 @@ Result<std::vector<WalRecord>> WalParser::parse_unmarked(std::string* notice) {
       break;
     }
     if (!record->checksum_ok) {
-      const std::string_view behind = rest.substr(record->size);
-      if (behind.size() >= kEndZeros && !all_zero(behind)) {
+      const std::string_view next = rest.substr(record->size);
+      if (next.size() >= kEndZeros && !all_zero(next)) {
         return damaged(path_, at, "a record with a wrong checksum before further records");
       }
       note_tail(at, notice);

@@ -29,7 +29,7 @@ class WalParser {
   /// Where the bytes begin of which nothing that follows proves that they were synced: the last
   /// batch, or all of a file without marks. good_bytes() if there are none.
   std::uint64_t unproven_from() const { return unproven_from_; }
-  /// The final mark that would end the file behind good_bytes(); empty for a file without marks.
+  /// The final mark that would end the file after good_bytes(); empty for a file without marks.
   std::string closing_mark() const;
 
  private:
@@ -62,7 +62,7 @@ class WalParser {
   std::uint64_t file_size_ = 0;         // as the last valid mark has it
   std::uint64_t proven_file_size_ = 0;  // as the one before has it, which was synced
   std::size_t trusted_ = 0;             // everything before it is covered by valid marks
-  std::size_t content_end_ = 0;         // behind the last byte that is not zero
+  std::size_t content_end_ = 0;         // one past the last byte that is not zero
   std::uint64_t good_ = 0;
   std::uint64_t unproven_from_ = 0;
   std::map<std::uint32_t, std::string> refs_;

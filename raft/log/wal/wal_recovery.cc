@@ -149,7 +149,7 @@ Result<RecoveredWal> recover_wal(
     if (content.damage) {
       recovered.damage =
           WalDamage{path, content.damage->message, content.good_bytes, content.closing_mark, {}};
-      recovered.notices.push_back(content.damage->message + "; what is behind is set aside as " +
+      recovered.notices.push_back(content.damage->message + "; what follows is set aside as " +
                                   path + ".bad");
     }
     if (content.damage && content.good_bytes == 0) continue;

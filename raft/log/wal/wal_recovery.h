@@ -43,7 +43,7 @@ struct WalDamage {
   std::string path;
   std::string what;                      ///< in words, with file and byte
   std::uint64_t good_bytes = 0;          ///< so many from the file's start can be trusted
-  std::string closing_mark;              ///< to be put behind them
+  std::string closing_mark;              ///< to be put after them
   std::vector<std::string> later_files;  ///< ascending; nothing in them can be trusted to follow
 };
 
@@ -51,7 +51,7 @@ struct RecoveredWal {
   std::map<std::string, RecoveredWriter> writers;  ///< by UId
   std::vector<std::string> files;                  ///< paths read, oldest first
   std::uint64_t bytes = 0;                         ///< of these files
-  std::optional<WalDamage> damage;                 ///< what is behind it was left out
+  std::optional<WalDamage> damage;                 ///< what follows it was left out
   std::uint64_t last_number = 0;  ///< highest file number seen; the next file gets last_number + 1
   std::vector<std::string> notices;  ///< what was dropped as unacknowledged, for the log
   std::vector<UnprovenBytes> unproven;

@@ -13,7 +13,7 @@
 namespace rakv::raftlog {
 namespace {
 
-/// Payloads up to this size are copied behind their header: that is cheaper than one more piece of
+/// Payloads up to this size are copied after their header: that is cheaper than one more piece of
 /// a gathered write. Larger ones are written from where they are.
 constexpr std::size_t kCopyBelow = 512;
 
@@ -283,7 +283,7 @@ void WalWriter::report_written(std::size_t count) {
   queue_.note_durable(bytes);
 }
 
-/// Ends a file in order. The final mark says that nothing is missing behind it; without it (an
+/// Ends a file in order. The final mark says that nothing is missing after it; without it (an
 /// error here) the file is only less well guarded.
 void WalWriter::finish_file() {
   static_cast<void>(write_final_mark());

@@ -210,7 +210,7 @@ void MemberModel::check_nothing_foreign(const MemberLog& log, const SnapshotMode
     const auto appended = history.find({index, read->term});
     EXPECT_TRUE(agreed || appended != history.end())
         << uid << ": entry " << index << " of term " << read->term << " was never appended";
-    // Right behind the snapshot what a write below it has voided may be back.
+    // Right after the snapshot what a write below it has voided may be back.
     if (!agreed && appended != history.end() && index > found.index + 1) {
       EXPECT_EQ(appended->second, before) << uid << ": entry " << index << " of term " << read->term
                                           << " follows one of another log";

@@ -82,7 +82,7 @@ struct MemberModel {
   std::vector<StoredVote> asked;  ///< since then; may be on disk
   std::map<Index, Term> own;
   Index written = 0;
-  /// An entry of a snapshot has the place of the one behind it: what was acknowledged there is
+  /// An entry of a snapshot has the place of the one after it: what was acknowledged there is
   /// void.
   Index not_void = UINT64_MAX;
   /// The highest index of such an entry.

@@ -360,7 +360,7 @@ TEST(RaView, RangesCutOlderFiles) {
   add_segment(disk, segments, {1, 2, 3, 4, 5, 6}, 1);
   add_segment(disk, segments, {5, 6, 7, 8}, 2);
   EXPECT_EQ(first_hidden_from_ra(segments, IndexSet::of({1, 2, 3, 4, 5, 6, 7, 8})), std::nullopt);
-  // The wide range of a compacted file is cut by a file that has nothing of what is behind.
+  // The wide range of a compacted file is cut by a file that has nothing of what follows.
   Segments compacted;
   add_segment(disk, compacted, {2, 9, 15}, 1);
   add_segment(disk, compacted, {5, 6}, 1);

@@ -70,7 +70,7 @@ class RandomNode {
   void generation();
   /// All is repaired, and the disk is well.
   void last_start();
-  /// Behind last_start(): a byte of some file is another one. Whatever that costs is said.
+  /// After last_start(): a byte of some file is another one. Whatever that costs is said.
   void flip_a_byte();
 
  private:

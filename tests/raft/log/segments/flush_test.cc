@@ -24,7 +24,7 @@ MemberLog* make_log(Store& store) {
   return log;
 }
 
-/// No entry of term 3 stands behind one of another term that it never followed.
+/// No entry of term 3 follows one of another term that it never followed.
 void expect_one_log(Disk& disk) {
   for (int start = 0; start < 2; ++start) {
     Store store(disk);

@@ -58,7 +58,7 @@ TEST(Install, WhatLiesBelowTheOwnSnapshotVoidsNothingAboveIt) {
       SCOPED_TRACE(std::to_string(static_cast<int>(where)) + ", live " +
                    std::to_string(live.size()) + "/" + std::to_string(live.back()));
       MemoryDisk disk;
-      // An entry of another leader's in the place of one of the log: that, and all behind it, is
+      // An entry of another leader's in the place of one of the log: that, and all after it, is
       // given up, as it is without a snapshot of the member's own.
       const Index end = live.back() == 50 ? 49 : 60;
       {
@@ -287,7 +287,7 @@ TEST(Install, WhatLiesBelowTheOwnSnapshotVoidsNothingOfABrokenServer) {
   EXPECT_EQ(store.system->find("KVAAAA")->last_written(), (Position{60, 1}));
 }
 
-/// A later leader's entries are no live ones of a snapshot: they void what is behind them.
+/// A later leader's entries are no live ones of a snapshot: they void what follows them.
 TEST(Install, AnOverwriteAboveTheOwnSnapshotVoidsWhatIsBehindIt) {
   for (const Where where : kWheres) {
     for (const Index first : {Index{41}, Index{50}, Index{60}}) {

@@ -23,7 +23,7 @@ using testing::text_at;
 
 constexpr Index kSnapshot = 80;
 
-/// What the sender has at an index: its log is of term 1 up to 39 and of term 9 behind.
+/// What the sender has at an index: its log is of term 1 up to 39 and of term 9 after it.
 StoredEntry sent(Index index) { return entry(index, index < 40 ? 1 : 9, "leader"); }
 
 struct Scenario {
@@ -36,8 +36,8 @@ struct Scenario {
 
 const std::array<Scenario, 5> kScenarios{{
     {"live entries beyond a gap", 39, 39, {20, 52, 60}},
-    {"a live entry right behind the log", 39, 39, {12, 40, 60}},
-    {"a live entry right behind an end that is not the leader's", 45, 39, {12, 46, 60}},
+    {"a live entry right after the log", 39, 39, {12, 40, 60}},
+    {"a live entry right after an end that is not the leader's", 45, 39, {12, 46, 60}},
     {"a live entry in place of another", 45, 39, {12, 42, 60}},
     {"given up, then the log goes on", 39, 39, {20, 52, 60}, true},
 }};
@@ -197,7 +197,7 @@ TEST(Install, AMarkThatCouldNotBeWrittenIsTriedAgain) {
   }
 }
 
-/// The same for its removal: what was appended behind it is durable, and waits to count as that.
+/// The same for its removal: what was appended after it is durable, and waits to count as that.
 TEST(Install, AMarkThatCouldNotBeRemovedIsTriedAgain) {
   OnAFaultyDisk on;
   on.log->write_sparse({entry(17, 2)});

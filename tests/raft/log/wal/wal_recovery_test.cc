@@ -186,7 +186,7 @@ TEST(WalRecovery, AFlippedByteBesideZerosIsNeverSilent) {
   std::printf("bytes flipped beside zeros: %zu\n", flips);
 }
 
-/// As after a power cut: any set of the last batch's sectors is missing, the room behind is
+/// As after a power cut: any set of the last batch's sectors is missing, the room after them is
 /// reserved. Only where nothing is missing but sectors that were as good as zeros may it be taken
 /// for damage.
 TEST(WalRecovery, ACutOffBatchBesideZerosIsNoDamage) {

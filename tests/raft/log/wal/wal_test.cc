@@ -280,10 +280,10 @@ TEST(WalWriter, CloseEndsTheFileInOrder) {
   EXPECT_TRUE(wal.writer->close());
   std::string bytes = wal.file();
   EXPECT_TRUE(parse_wal("wal", bytes, nullptr));
-  // Behind a final mark there is nothing.
+  // Nothing follows a final mark.
   const auto damaged = parse_wal("wal", bytes + "x", nullptr);
   ASSERT_FALSE(damaged);
-  EXPECT_THAT(damaged.error().message, ::testing::HasSubstr("behind the final mark"));
+  EXPECT_THAT(damaged.error().message, ::testing::HasSubstr("after the final mark"));
 }
 
 TEST(WalThread, WritesEverythingThatWasQueuedBeforeStop) {
