@@ -3,26 +3,43 @@
 
 #include <algorithm>
 #include <cstring>
-#include <unordered_set>
+#include <utility>
+
+#include "tests/support/file_bytes.h"
 
 namespace rakv::raftlog {
 namespace {
 
 constexpr std::size_t kSectorSize = 512;
 
+/// Copies the sector that begins at `at` as far as both files have it.
+void copy_sector(const FileBytes& from, std::size_t at, FileBytes& to) {
+  if (at >= std::min(from.size(), to.size())) return;
+  char sector[kSectorSize];
+  const std::size_t size = std::min({kSectorSize, from.size() - at, to.size() - at});
+  from.read(at, sector, size);
+  to.write(at, {sector, size});
+}
+
 /// What a random crash leaves of a file: its length is somewhere between the durable and the
 /// present one, and each sector has its durable or its present bytes.
-std::string torn(const std::string& durable, const std::string& live, std::mt19937_64& random) {
+FileBytes torn(const FileBytes& durable, const FileBytes& live, std::mt19937_64& random) {
   const std::size_t low = std::min(durable.size(), live.size());
   const std::size_t high = std::max(durable.size(), live.size());
-  std::string left(low + random() % (high - low + 1), '\0');
+  FileBytes left;
+  left.resize(low + random() % (high - low + 1));
   for (std::size_t at = 0; at < left.size(); at += kSectorSize) {
-    const std::string& from = random() % 2 == 0 ? durable : live;
-    if (at >= from.size()) continue;
-    const std::size_t size = std::min({kSectorSize, from.size() - at, left.size() - at});
-    std::memcpy(left.data() + at, from.data() + at, size);
+    copy_sector(random() % 2 == 0 ? durable : live, at, left);
   }
   return left;
+}
+
+bool same(const FileBytes& left, const FileBytes& right, std::size_t at, std::size_t size) {
+  char here[kSectorSize];
+  char there[kSectorSize];
+  left.read(at, here, size);
+  right.read(at, there, size);
+  return std::memcmp(here, there, size) == 0;
 }
 
 Error missing(const std::string& path) {
@@ -33,21 +50,19 @@ Error missing(const std::string& path) {
 
 struct MemoryDisk::Node {
   bool is_directory = false;
-  std::string bytes;
-  std::string durable_bytes;
+  FileBytes bytes;
+  FileBytes durable_bytes;
   std::set<std::size_t> given_up;  // sectors that no sync writes until they are written again
 
   /// What a sync would make durable.
-  std::string syncable() const {
-    std::string all = bytes;
+  FileBytes syncable() const {
+    static constexpr char kZeros[kSectorSize] = {};
+    FileBytes all = bytes;
     for (const std::size_t sector : given_up) {
       const std::size_t begin = sector * kSectorSize;
       if (begin >= all.size()) continue;
-      const std::size_t size = std::min(kSectorSize, all.size() - begin);
-      std::memset(all.data() + begin, 0, size);
-      if (begin >= durable_bytes.size()) continue;
-      std::memcpy(all.data() + begin, durable_bytes.data() + begin,
-                  std::min(size, durable_bytes.size() - begin));
+      all.write(begin, {kZeros, std::min(kSectorSize, all.size() - begin)});
+      copy_sector(durable_bytes, begin, all);
     }
     return all;
   }
@@ -61,8 +76,7 @@ class MemoryDisk::OpenFile final : public File {
       : node_(std::move(node)), reserve_at_most_(reserve_at_most) {}
   Result<void> pwritev(std::uint64_t offset, std::span<const IoSlice> slices) override {
     for (const auto& slice : slices) {
-      if (node_->bytes.size() < offset + slice.size) node_->bytes.resize(offset + slice.size);
-      if (slice.size != 0) std::memcpy(node_->bytes.data() + offset, slice.data, slice.size);
+      node_->bytes.write(offset, {static_cast<const char*>(slice.data), slice.size});
       if (!node_->given_up.empty() && slice.size != 0) {
         node_->given_up.erase(node_->given_up.lower_bound(offset / kSectorSize),
                               node_->given_up.upper_bound((offset + slice.size - 1) / kSectorSize));
@@ -74,7 +88,7 @@ class MemoryDisk::OpenFile final : public File {
   Result<std::size_t> pread(std::uint64_t offset, void* into, std::size_t size) const override {
     if (offset >= node_->bytes.size()) return std::size_t{0};
     const std::size_t got = std::min<std::size_t>(size, node_->bytes.size() - offset);
-    std::memcpy(into, node_->bytes.data() + offset, got);
+    node_->bytes.read(offset, static_cast<char*>(into), got);
     return got;
   }
   Result<void> fdatasync() override {
@@ -159,7 +173,7 @@ Result<std::unique_ptr<File>> MemoryDisk::create(const std::string& path) {
     place->parent->entries[place->name] = place->node;
   }
   if (place->node->is_directory) return make_error(ErrorCode::io, path + ": is a directory");
-  place->node->bytes.clear();
+  place->node->bytes.resize(0);
   place->node->given_up.clear();
   return std::unique_ptr<File>(std::make_unique<OpenFile>(place->node, reserve_at_most_));
 }
@@ -271,7 +285,7 @@ void MemoryDisk::visit_durable(
 void MemoryDisk::visit_durable_node(
     const Node& node, const std::string& path,
     const std::function<void(const std::string& path, const std::string& bytes)>& visit) {
-  if (!node.is_directory) return visit(path, node.durable_bytes);
+  if (!node.is_directory) return visit(path, node.durable_bytes.text());
   for (const auto& [name, child] : node.durable_entries)
     visit_durable_node(*child, path + "/" + name, visit);
 }
@@ -282,9 +296,9 @@ void MemoryDisk::give_up_unsynced(const std::string& path) {
   Node& file = **node;
   for (std::size_t begin = 0; begin < file.bytes.size(); begin += kSectorSize) {
     const std::size_t size = std::min(kSectorSize, file.bytes.size() - begin);
-    const bool durable = begin + size <= file.durable_bytes.size() &&
-                         file.bytes.compare(begin, size, file.durable_bytes, begin, size) == 0;
-    if (!durable) file.given_up.insert(begin / kSectorSize);
+    if (begin + size > file.durable_bytes.size() ||
+        !same(file.bytes, file.durable_bytes, begin, size))
+      file.given_up.insert(begin / kSectorSize);
   }
 }
 
