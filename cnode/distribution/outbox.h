@@ -72,8 +72,9 @@ struct OutboxLimits {
   std::size_t soft_bytes = std::size_t{64} << 20;  ///< from here on try_send() refuses
   std::size_t hard_bytes = std::size_t{512}
                            << 20;  ///< from here on send() fails and the connection must be closed
-  std::size_t fragment_bytes = 64 * 1024;  ///< messages above this are split into pieces of this
-  std::size_t batch_bytes = 256 * 1024;    ///< about as much goes into one write
+  std::size_t fragment_bytes = std::size_t{64}
+                               << 10;  ///< messages above this are split into pieces of this
+  std::size_t batch_bytes = std::size_t{256} << 10;  ///< about as much goes into one write
 };
 
 /// Orders and cuts the messages to one peer.

@@ -290,12 +290,12 @@ void clear_setting(const Setting& setting, StartOptions& options) {
 
 std::string default_of(const Setting& setting) {
   if (!setting.default_text.empty()) return std::string(setting.default_text);
-  static const StartOptions defaults;
+  static const StartOptions kDefaults;
   return std::visit(Overloaded{
                         [](bool StartOptions::*) { return std::string(); },
-                        [](std::string StartOptions::*place) { return defaults.*place; },
+                        [](std::string StartOptions::*place) { return kDefaults.*place; },
                         [](std::vector<std::string> StartOptions::*) { return std::string(); },
-                        [](auto place) { return std::to_string(defaults.*place); },
+                        [](auto place) { return std::to_string(kDefaults.*place); },
                     },
                     setting.place);
 }
