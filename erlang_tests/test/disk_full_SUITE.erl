@@ -2,7 +2,7 @@
 %% A rakv member whose disk is full, in a cluster with BEAM members: the others go on, nothing acknowledged is lost, and
 %% when there is room again the member goes on, too, in the same process.
 %%
-%% The disk is a small tmpfs that the suite mounts, with sudo where it is not root.
+%% The disk is one of small_disk.
 -module(disk_full_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -21,12 +21,13 @@ suite() -> [{timetrap, {minutes, 6}}].
 
 init_per_testcase(Case, Config0) ->
     Config = cluster_ct:init(Config0),
-    Member = case Case of few_bytes_alone -> n1; _ -> n3 end,
-    [{small_disk, mount(Config, Member)} | Config].
+    Dir = rakv_ct:system_dir(Config, case Case of few_bytes_alone -> n1; _ -> n3 end),
+    ok = small_disk:mount(Dir, ?DISK_BYTES),
+    [{small_disk, Dir} | Config].
 
 end_per_testcase(_Case, Config) ->
     Finished = cluster_ct:finish(Config),
-    ok = unmount(?config(small_disk, Config)),
+    ok = small_disk:unmount(?config(small_disk, Config)),
     Finished.
 
 %% The member takes no entries below the low-water mark; the majority does.
@@ -192,35 +193,6 @@ all_there(Cluster, Process, Keys) ->
 %% ---------------------------------------------------------------------------------------------------------------
 %% The disk.
 
-mount(Config, Name) ->
-    Dir = filename:join(rakv_ct:data_dir(Config, Name), atom_to_list(rakv_ct:node_name(Config, Name))),
-    ok = filelib:ensure_path(Dir),
-    [Uid] = string:lexemes(os:cmd("id -u"), "\n"),
-    ok = as_root(["mount -t tmpfs -o mode=755,uid=", Uid, ",size=", integer_to_list(?DISK_BYTES), " tmpfs ", Dir]),
-    Dir.
+fill_up(Config, Left) -> small_disk:fill_up(?config(small_disk, Config), Left).
 
-unmount(Dir) ->
-    as_root(["umount ", Dir]).
-
-as_root(Command) ->
-    Sudo = case string:trim(os:cmd("id -u")) of
-               "0" -> "";
-               _ -> "sudo -n "
-           end,
-    case os:cmd([Sudo, Command, " && echo done"]) of
-        "done\n" -> ok;
-        Output -> ct:fail("~ts: ~ts", [Command, Output])
-    end.
-
-filler(Config) -> filename:join(?config(small_disk, Config), "filler").
-
-%% Leaves so many bytes, within a file system's block.
-fill_up(Config, Left) ->
-    Dir = ?config(small_disk, Config),
-    Free = list_to_integer(string:trim(os:cmd("stat -f -c '%a' " ++ Dir))) *
-           list_to_integer(string:trim(os:cmd("stat -f -c '%S' " ++ Dir))),
-    %% The member may take some of it meanwhile: then this stops where nothing is left.
-    _ = os:cmd(["head -c ", integer_to_list(max(Free - Left, 0)), " /dev/zero > ", filler(Config)]),
-    ok.
-
-make_room(Config) -> file:delete(filler(Config)).
+make_room(Config) -> small_disk:make_room(?config(small_disk, Config)).
