@@ -26,7 +26,7 @@ export PATH=$PWD/.deps/otp29/bin:$PATH
 mkdir -p build/harness
 run=$(mktemp -d "$PWD/build/harness/$rakv-XXXXXX")
 mkdir "$run/ebin" "$run/stand_ins" "$run/data"
-erlc -o "$run/ebin" erlang_tests/harness/*.erl erlang_tests/support/cluster_links.erl
+erlc -o "$run/ebin" erlang_tests/harness/*.erl erlang_tests/support/cluster_links*.erl
 erlc -o "$run/stand_ins" erlang_tests/harness/stand_ins/*.erl
 status=0
 erl -noinput -kernel logger "[{handler,default,logger_std_h,#{config=>#{file=>\"$run/data/controller.log\"}}}]" \

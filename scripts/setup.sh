@@ -20,6 +20,7 @@ readonly test_packages=(
   erlang-dev erlang-crypto erlang-common-test erlang-eunit erlang-parsetools erlang-runtime-tools erlang-syntax-tools
   erlang-tools rebar3 debian-archive-keyring patchelf
   iproute2 procps shellcheck
+  faketime # nodes whose wall clocks jump
   # peers of other languages
   elixir erlang-jinterface openjdk-17-jdk-headless
 )

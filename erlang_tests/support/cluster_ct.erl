@@ -22,7 +22,7 @@
 -export([members/1, kinds/1, kind/2, server/2, servers/1, node_of/2, one_of_each/1, call/4, call/5, os_pid/2, rpc/5]).
 -export([kill/2, before_kill/2, after_kill/2, stop/2, restart/2, start_again/2, start_server/2, become/3, pause/2, resume/2,
          wipe/2]).
--export([links/1, block/3, allow/3, isolate/2, heal/2]).
+-export([links/1, block/3, block_one_way/3, allow/3, isolate/2, heal/2, set_clock/3, fill_disk/3, make_room/2]).
 -export([put/4, get/3, fill/3, take_snapshot/2, leader/1, lead/2, overview/2, state/2, wait_caught_up/2]).
 -export([same_everywhere/1, same_everywhere/2, parallel/2, say/2]).
 -export_type([cluster/0, kind/0]).
@@ -32,6 +32,10 @@
                      options := options()}.
 -type options() :: #{%% Every connection goes through a proxy, so that it can be blocked. Default: false.
                      links => boolean(),
+                     %% Members' wall clocks can be set. Default: false.
+                     clocks => boolean(),
+                     %% Each member has a disk of its own, with so many bytes.
+                     disk_bytes => pos_integer(),
                      %% Seconds of silence after which a node counts as gone. Default: 60.
                      ticktime => pos_integer(),
                      %% Parameters of ra's application on BEAM members.
@@ -74,11 +78,20 @@ finish(Config, Failures) ->
     [_ = signal("CONT", OsPid) || {{paused, _}, OsPid} <- ets:tab2list(Table)],
     Crashes = [{Name, Line} || {{beam, Name}, Beam} <- ets:tab2list(Table),
                                Line <- rakv_ct:beam_log(Beam, Failures)],
-    case {rakv_ct:finish(Config), Crashes} of
+    Disks = [Dir || {{disk, _}, Dir} <- ets:tab2list(Table)],
+    Clocks = [OsPid || {{clock, OsPid}} <- ets:tab2list(Table)],
+    proplists:get_value(tc_status, Config) =:= ok orelse [keep_data(Dir) || Dir <- Disks],
+    Finished = rakv_ct:finish(Config),
+    [ok = small_disk:unmount(Dir) || Dir <- Disks],
+    [ok = fake_clock:clean(OsPid) || OsPid <- Clocks],
+    case {Finished, Crashes} of
         {ok, []} -> ok;
         {ok, _} -> {fail, {crashed_servers, Crashes}};
         {Failed, _} -> Failed
     end.
+
+%% Of a case that failed; the disk goes.
+keep_data(Dir) -> os:cmd("cp -a '" ++ Dir ++ "' '" ++ Dir ++ ".kept'").
 
 %% ---------------------------------------------------------------------------------------------------------------
 %% Nodes and clusters.
@@ -108,26 +121,36 @@ start_nodes(Config, Kinds, Options) ->
 -spec start_member(cluster(), atom(), kind()) -> ok.
 start_member(Cluster, Name, Kind) ->
     true = ets:insert(table(Cluster), {{kind, Name}, Kind}),
+    ok = mount_disk(Cluster, Name),
     start_node(Cluster, Name, Kind).
+
+mount_disk(#{config := Config, options := #{disk_bytes := Bytes}} = Cluster, Name) ->
+    Dir = rakv_ct:system_dir(Config, Name),
+    ok = small_disk:mount(Dir, Bytes),
+    true = ets:insert(table(Cluster), {{disk, Name}, Dir}),
+    ok;
+mount_disk(_Cluster, _Name) ->
+    ok.
 
 start_node(#{config := Config, options := Options} = Cluster, Name, beam) ->
     Args = case Options of
                #{ticktime := Seconds} -> ["-kernel", "net_ticktime", integer_to_list(Seconds)];
                _ -> []
            end,
-    Beam = rakv_ct:start_beam(Config, Name, #{env => epmd(Cluster, Name), args => epmd_args(Cluster) ++ Args}),
+    Beam = rakv_ct:start_beam(Config, Name, #{env => epmd(Cluster, Name) ++ clock(Cluster, Name),
+                                              args => epmd_args(Cluster) ++ Args}),
     ok = rakv_ct:start_ra(Config, Beam, maps:get(ra, Options, [])),
-    true = ets:insert(table(Cluster), {{beam, Name}, Beam}),
+    true = ets:insert(table(Cluster), [{{beam, Name}, Beam}, {{clock, maps:get(os_pid, Beam)}}]),
     ok;
 start_node(#{config := Config, options := Options} = Cluster, Name, rakv) ->
     Args = case Options of
                #{ticktime := Seconds} -> ["--net-ticktime", integer_to_list(Seconds)];
                _ -> []
            end,
-    Node = rakv_ct:start_rakv(Config, Name, #{env => epmd(Cluster, Name), args => Args ++ maps:get(rakv_args, Options, []),
-                                              restart_intensity => {0, 1}}),
+    Node = rakv_ct:start_rakv(Config, Name, #{env => epmd(Cluster, Name) ++ clock(Cluster, Name),
+                                              args => Args ++ maps:get(rakv_args, Options, []), restart_intensity => {0, 1}}),
     {ok, OsPid} = rakv:os_pid(Node),
-    true = ets:insert(table(Cluster), {{rakv, Name}, OsPid}),
+    true = ets:insert(table(Cluster), [{{rakv, Name}, OsPid}, {{clock, integer_to_list(OsPid)}}]),
     ok.
 
 client(#{config := Config, options := Options} = Cluster) ->
@@ -147,6 +170,11 @@ epmd(#{config := Config, options := #{links := true}}, Name) ->
     [{"ERL_EPMD_PORT", integer_to_list(Port)}];
 epmd(_Cluster, _Name) ->
     [].
+
+clock(#{options := #{clocks := true}} = Cluster, Name) -> fake_clock:env(clock_file(Cluster, Name));
+clock(_Cluster, _Name) -> [].
+
+clock_file(#{config := Config}, Name) -> filename:join(?config(rakv_dir, Config), atom_to_list(Name) ++ ".clock").
 
 epmd_args(#{options := #{links := true}}) -> ["-start_epmd", "false"];
 epmd_args(_Cluster) -> [].
@@ -316,6 +344,9 @@ links(#{config := Config, options := #{links := true}}) -> ?config(cluster_links
 -spec block(cluster(), atom(), atom()) -> ok.
 block(Cluster, A, B) -> cluster_links:block(links(Cluster), node_of(Cluster, A), node_of(Cluster, B)).
 
+-spec block_one_way(cluster(), atom(), atom()) -> ok.
+block_one_way(Cluster, From, To) -> cluster_links:block_one_way(links(Cluster), node_of(Cluster, From), node_of(Cluster, To)).
+
 -spec allow(cluster(), atom(), atom()) -> ok.
 allow(Cluster, A, B) -> cluster_links:allow(links(Cluster), node_of(Cluster, A), node_of(Cluster, B)).
 
@@ -329,6 +360,22 @@ isolate(#{members := Members} = Cluster, Name) ->
 heal(#{members := Members} = Cluster, Name) ->
     [ok = allow(Cluster, Name, Other) || Other <- Members, Other =/= Name],
     ok.
+
+%% ---------------------------------------------------------------------------------------------------------------
+%% What happens to clocks (`clocks => true`) and disks (`disk_bytes`).
+
+%% A member's wall clock is so many seconds off, within a second.
+-spec set_clock(cluster(), atom(), integer()) -> ok.
+set_clock(#{options := #{clocks := true}} = Cluster, Name, Seconds) -> fake_clock:set(clock_file(Cluster, Name), Seconds).
+
+%% Leaves so many bytes.
+-spec fill_disk(cluster(), atom(), non_neg_integer()) -> ok.
+fill_disk(Cluster, Name, Left) -> small_disk:fill_up(disk(Cluster, Name), Left).
+
+-spec make_room(cluster(), atom()) -> ok.
+make_room(Cluster, Name) -> small_disk:make_room(disk(Cluster, Name)).
+
+disk(Cluster, Name) -> ets:lookup_element(table(Cluster), {disk, Name}, 2).
 
 %% ---------------------------------------------------------------------------------------------------------------
 %% What clients do and see.
