@@ -1,228 +1,85 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Faults for a cluster of cluster_ct, one after the other, drawn from a seed. Each is done, held for a while and undone;
-%% then the cluster has to acknowledge a put again, before the next one comes.
+%% Faults for a cluster, one after the other, drawn from a seed. Each is done, held for a while and undone (nemesis_faults);
+%% then the cluster has to acknowledge a put again, before the next one comes. What the clients of nemesis_load saw meanwhile
+%% is added up for each kind of fault.
 %%
-%% The cluster is one of `links => true` and `rakv_args => ["--test-hooks"]`. Clients reach every node that runs.
+%% The cluster is one of options/0. Clients reach every node that runs.
 -module(nemesis).
 
--export([run/4, faults/1]).
+-export([options/0, run/4, table/1]).
 
 -define(HEALED_MS, 60000).
+-define(DISK_BYTES, 256 * 1024 * 1024).
 
-%% What came of a run: how often each fault, and after how many milliseconds a put was acknowledged again when all was
-%% undone, at worst and after which fault.
--type outcome() :: #{faults := #{atom() => pos_integer()}, longest_ms := non_neg_integer(), after_fault := term()}.
+%% Of one fault: how long it was held, what clients saw meanwhile, after how many milliseconds a put that was called when all
+%% was undone was acknowledged, and the longest time without any acknowledged put from then until the next fault.
+-type seen() :: #{fault := atom(), what := term(), held_ms := non_neg_integer(), puts := non_neg_integer(),
+                  terms := non_neg_integer(), clock_off_s := non_neg_integer(), put_ms := non_neg_integer(),
+                  silence_ms := non_neg_integer()}.
+-export_type([seen/0]).
 
-%% Until so many seconds are over. `AwaitPut` is told a time on the client's clock, in microseconds, and gives after how
-%% many milliseconds a put that was called later was acknowledged, or none. Gives the cluster, whose kinds may be others.
--spec run(cluster_ct:cluster(), pos_integer(), [atom()],
-          fun((integer(), pos_integer()) -> non_neg_integer() | none)) -> outcome().
-run(Cluster, Seconds, Faults, AwaitPut) ->
+%% Of cluster_ct:start/3.
+-spec options() -> map().
+options() ->
+    #{links => true, clocks => true, disk_bytes => ?DISK_BYTES, rakv_args => ["--test-hooks"],
+      modules => [nemesis_load, linearizability]}.
+
+%% Until so many seconds are over, with the load that runs on the client's node.
+-spec run(cluster_ct:cluster(), pos_integer(), [atom()], pid()) -> [seen()].
+run(Cluster, Seconds, Faults, Load) ->
     Until = erlang:monotonic_time(second) + Seconds,
-    rounds(Cluster, Until, Faults, AwaitPut, #{faults => #{}, longest_ms => 0, after_fault => none}).
+    rounds(Cluster, Until, Faults, Load, []).
 
-rounds(Cluster, Until, Faults, AwaitPut, Outcome) ->
+rounds(Cluster, Until, Faults, Load, Seen) ->
     case erlang:monotonic_time(second) >= Until of
         true ->
-            Outcome;
+            lists:reverse(Seen);
         false ->
             timer:sleep(rand:uniform(500)),
-            Fault = one_of(Faults),
-            What = fault(Fault, Cluster),
-            Healed = cluster_ct:call(Cluster, erlang, monotonic_time, [microsecond]),
-            case AwaitPut(Healed, ?HEALED_MS) of
-                none -> ct:fail({no_put_after, What, Outcome});
-                Ms -> rounds(Cluster, Until, Faults, AwaitPut, noted(Fault, What, Ms, Outcome))
-            end
+            Fault = lists:nth(rand:uniform(length(Faults)), Faults),
+            rounds(Cluster, Until, Faults, Load, [one(Cluster, Fault, Load, Seen) | Seen])
     end.
 
-noted(Fault, What, Ms, #{faults := Counts, longest_ms := Longest} = Outcome) ->
-    ct:log("~0p; a put ~b ms after all was undone", [What, Ms]),
-    Counted = Outcome#{faults := maps:update_with(Fault, fun(Count) -> Count + 1 end, 1, Counts)},
-    case Ms > Longest of
-        true -> Counted#{longest_ms := Ms, after_fault := What};
-        false -> Counted
+one(Cluster, Fault, Load, Before) ->
+    #{at := Begun} = meter(Cluster, Load),
+    ct:log("~p", [Fault]),
+    What = nemesis_faults:inflict(Fault, Cluster),
+    #{at := Healed, puts := Puts, terms := Terms, clock_off_s := Off} = meter(Cluster, Load),
+    case cluster_ct:call(Cluster, nemesis_load, await_put, [Load, Healed, ?HEALED_MS]) of
+        none ->
+            States = [{Name, state_of(Cluster, Name)} || Name <- cluster_ct:members(Cluster)],
+            cluster_ct:say("no put within ~b ms after ~0p; members: ~p~n~ts", [?HEALED_MS, What, States, table(Before)]),
+            ct:fail({no_put_after, What});
+        Ms ->
+            %% The cluster has to go on, too.
+            timer:sleep(200 + rand:uniform(300)),
+            #{silence_ms := Silence} = meter(Cluster, Load),
+            Seen = #{fault => Fault, what => What, held_ms => (Healed - Begun) div 1000, puts => Puts, terms => Terms,
+                     clock_off_s => Off, put_ms => Ms, silence_ms => Silence},
+            ct:log("~0p", [Seen]),
+            Seen
     end.
 
-%% Those that make sense for so many members.
--spec faults(pos_integer()) -> [atom()].
-faults(Members) ->
-    [kill, kill, kill_leader, pause, isolate, isolate_leader, halves, flap, delay, cut, slow_wal, slow_wal_then_kill,
-     restart_servers, transfer, snapshots, take_over, replace] ++ [ring || Members >= 5].
+meter(Cluster, Load) -> cluster_ct:call(Cluster, nemesis_load, meter, [Load]).
 
-%% ---------------------------------------------------------------------------------------------------------------
-%% Each gives what it did.
+state_of(Cluster, Name) ->
+    Answer = cluster_ct:call(Cluster, ra, member_overview, [cluster_ct:server(Cluster, Name), 2000]),
+    {cluster_ct:kind(Cluster, Name), cluster_ct:state(Cluster, Name), Answer}.
 
-%% kill -9 of some, or of all.
-fault(kill, Cluster) -> kill(Cluster, some(cluster_ct:members(Cluster)));
-fault(kill_leader, Cluster) -> kill(Cluster, leaders(Cluster));
-fault(pause, Cluster) ->
-    Names = some(cluster_ct:members(Cluster)),
-    held({pause, Names}, fun() -> [ok = cluster_ct:pause(Cluster, Name) || Name <- Names] end,
-         fun() -> [ok = cluster_ct:resume(Cluster, Name) || Name <- Names] end);
-fault(isolate, Cluster) -> isolate(Cluster, one_of(cluster_ct:members(Cluster)));
-fault(isolate_leader, Cluster) -> [isolate(Cluster, Name) || Name <- leaders(Cluster)];
-fault(halves, Cluster) ->
-    Names = shuffled(cluster_ct:members(Cluster)),
-    {Some, Others} = lists:split(length(Names) div 2, Names),
-    blocked({halves, Some, Others}, Cluster, [{A, B} || A <- Some, B <- Others]);
-%% Each sees its two neighbours: a majority, and no two see the same one.
-fault(ring, Cluster) ->
-    Names = shuffled(cluster_ct:members(Cluster)),
-    Places = lists:enumerate(Names),
-    Last = length(Names),
-    blocked({ring, Names}, Cluster, [{A, B} || {I, A} <- Places, {J, B} <- Places, J > I + 1, {I, J} =/= {1, Last}]);
-%% A link comes and goes.
-fault(flap, Cluster) ->
-    [A, B | _] = shuffled(cluster_ct:members(Cluster)),
-    [held(flap, fun() -> cluster_ct:block(Cluster, A, B) end, fun() -> cluster_ct:allow(Cluster, A, B) end, 300)
-     || _ <- lists:seq(1, 8)],
-    {flap, A, B};
-fault(delay, Cluster) ->
-    [Name | Others] = shuffled(cluster_ct:members(Cluster)),
-    Ms = 10 + rand:uniform(90),
-    held({delay, Name, Ms}, fun() -> delay(Cluster, Name, Others, Ms) end, fun() -> delay(Cluster, Name, Others, 0) end);
-fault(cut, Cluster) ->
-    [begin
-         [A, B | _] = shuffled(cluster_ct:members(Cluster)),
-         ok = cut(Cluster, A, B),
-         timer:sleep(rand:uniform(200)),
-         {cut, A, B}
-     end || _ <- lists:seq(1, 5)];
-%% Nothing is written, as when a disk hangs.
-fault(slow_wal, Cluster) ->
-    Names = some(cluster_ct:members(Cluster)),
-    held({slow_wal, Names}, fun() -> suspend_wal(Cluster, Names) end, fun() -> resume_wal(Cluster, Names) end);
-fault(slow_wal_then_kill, Cluster) ->
-    Names = some(cluster_ct:members(Cluster)),
-    ok = suspend_wal(Cluster, Names),
-    timer:sleep(rand:uniform(500)),
-    ok = restart_servers(Cluster, one_of([Names, []])),
-    timer:sleep(rand:uniform(1500)),
-    {slow_wal, kill(Cluster, Names)};
-fault(restart_servers, Cluster) ->
-    Names = some(cluster_ct:members(Cluster)),
-    ok = restart_servers(Cluster, Names),
-    {restart_servers, Names};
-fault(transfer, Cluster) ->
-    Name = one_of(cluster_ct:members(Cluster)),
-    {transfer, Name, [cluster_ct:call(Cluster, ra, transfer_leadership, [cluster_ct:server(Cluster, Leader),
-                                                                         cluster_ct:server(Cluster, Name)])
-                      || Leader <- leaders(Cluster)]};
-fault(snapshots, Cluster) ->
-    [_ = cluster_ct:call(Cluster, ra_kv, take_snapshot, [Server]) || Server <- cluster_ct:servers(Cluster)],
-    snapshots;
-%% An operator moves a member from one program to the other, in place.
-fault(take_over, Cluster) ->
-    Name = one_of(cluster_ct:members(Cluster)),
-    Kind = case cluster_ct:kind(Cluster, Name) of beam -> rakv; rakv -> beam end,
-    ok = cluster_ct:stop(Cluster, Name),
-    ok = cluster_ct:become(Cluster, Name, Kind),
-    ok = cluster_ct:start_server(Cluster, Name),
-    {take_over, Name, Kind};
-%% A member leaves, its server is deleted, and a new one of its name joins.
-fault(replace, Cluster) ->
-    Name = one_of(cluster_ct:members(Cluster)),
-    Server = cluster_ct:server(Cluster, Name),
-    Rest = [_ | _] = lists:delete(Server, cluster_ct:servers(Cluster)),
-    ok = removed(Cluster, Server, Rest),
-    timer:sleep(rand:uniform(500)),
-    ok = added(Cluster, Server, Rest),
-    {replace, Name}.
+%% A line for each kind of fault.
+-spec table([seen()]) -> iodata().
+table(Seen) ->
+    Kinds = maps:groups_from_list(fun(#{fault := Fault}) -> Fault end, Seen),
+    [io_lib:format("~-17s |         while it lasts          | ms afterwards, to a put: | without~n"
+                   "~-17s | ~5s ~6s ~6s ~11s | ~11s ~12s | ~7s~n",
+                   ["", fault, count, "put/s", terms, "clock off s", median, longest, "any"]),
+     [line(Fault, Kind) || {Fault, Kind} <- lists:sort(maps:to_list(Kinds))],
+     case Seen of [] -> ""; _ -> line(all, Seen) end].
 
-%% ---------------------------------------------------------------------------------------------------------------
-
-held(What, Do, Undo) -> held(What, Do, Undo, 4000).
-
-held(What, Do, Undo, AtMostMs) ->
-    Do(),
-    timer:sleep(rand:uniform(AtMostMs)),
-    Undo(),
-    What.
-
-kill(Cluster, Names) ->
-    [ok = cluster_ct:kill(Cluster, Name) || Name <- Names],
-    timer:sleep(rand:uniform(2000)),
-    cluster_ct:parallel(fun(Name) -> ok = cluster_ct:start_again(Cluster, Name) end, Names),
-    [ok = cluster_ct:start_server(Cluster, Name) || Name <- Names],
-    {kill, Names}.
-
-isolate(Cluster, Name) ->
-    held({isolate, Name}, fun() -> ok = cluster_ct:isolate(Cluster, Name) end, fun() -> ok = cluster_ct:heal(Cluster, Name) end).
-
-blocked(What, Cluster, Pairs) ->
-    held(What, fun() -> [ok = cluster_ct:block(Cluster, A, B) || {A, B} <- Pairs] end,
-         fun() -> [ok = cluster_ct:allow(Cluster, A, B) || {A, B} <- Pairs] end).
-
-%% It counts for connections that are made from now on.
-delay(Cluster, Name, Others, Ms) ->
-    [begin
-         ok = cluster_links:delay(cluster_ct:links(Cluster), cluster_ct:node_of(Cluster, Name),
-                                  cluster_ct:node_of(Cluster, Other), Ms),
-         ok = cut(Cluster, Name, Other)
-     end || Other <- Others].
-
-cut(Cluster, A, B) ->
-    cluster_links:cut(cluster_ct:links(Cluster), cluster_ct:node_of(Cluster, A), cluster_ct:node_of(Cluster, B)).
-
-suspend_wal(Cluster, Names) ->
-    [ok = cluster_ct:rpc(Cluster, Name, sys, suspend, [ra_log_wal]) || Name <- Names],
-    ok.
-
-resume_wal(Cluster, Names) ->
-    [ok = cluster_ct:rpc(Cluster, Name, sys, resume, [ra_log_wal]) || Name <- Names],
-    ok.
-
-%% They crash, and their supervisor starts them again.
-restart_servers(Cluster, Names) ->
-    [case cluster_ct:rpc(Cluster, Name, erlang, whereis, [kv]) of
-         Pid when is_pid(Pid) -> true = cluster_ct:call(Cluster, erlang, exit, [Pid, kill]);
-         undefined -> true
-     end || Name <- Names],
-    ok.
-
-%% A cluster that has just been disturbed permits a change after a while.
-removed(Cluster, Server, Rest) ->
-    rakv_ct:wait_until(fun() ->
-        _ = cluster_ct:call(Cluster, ra, remove_member, [Rest, Server, 5000]),
-        case cluster_ct:call(Cluster, ra, members, [Rest, 5000]) of
-            {ok, Members, _} -> not lists:member(Server, Members) orelse still_a_member;
-            Other -> Other
-        end
-    end, ?HEALED_MS),
-    rakv_ct:wait_until(fun() ->
-        case cluster_ct:call(Cluster, ra, force_delete_server, [default, Server]) of
-            ok -> true;
-            {error, name_not_registered} -> true;
-            Other -> Other
-        end
-    end).
-
-%% An addition that failed may have started the server, and may yet be carried out: it counts as a member that has to leave
-%% before it can be added again.
-added(Cluster, Server, Rest) ->
-    rakv_ct:wait_until(fun() ->
-        try cluster_ct:call(Cluster, ra_kv, add_member, [default, Server, one_of(Rest)]) of
-            ok -> true;
-            Other -> ok = removed(Cluster, Server, Rest), Other
-        catch
-            Class:Reason -> ok = removed(Cluster, Server, Rest), {Class, Reason}
-        end
-    end, ?HEALED_MS).
-
-%% Those who say that they lead, at this moment.
-leaders(Cluster) ->
-    [Name || Name <- cluster_ct:members(Cluster), cluster_ct:state(Cluster, Name) =:= leader].
-
-%% One most often, then fewer than half, then any number.
-some(Names) ->
-    Count = case rand:uniform(4) of
-                4 -> rand:uniform(length(Names));
-                3 -> max(1, (length(Names) - 1) div 2);
-                _ -> 1
-            end,
-    lists:sublist(shuffled(Names), Count).
-
-one_of(List) -> lists:nth(rand:uniform(length(List)), List).
-
-shuffled(List) -> [One || {_, One} <- lists:sort([{rand:uniform(), One} || One <- List])].
+line(Fault, Seen) ->
+    Of = fun(Key) -> [maps:get(Key, One) || One <- Seen] end,
+    PutMs = lists:sort(Of(put_ms)),
+    io_lib:format("~-17s | ~5b ~6b ~6b ~11b | ~11b ~12b | ~7b~n",
+                  [Fault, length(Seen), 1000 * lists:sum(Of(puts)) div max(1, lists:sum(Of(held_ms))), lists:sum(Of(terms)),
+                   lists:max(Of(clock_off_s)), lists:nth((length(PutMs) + 1) div 2, PutMs), lists:last(PutMs),
+                   lists:max(Of(silence_ms))]).

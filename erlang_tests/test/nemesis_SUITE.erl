@@ -3,9 +3,11 @@
 %% lost, and at the end all members have the same. `make nemesis SECONDS=n SEED=n` is a long run.
 %%
 %%   RAKV_NEMESIS_SECONDS   of faults for each cluster (default 10)
+%%   RAKV_NEMESIS_FAULTS    only these, with commas between (default: all that nemesis_faults has)
 %%   RAKV_SEED              repeats a run's choices; what happens in between is up to the machine
 -module(nemesis_SUITE).
 
+-include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
 -compile([export_all, nowarn_export_all]).
@@ -42,28 +44,43 @@ faults(Kinds, Config) ->
     cluster_ct:say("~p: RAKV_SEED=~b", [Kinds, Seed]),
     _ = rand:seed(exsss, {Seed, length(Kinds), erlang:phash2(Kinds)}),
     Seconds = list_to_integer(os:getenv("RAKV_NEMESIS_SECONDS", "10")),
-    Cluster = cluster_ct:start(Config, Kinds, #{links => true, modules => [nemesis_load, linearizability],
-                                                rakv_args => ["--test-hooks"]}),
-    Load = cluster_ct:call(Cluster, nemesis_load, start, [cluster_ct:servers(Cluster), <<"key-">>]),
-    AwaitPut = fun(Since, Ms) -> cluster_ct:call(Cluster, nemesis_load, await_put, [Load, Since, Ms]) end,
-    #{faults := Faults, longest_ms := Longest, after_fault := After} =
-        nemesis:run(Cluster, Seconds, nemesis:faults(length(Kinds)), AwaitPut),
+    Cluster = cluster_ct:start(Config, Kinds, nemesis:options()),
+    ok = cluster_ct:start_member(Cluster, guest, rakv),
+    Load = cluster_ct:call(Cluster, nemesis_load, start, [load(Cluster)]),
+    Seen = nemesis:run(Cluster, Seconds, chosen(nemesis_faults:names(length(Kinds), Seconds)), Load),
     History = cluster_ct:call(Cluster, nemesis_load, stop, [Load]),
-    cluster_ct:say("~p: ~b s, ~b operations, ~b puts of unknown outcome, ~b faults ~0p; longest time to a put after a fault "
-                   "was undone ~b ms, after ~0p",
-                   [Kinds, Seconds, length(History), length([1 || {_, {_, infinity, _}} <- History]),
-                    lists:sum(maps:values(Faults)), Faults, Longest, After]),
-    ?assertEqual(#{}, violations(History)),
+    cluster_ct:say("~p: ~b s, ~b operations ~0p, ~b puts of unknown outcome, ~b faults~n~ts",
+                   [Kinds, Seconds, length(History), ways(History), length([1 || {_, _, {_, infinity, _}} <- History]),
+                    length(Seen), nemesis:table(Seen)]),
+    ok = judge(History, Config),
     ok = cluster_ct:same_everywhere(Cluster).
 
-violations(History) ->
-    Keys = maps:groups_from_list(fun({Key, _}) -> Key end, fun({_, Operation}) -> Operation end, History),
-    maps:filtermap(fun(_Key, Operations) ->
-                           case linearizability:check(Operations) of
-                               ok -> false;
-                               {violation, What} -> {true, What}
-                           end
-                   end, Keys).
+%% The guest is a rakv node that is no member.
+load(#{config := Config} = Cluster) ->
+    {ok, Program} = rakv:program(),
+    #{servers => cluster_ct:servers(Cluster), program => Program, args => ["--cookie", rakv_ct:cookie(Config)],
+      nodes => [cluster_ct:node_of(Cluster, Name) || Name <- [guest | cluster_ct:members(Cluster)]]}.
+
+chosen(All) ->
+    case os:getenv("RAKV_NEMESIS_FAULTS", "") of
+        "" -> All;
+        Text -> [list_to_existing_atom(Name) || Name <- string:lexemes(Text, ", ")]
+    end.
+
+ways(History) -> maps:map(fun(_Way, Operations) -> length(Operations) end,
+                          maps:groups_from_list(fun({Way, _, _}) -> Way end, History)).
+
+%% A history that can't be is kept as a term beside the logs.
+judge(History, Config) ->
+    Keys = maps:groups_from_list(fun({_, Key, _}) -> Key end, fun({_, _, Operation}) -> Operation end, History),
+    case [{Key, What} || {Key, Operations} <- maps:to_list(Keys), {violation, What} <- [linearizability:check(Operations)]] of
+        [] ->
+            ok;
+        Violations ->
+            File = filename:join(?config(rakv_dir, Config), "history"),
+            ok = file:write_file(File, io_lib:format("~0p.~n", [History])),
+            ct:fail({not_linearizable, Violations, history, File})
+    end.
 
 %% ---------------------------------------------------------------------------------------------------------------
 %% The judge itself: {Call, Return, What}.
