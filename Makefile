@@ -27,9 +27,11 @@ SEED ?=
 # `make sim`: how many seeds, or the one SEED; and more arguments of rakv_sim, e.g. --trace
 SEEDS ?= 100
 SIM_ARGS ?=
-# `make nemesis`: seconds of faults for each cluster, and which cluster (rrr, rbr, bbr, rrrrr; all of them without); SEED
+# `make nemesis`: seconds of faults for each cluster, which cluster (rrr, rbr, bbr, rrrrr; all of them without), and which
+# faults, with commas between (docs/reliability.md; all of them without); SEED
 SECONDS ?= 300
 CLUSTER ?=
+FAULTS ?=
 
 .PHONY: help setup otp29 build install run test asan tsan asan-suites tsan-suites bench bench-kv bench-instructions \
 	bench-mixed bench-large bench-memory bench-start bench-keys fuzz harness sim nemesis format pictures lint clean
@@ -114,8 +116,8 @@ sim: setup ## random runs of whole clusters under virtual time (SEEDS or SEED, S
 	@scripts/build.sh bench rakv_sim
 	@build/bench/tests/simulation/rakv_sim $(if $(SEED),--seed=$(SEED),--seeds=$(SEEDS)) $(SIM_ARGS)
 
-nemesis: otp29 build ## rakv and BEAM members under faults, clients' histories checked (SECONDS, SEED, CLUSTER)
-	@RAKV_NEMESIS_SECONDS=$(SECONDS) $(if $(SEED),RAKV_SEED=$(SEED)) \
+nemesis: otp29 build ## rakv and BEAM members under faults, clients' histories checked (SECONDS, SEED, CLUSTER, FAULTS)
+	@RAKV_NEMESIS_SECONDS=$(SECONDS) $(if $(SEED),RAKV_SEED=$(SEED)) $(if $(FAULTS),RAKV_NEMESIS_FAULTS=$(FAULTS)) \
 		RAKV_CT_ARGS="--suite=test/nemesis_SUITE $(if $(CLUSTER),--case=$(CLUSTER))" scripts/test.sh suites
 
 format: setup ## clang-format over all sources
