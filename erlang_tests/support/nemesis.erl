@@ -70,8 +70,8 @@ state_of(Cluster, Name) ->
 -spec table([seen()]) -> iodata().
 table(Seen) ->
     Kinds = maps:groups_from_list(fun(#{fault := Fault}) -> Fault end, Seen),
-    [io_lib:format("~-17s |         while it lasts          | ms afterwards, to a put: | without~n"
-                   "~-17s | ~5s ~6s ~6s ~11s | ~11s ~12s | ~7s~n",
+    [io_lib:format("~-18s |         while it lasts          | ms afterwards, to a put: | without~n"
+                   "~-18s | ~5s ~6s ~6s ~11s | ~11s ~12s | ~7s~n",
                    ["", fault, count, "put/s", terms, "clock off s", median, longest, "any"]),
      [line(Fault, Kind) || {Fault, Kind} <- lists:sort(maps:to_list(Kinds))],
      case Seen of [] -> ""; _ -> line(all, Seen) end].
@@ -79,7 +79,7 @@ table(Seen) ->
 line(Fault, Seen) ->
     Of = fun(Key) -> [maps:get(Key, One) || One <- Seen] end,
     PutMs = lists:sort(Of(put_ms)),
-    io_lib:format("~-17s | ~5b ~6b ~6b ~11b | ~11b ~12b | ~7b~n",
+    io_lib:format("~-18s | ~5b ~6b ~6b ~11b | ~11b ~12b | ~7b~n",
                   [Fault, length(Seen), 1000 * lists:sum(Of(puts)) div max(1, lists:sum(Of(held_ms))), lists:sum(Of(terms)),
                    lists:max(Of(clock_off_s)), lists:nth((length(PutMs) + 1) div 2, PutMs), lists:last(PutMs),
                    lists:max(Of(silence_ms))]).

@@ -13,7 +13,7 @@
 -spec names(pos_integer(), pos_integer()) -> [atom()].
 names(Members, Seconds) ->
     [kill, kill, kill_leader, pause, isolate, isolate_leader, halves, one_way, flap, delay, loss, cut, epmd, clocks, slow_wal,
-     slow_wal_then_kill, full_disk, restart_servers, transfer, snapshots, take_over, replace]
+     slow_wal_then_kill, full_disk, restart_servers, transfer, snapshots, take_over, replace, together]
         ++ [ring || Members >= 5] ++ [Rolling || Seconds >= ?LONG_RUN_S, Rolling <- [rolling_restart, rolling_take_over]].
 
 %% Gives what was done, when all of it is undone.
@@ -88,12 +88,19 @@ inflict(epmd, Cluster) ->
          fun() -> [ok = epmd_up(Cluster, Name) || Name <- Names] end),
     [ok = registered_again(Cluster, Name) || Name <- Names],
     {epmd, Names};
-%% By seconds, hours, days or years; and back.
+%% By seconds, hours, days or years; and back. Programs notice within a second.
 inflict(clocks, Cluster) ->
-    Jumps = [{Name, one_of([-1, 1]) * rand:uniform(one_of([10, 3600, 86400, 100000000]))}
-             || Name <- some(cluster_ct:members(Cluster))],
-    held({clocks, Jumps}, fun() -> [ok = cluster_ct:set_clock(Cluster, Name, Seconds) || {Name, Seconds} <- Jumps] end,
-         fun() -> [ok = cluster_ct:set_clock(Cluster, Name, 0) || {Name, _} <- Jumps] end);
+    Names = lists:usort(some(cluster_ct:members(Cluster)) ++ one_of([leaders(Cluster), []])),
+    Jumps = [{Name, one_of([-1, 1]) * rand:uniform(one_of([10, 3600, 86400, 100000000]))} || Name <- Names],
+    held({clocks, Jumps},
+         fun() ->
+             [ok = cluster_ct:set_clock(Cluster, Name, Seconds) || {Name, Seconds} <- Jumps],
+             timer:sleep(1000)
+         end,
+         fun() ->
+             [ok = cluster_ct:set_clock(Cluster, Name, 0) || {Name, _} <- Jumps],
+             timer:sleep(1000)
+         end);
 %% Nothing is written, as when a disk hangs.
 inflict(slow_wal, Cluster) ->
     Names = some(cluster_ct:members(Cluster)),
@@ -136,6 +143,12 @@ inflict(rolling_take_over, Cluster) ->
                              ok = cluster_ct:wait_caught_up(Cluster, Name),
                              {Name, Kind}
                          end || _ <- [there, back], Name <- cluster_ct:members(Cluster)]};
+%% Something happens to links, or clocks, while something happens to processes.
+inflict(together, Cluster) ->
+    Links = [isolate, isolate_leader, halves, one_way, flap, delay, loss, cut, clocks],
+    Processes = [kill, kill_leader, restart_servers, transfer, snapshots, take_over, replace],
+    {together, cluster_ct:parallel(fun({Fault, Seed}) -> _ = rand:seed(exsss, Seed), inflict(Fault, Cluster) end,
+                                   [{one_of(Some), rand:uniform(1 bsl 50)} || Some <- [Links, Processes]])};
 %% A member leaves, its server is deleted, and a new one of its name joins.
 inflict(replace, Cluster) ->
     Name = one_of(cluster_ct:members(Cluster)),
