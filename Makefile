@@ -33,7 +33,7 @@ SECONDS ?= 300
 CLUSTER ?=
 FAULTS ?=
 
-.PHONY: help setup otp29 build install run test asan tsan asan-suites tsan-suites bench bench-kv bench-instructions \
+.PHONY: help setup otp29 beam-scripts build install run test asan tsan asan-suites tsan-suites bench bench-kv bench-instructions \
 	bench-mixed bench-large bench-memory bench-start bench-keys fuzz harness sim nemesis format pictures lint clean
 
 help: ## what can be made
@@ -55,6 +55,13 @@ install: build ## the program below PREFIX (default /usr/local), without debug i
 run: build ## one node in the foreground, with a single-member cluster kv (NAME, DATA_DIR, RUN_ARGS)
 	@epmd -daemon
 	@exec build/release/rakv start --sname $(NAME) --bootstrap kv --data-dir $(DATA_DIR) $(RUN_ARGS)
+
+beam-scripts: otp29 ## tests/simulation/beam_scripts anew: what real ra members do in the scripts of the twin tests
+	@mkdir -p build/beam-scripts && rm -rf build/beam-scripts/data
+	@.deps/otp29/bin/erlc -o build/beam-scripts erlang_tests/support/twin_*.erl
+	@.deps/otp29/bin/epmd -daemon
+	@.deps/otp29/bin/erl -noshell -pa build/beam-scripts \
+	  -run twin_recorder main tests/simulation/beam_scripts build/beam-scripts/data
 
 test: otp29 ## everything set up, built and tested: units, the rebar3 package, suites with real ra members
 	@scripts/test.sh

@@ -4,7 +4,7 @@
 %% What a BEAM member does not survive (truncation below what is applied, gaps) is left out: twin_scripts has that.
 -module(twin_random).
 
--export([run/3]).
+-export([run/3, record/3]).
 
 -define(STEPS, 60).
 
@@ -12,6 +12,11 @@ run(Name, Seed, Nodes) ->
     _ = rand:seed(exsss, Seed),
     Random = rand:export_seed(),
     twin_run:random(Name, #{}, fun next/2, {Random, ?STEPS, first_leader()}, Nodes).
+
+%% The same for a BEAM member alone.
+record(Name, Seed, Node) ->
+    _ = rand:seed(exsss, Seed),
+    twin_run:record(Name, #{}, fun next/2, {rand:export_seed(), ?STEPS, first_leader()}, Node).
 
 %% The present leader: its log is a list of entries from index Base+1 on, Base being a snapshot's place.
 first_leader() -> #{term => 1, id => '$a', base => {0, 0}, log => [entry(1, 1)], old => 0}.

@@ -28,7 +28,7 @@
 %%   {may_differ, Why, Step}    the outcomes may differ, from one run to the next
 -module(twin_run).
 
--export([script/4, random/5, warm_up/1, patch/1]).
+-export([script/4, random/5, record/5, warm_up/1, patch/1]).
 
 -define(DEADLINE_MS, 30000).
 
@@ -77,9 +77,36 @@ script(Name, Options, Steps, Nodes) ->
 random(Name, Options, Next, State, Nodes) ->
     run(Name, Options, Next, State, Nodes).
 
+%% What a BEAM member alone does: each step with its outcome. Next as for random/5.
+-spec record(atom(), map(), fun((State, map()) -> {step(), State} | stop), State, node()) -> [{step(), map()}].
+record(Name, Options, Next, State, Node) ->
+    apart(fun() ->
+              process_flag(trap_exit, true),
+              {Side, Steps} = record_steps(Next, State, #{}, start_side(Name, Options, beam, Node), []),
+              stop_side(Side),
+              Steps
+          end).
+
+record_steps(Next, State0, View, Side0, Done) ->
+    case Next(State0, View) of
+        stop -> {Side0, lists:reverse(Done)};
+        {Step0, State} ->
+            Step = case Step0 of
+                       {differs, _, Inner} -> Inner;
+                       {may_differ, _, Inner} -> Inner;
+                       _ -> Step0
+                   end,
+            {Outcome, Side} = perform(Step, Side0),
+            record_steps(Next, State, maps:get(state, Outcome, #{}), Side, [{Step, Outcome} | Done])
+    end.
+
 run(Name, Options, Next, State, Nodes) ->
+    apart(fun() -> run_here(Name, Options, Next, State, Nodes) end).
+
+%% In a process of its own, whose mailbox nobody else reads.
+apart(Fun) ->
     Self = self(),
-    {Pid, Monitor} = spawn_monitor(fun() -> Self ! {self(), run_here(Name, Options, Next, State, Nodes)} end),
+    {Pid, Monitor} = spawn_monitor(fun() -> Self ! {self(), Fun()} end),
     receive
         {Pid, Result} -> demonitor(Monitor, [flush]), Result;
         {'DOWN', Monitor, process, Pid, Reason} -> error(Reason)
