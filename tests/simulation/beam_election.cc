@@ -94,7 +94,8 @@ void BeamRules::on_candidate(const Event& event) {
 void BeamRules::candidate_vote_result(const raft::RequestVoteResult& result) {
   if (result.granted && result.term == term()) {
     if (++votes_ != required_quorum()) return;
-    if (outside_) witness_.on_broken_rule("a member leads that its configuration does not have");
+    if (outside_ || !cluster_.contains(id()))
+      witness_.on_broken_rule("a member leads that its configuration does not have");
     leader_ = id();
     initialise_peers();
     become(Role::leader);

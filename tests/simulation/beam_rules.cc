@@ -254,7 +254,13 @@ void BeamRules::release_cursor(Index index) {
   if (cluster_at_.index > index)
     witness_.on_broken_rule("a snapshot has a configuration of after its index");
   writes_snapshot_ = true;
-  emit(WriteSnapshot{{{index, *term, configs(cluster_), 0}, cursor.state, cursor.live}});
+  WriteSnapshot write;
+  write.snapshot.meta.index = index;
+  write.snapshot.meta.term = *term;
+  write.snapshot.meta.cluster = configs(cluster_);
+  write.snapshot.state = cursor.state;
+  write.snapshot.live = cursor.live;
+  emit(std::move(write));
 }
 
 }  // namespace rakv::simulation

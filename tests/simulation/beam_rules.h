@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kv/replicated_machine.h"
@@ -131,7 +132,10 @@ class BeamRules {
 
   // --- beam_rules.cc
   void recover();
-  void emit(beam::Effect effect) { effects_.push_back(std::move(effect)); }
+  template <class Kind>
+  void emit(Kind effect) {
+    effects_.emplace_back(std::move(effect));
+  }
   void again(const beam::Event& event) { emit(beam::NextEvent{event}); }
   void reply(const beam::Event& event, std::string term);
   void unsupported(const beam::Event& event);

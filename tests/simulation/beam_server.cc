@@ -63,7 +63,8 @@ BeamServer::BeamServer(BeamDisk& disk, BeamSeams seams, BeamWitness& witness, Op
                                        witness);
 }
 
-BeamServer::~BeamServer() = default;
+/// What was asked for may still be answered.
+BeamServer::~BeamServer() { *alive_ = false; }
 
 void BeamServer::start() {
   for (const auto& [member, peer] : rules_->cluster()) {

@@ -7,6 +7,7 @@
 #include "cnode/base/check.h"
 #include "cnode/etf/text.h"
 #include "cnode/etf/writer.h"
+#include "tests/simulation/beam_node.h"
 
 namespace rakv::simulation {
 namespace {
@@ -19,12 +20,17 @@ std::string encoded(std::string_view text) { return etf::Writer().binary(text).t
 }  // namespace
 
 SimulatedCluster::SimulatedCluster(std::uint64_t seed, const std::vector<std::string>& hosts,
-                                   const NodeLimits& limits)
+                                   const NodeLimits& limits,
+                                   const std::set<std::string>& beam_hosts)
     : network(schedule, trace, seed, {}) {
   std::mt19937_64 random(seed);
   for (const std::string& host : hosts) {
-    nodes_[host] =
-        std::make_unique<SimulatedNode>(schedule, network, trace, host, random(), limits);
+    if (beam_hosts.contains(host)) {
+      nodes_[host] = std::make_unique<BeamNode>(schedule, network, trace, host, random(), promises);
+    } else {
+      nodes_[host] =
+          std::make_unique<SimulatedNode>(schedule, network, trace, host, random(), limits);
+    }
     servers_.push_back({"kv", nodes_[host]->name()});
   }
   client_ = std::make_unique<SimulatedClient>(schedule, network, "client", random(), servers_);
@@ -48,10 +54,10 @@ void SimulatedCluster::form() {
   for (auto& [host, node] : nodes_) node->make_server("kv", "UID" + host + "AAAAA", servers_);
   const auto all_run = [this] {
     return std::all_of(nodes_.begin(), nodes_.end(),
-                       [](const auto& node) { return node.second->member() != nullptr; });
+                       [](const auto& node) { return node.second->standing().has_value(); });
   };
   RAKV_CHECK_MSG(run_until(all_run, kCallTime), "the servers do not start");
-  nodes_.begin()->second->member()->trigger_election();
+  nodes_.begin()->second->trigger_election();
   RAKV_CHECK_MSG(run_until([this] { return leader() != nullptr; }, kCallTime), "no leader");
 }
 
@@ -59,10 +65,10 @@ SimulatedNode* SimulatedCluster::leader() {
   SimulatedNode* found = nullptr;
   raft::Term highest;
   for (auto& [host, node] : nodes_) {
-    member::Member* member = node->member();
-    if (member == nullptr || member->core().role() != raft::Role::leader) continue;
-    if (found != nullptr && member->core().current_term() < highest) continue;
-    highest = member->core().current_term();
+    const auto standing = node->standing();
+    if (!standing || standing->first != raft::Role::leader) continue;
+    if (found != nullptr && standing->second < highest) continue;
+    highest = standing->second;
     found = node.get();
   }
   return found;

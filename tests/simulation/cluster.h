@@ -4,9 +4,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "tests/simulation/beam_promises.h"
 #include "tests/simulation/simulated_client.h"
 #include "tests/simulation/simulated_node.h"
 
@@ -19,8 +21,9 @@ namespace rakv::simulation {
 /// Nodes a, b, c... of one cluster kv, and a client.
 class SimulatedCluster {
  public:
+  /// `beam_hosts`: those of the hosts that have a node that behaves as a BEAM's.
   SimulatedCluster(std::uint64_t seed, const std::vector<std::string>& hosts,
-                   const NodeLimits& limits = {});
+                   const NodeLimits& limits = {}, const std::set<std::string>& beam_hosts = {});
 
   /// Starts all nodes, makes the cluster of all of them, and waits for its leader.
   void form();
@@ -43,6 +46,7 @@ class SimulatedCluster {
   Schedule schedule;
   Trace trace{schedule};
   SimulatedNetwork network;
+  BeamPromises promises;
 
  private:
   std::vector<raft::ServerId> servers_;

@@ -6,6 +6,7 @@
 
 #include "cnode/etf/writer.h"
 #include "raft/wire/ids.h"
+#include "tests/simulation/beam_node.h"
 
 namespace rakv::simulation {
 namespace {
@@ -91,6 +92,10 @@ CrashMode FaultInjector::any_crash() {
 
 void FaultInjector::inflict(FaultKind kind) {
   SimulatedNode& node = any_node();
+  // A BEAM's disk is a model, which is slow and loses writes, and no more (docs/reliability.md).
+  if (node.beam() != nullptr && (kind == FaultKind::stop_in_disk ||
+                                 kind == FaultKind::disk_errors || kind == FaultKind::full_disk))
+    return;
   switch (kind) {
     case FaultKind::kill:
       return kill(node, any_crash());
@@ -179,8 +184,14 @@ void FaultInjector::look_after(SimulatedNode& node) {
     return;
   }
   if (!node.serves()) return;
+  // Nothing on a BEAM dials a node that it lost while it has nothing to ask there.
+  if (healed_ && node.beam() != nullptr) {
+    std::vector<std::string> names;
+    for (const SimulatedNode* other : nodes_) names.push_back(other->name());
+    node.beam()->ping(names);
+  }
   const bool changes = options_.faults.contains(FaultKind::membership);
-  if ((changes && !membership_.look_after(node)) || node.process().servers()->pid_of("kv")) {
+  if ((changes && !membership_.look_after(node)) || node.runs_server("kv")) {
     without_server_since_.erase(&node);
     return;
   }
@@ -350,6 +361,10 @@ void FaultInjector::heal() {
       (node->*pace).factor = 1;
     }
     if (!node->runs()) continue;
+    if (node->beam() != nullptr) {
+      node->runtime().thaw();
+      continue;
+    }
     // What was to end between two calls to its disk ends now.
     if (node->faulty_disk().stopped()) {
       kill(*node, CrashMode::random);

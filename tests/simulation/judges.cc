@@ -2,6 +2,7 @@
 #include "tests/simulation/judges.h"
 
 #include <algorithm>
+#include <memory>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -10,11 +11,38 @@
 #include "tests/simulation/workload.h"
 
 namespace rakv::simulation {
+namespace {
+
+std::uint64_t entry_sum(std::uint64_t term, std::string_view payload) {
+  return checksum(payload, checksum(std::to_string(term)));
+}
+
+}  // namespace
 
 // --- the members' states
 
+StateJudge::StateJudge(SimulatedCluster& cluster, Violation violation)
+    : cluster_(cluster), violation_(std::move(violation)) {
+  cluster.promises.set_sight({[this](const std::string& name) -> SimulatedNode* {
+                                for (const auto& [host, node] : cluster_.nodes()) {
+                                  if (node->name() == name) return node.get();
+                                }
+                                return nullptr;
+                              },
+                              [this](const raft::Entry& entry) {
+                                const auto known = entries_.find(entry.index.value());
+                                return known != entries_.end() &&
+                                       known->second ==
+                                           entry_sum(entry.term.value(), entry.payload.view());
+                              }});
+}
+
 void StateJudge::look() {
   for (const auto& [host, node] : cluster_.nodes()) {
+    if (BeamNode* const beam = node->beam()) {
+      look_at_beam(host, *beam);
+      continue;
+    }
     member::Member* member = node->member();
     if (member == nullptr) {
       seen_.erase(host);
@@ -37,7 +65,10 @@ void StateJudge::look_at(const std::string& host, member::Member& member) {
   if (now == before) return;
   const bool started = before.process != now.process;
   if (started) members_[host] = {};
-  if (now.role == raft::Role::leader && before.role != raft::Role::leader) ++terms_;
+  if (now.role == raft::Role::leader && before.role != raft::Role::leader) {
+    ++terms_;
+    note_leader(core.id(), now.term);
+  }
   committed_ = std::max(committed_, now.commit);
   const raft::Index compared = started ? raft::Index(0) : before.applied;
   before = now;
@@ -52,38 +83,97 @@ void StateJudge::compare_entries(member::Member& member, raft::Index from) {
   for (std::uint64_t index = from.value() + 1; index <= member.last_applied().value(); ++index) {
     const raftlog::StoredEntry* entry = member.log().fetch(index);
     if (entry == nullptr) continue;
-    const std::uint64_t sum =
-        checksum(entry->payload.view(), checksum(std::to_string(entry->term)));
-    const auto [known, fresh] = entries_.emplace(index, sum);
-    if (!fresh && known->second != sum) {
-      violation_(to_string(member.id()) + ": another entry is applied at " + std::to_string(index) +
-                 " than on other members");
-    }
+    compare_entry(member.id(), index, entry_sum(entry->term, entry->payload.view()));
   }
 }
 
-const raft::Cluster* StateJudge::committed_cluster() const {
+void StateJudge::compare_entry(const raft::ServerId& id, std::uint64_t index, std::uint64_t sum) {
+  const auto [known, fresh] = entries_.emplace(index, sum);
+  if (fresh || known->second == sum) return;
+  violation_(to_string(id) + ": another entry is applied at " + std::to_string(index) +
+             " than on other members");
+}
+
+void StateJudge::note_leader(const raft::ServerId& id, raft::Term term) {
+  const auto [known, fresh] = leaders_.emplace(term, id);
+  if (fresh || known->second == id) return;
+  violation_("two leaders in term " + std::to_string(term.value()) + ": " +
+             to_string(known->second) + " and " + to_string(id));
+}
+
+void StateJudge::look_at_beam(const std::string& host, BeamNode& node) {
+  const BeamRules* const rules = node.rules();
+  if (rules == nullptr) {
+    seen_.erase(host);
+    return;
+  }
+  const raft::Index last = rules->log().last().index;
+  const raft::Index commit = std::min(rules->commit_index(), last);
+  const auto start = static_cast<std::uint32_t>(node.starts());
+  Seen now{{start, 0}, rules->term(),         rules->role(),        last,
+           commit,     rules->last_applied(), rules->last_applied()};
+  Seen& before = seen_[host];
+  if (now == before) return;
+  const bool started = before.process != now.process;
+  if (!started && now.applied < before.applied)
+    violation_(to_string(rules->id()) + ": the applied index fell");
+  if (!started && now.term < before.term) violation_(to_string(rules->id()) + ": the term fell");
+  const bool led = !started && before.role == raft::Role::leader;
+  const std::uint64_t from = started ? 0 : before.applied.value();
+  before = now;
+  committed_ = std::max(committed_, now.applied);
+  for (std::uint64_t index = from + 1; index <= now.applied.value(); ++index) {
+    const raft::Entry* const entry = rules->log().read(raft::Index(index));
+    if (entry != nullptr)
+      compare_entry(rules->id(), index, entry_sum(entry->term.value(), entry->payload.view()));
+  }
+  if (now.role != raft::Role::leader || led) return;
+  ++terms_;
+  ++beam_leaders_;
+  note_leader(rules->id(), now.term);
+  look_at_beam_leader(*rules);
+}
+
+void StateJudge::look_at_beam_leader(const BeamRules& rules) {
+  const auto snapshot = rules.log().snapshot();
+  for (const auto& [index, sum] : entries_) {
+    if (snapshot && index <= snapshot->index.value()) continue;
+    const raft::Entry* const entry = rules.log().read(raft::Index(index));
+    if (entry != nullptr && entry_sum(entry->term.value(), entry->payload.view()) == sum) continue;
+    return violation_(to_string(rules.id()) + " leads without the committed entry " +
+                      std::to_string(index));
+  }
+}
+
+std::optional<raft::Cluster> StateJudge::committed_cluster() const {
   for (const auto& [host, node] : cluster_.nodes()) {
+    if (BeamNode* const beam = node->beam()) {
+      // ra knows the newest configuration only.
+      const BeamRules* const rules = beam->rules();
+      const bool knows = rules != nullptr && rules->last_applied() >= committed_ &&
+                         rules->cluster_at().index <= committed_;
+      if (knows) return node->view()->cluster;
+      continue;
+    }
     const member::Member* member = node->member();
     if (member == nullptr || member->core().commit_index() < committed_) continue;
-    return &member->core().cluster_at(committed_);
+    return member->core().cluster_at(committed_);
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 // --- the disks
 
 bool DurabilityJudge::has_bytes(const SimulatedNode& node, const std::string& bytes) const {
   bool found = false;
-  node.disk().visit_durable([&](const std::string&, const std::string& file) {
-    found = found || file.find(bytes) != std::string::npos;
-  });
+  node.visit_durable(
+      [&](const std::string& file) { found = found || file.find(bytes) != std::string::npos; });
   return found;
 }
 
 bool DurabilityJudge::is_majority(const std::set<std::string>& nodes) const {
-  const raft::Cluster* const members = states_.committed_cluster();
-  if (members == nullptr) return true;
+  const std::optional<raft::Cluster> members = states_.committed_cluster();
+  if (!members) return true;
   std::size_t voters = 0;
   std::size_t having = 0;
   for (const auto& [id, config] : *members) {
@@ -142,25 +232,49 @@ struct RecoveredDisk {
 
 }  // namespace
 
+void DurabilityJudge::rehearse(const SimulatedNode& node,
+                               const std::map<std::size_t, std::uint64_t>& wanted,
+                               std::map<std::size_t, std::set<std::string>>& having) {
+  const RecoveredDisk recovered(node);
+  if (!recovered.system)
+    return violation_(node.name() +
+                      " could not be started after a power cut: " + recovered.failure);
+  if (!recovered.system->broken_servers().empty())
+    return violation_(node.name() + " would have a broken server after a power cut");
+  raftlog::MemberLog* log = recovered.system->find_by_name("kv");
+  if (log == nullptr) return;
+  if (log->amnesia()) return violation_(node.name() + " would take a power cut for a loss");
+  for (const auto& [operation, index] : wanted) {
+    const auto entry = log->read_blocking(index);
+    const std::string mark = value_mark(history_.operation(operation).value);
+    if (entry && entry->payload.view().find(mark) != std::string_view::npos)
+      having[operation].insert(node.name());
+  }
+}
+
+void DurabilityJudge::rehearse_beam(const BeamNode& node,
+                                    const std::map<std::size_t, std::uint64_t>& wanted,
+                                    std::map<std::size_t, std::set<std::string>>& having) {
+  const std::unique_ptr<BeamDisk> left = node.after_power_cut();
+  if (!left) return;
+  const BeamLog log(*left);
+  for (const auto& [operation, index] : wanted) {
+    const raft::Entry* const entry = log.read(raft::Index(index));
+    const std::string mark = value_mark(history_.operation(operation).value);
+    if (entry != nullptr && entry->payload.view().find(mark) != std::string_view::npos)
+      having[operation].insert(node.name());
+  }
+}
+
 void DurabilityJudge::rehearse_power_cut() {
   ++rehearsals_;
   const auto wanted = current();
   std::map<std::size_t, std::set<std::string>> having;
   for (const auto& [host, node] : cluster_.nodes()) {
-    const RecoveredDisk recovered(*node);
-    if (!recovered.system)
-      return violation_(node->name() +
-                        " could not be started after a power cut: " + recovered.failure);
-    if (!recovered.system->broken_servers().empty())
-      return violation_(node->name() + " would have a broken server after a power cut");
-    raftlog::MemberLog* log = recovered.system->find_by_name("kv");
-    if (log == nullptr) continue;
-    if (log->amnesia()) return violation_(node->name() + " would take a power cut for a loss");
-    for (const auto& [operation, index] : wanted) {
-      const auto entry = log->read_blocking(index);
-      const std::string mark = value_mark(history_.operation(operation).value);
-      if (entry && entry->payload.view().find(mark) != std::string_view::npos)
-        having[operation].insert(node->name());
+    if (const BeamNode* const beam = std::as_const(*node).beam()) {
+      rehearse_beam(*beam, wanted, having);
+    } else {
+      rehearse(*node, wanted, having);
     }
   }
   for (const auto& [operation, index] : wanted) {

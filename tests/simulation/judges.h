@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
 
 #include "raft/core/invariants.h"
+#include "tests/simulation/beam_node.h"
 #include "tests/simulation/cluster.h"
 #include "tests/simulation/history.h"
 
@@ -22,15 +24,16 @@ using Violation = std::function<void(const std::string& what)>;
 /// entries of one place have the same bytes.
 class StateJudge {
  public:
-  StateJudge(SimulatedCluster& cluster, Violation violation)
-      : cluster_(cluster), violation_(std::move(violation)) {}
+  StateJudge(SimulatedCluster& cluster, Violation violation);
   /// After an event.
   void look();
   /// The configuration as of the highest index that was ever seen committed, if a member that runs
   /// knows it; else null.
-  const raft::Cluster* committed_cluster() const;
+  std::optional<raft::Cluster> committed_cluster() const;
   /// Leaders that were seen.
   std::uint64_t terms() const { return terms_; }
+  /// Those of them that behave as on a BEAM.
+  std::uint64_t beam_leaders() const { return beam_leaders_; }
 
  private:
   struct Seen {
@@ -45,7 +48,12 @@ class StateJudge {
     friend bool operator==(const Seen&, const Seen&) = default;
   };
   void look_at(const std::string& host, member::Member& member);
+  void look_at_beam(const std::string& host, BeamNode& node);
+  void note_leader(const raft::ServerId& id, raft::Term term);
+  /// A new leader on a BEAM has all that was ever applied.
+  void look_at_beam_leader(const BeamRules& rules);
   void compare_entries(member::Member& member, raft::Index from);
+  void compare_entry(const raft::ServerId& id, std::uint64_t index, std::uint64_t sum);
 
   SimulatedCluster& cluster_;
   Violation violation_;
@@ -54,6 +62,8 @@ class StateJudge {
   std::map<std::string, raft::MemberInvariants> members_;
   std::map<std::uint64_t, std::uint64_t> entries_;  ///< checksums of applied ones, by index
   raft::Index committed_;                           ///< the highest
+  std::map<raft::Term, raft::ServerId> leaders_;
+  std::uint64_t beam_leaders_ = 0;
   std::uint64_t terms_ = 0;
 };
 
@@ -73,6 +83,10 @@ class DurabilityJudge {
 
  private:
   bool has_bytes(const SimulatedNode& node, const std::string& bytes) const;
+  void rehearse(const SimulatedNode& node, const std::map<std::size_t, std::uint64_t>& wanted,
+                std::map<std::size_t, std::set<std::string>>& having);
+  void rehearse_beam(const BeamNode& node, const std::map<std::size_t, std::uint64_t>& wanted,
+                     std::map<std::size_t, std::set<std::string>>& having);
   /// Whether these nodes are a majority of the members; also when nobody knows who is one.
   bool is_majority(const std::set<std::string>& nodes) const;
   std::map<std::size_t, std::uint64_t> current() const;

@@ -31,18 +31,18 @@ void MembershipChanges::ask_leader(const std::string& type, const raft::ServerId
 }
 
 void MembershipChanges::remove(const SimulatedNode& node) {
-  const raft::Cluster* const members = committed_();
-  if (members == nullptr || members->size() < 2) return;
+  const std::optional<raft::Cluster> members = committed_();
+  if (!members || members->size() < 2) return;
   ask_leader("$ra_leave", {"kv", node.name()});
 }
 
 bool MembershipChanges::look_after(SimulatedNode& node) {
-  const raft::Cluster* const members = committed_();
-  if (members == nullptr) return true;
+  const std::optional<raft::Cluster> members = committed_();
+  if (!members) return true;
   Newcomer& newcomer = newcomers_[node.name()];
   const Nanoseconds now = cluster_.schedule.now();
   const raft::ServerId server{"kv", node.name()};
-  const bool registered = node.process().log_system().find_by_name("kv") != nullptr;
+  const bool registered = node.is_registered("kv");
   const bool pauses = now < newcomer.asked_at + kPause;
   if (members->contains(server)) {
     newcomer.made = false;
@@ -65,12 +65,11 @@ bool MembershipChanges::everybody_knows(const raft::Cluster& members) const {
   return std::all_of(cluster_.nodes().begin(), cluster_.nodes().end(), [&](const auto& each) {
     SimulatedNode& node = *each.second;
     if (!node.serves()) return false;
-    if (node.process().log_system().find_by_name("kv") == nullptr) return true;
-    const member::Member* member = node.member();
-    if (member == nullptr || member->core().cluster().size() != members.size()) return false;
-    return std::all_of(members.begin(), members.end(), [&](const auto& one) {
-      return member->core().cluster().contains(one.first);
-    });
+    if (!node.is_registered("kv")) return true;
+    const auto view = node.view();
+    if (!view || view->cluster.size() != members.size()) return false;
+    return std::all_of(members.begin(), members.end(),
+                       [&](const auto& one) { return view->cluster.contains(one.first); });
   });
 }
 

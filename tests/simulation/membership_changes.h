@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "tests/simulation/cluster.h"
@@ -14,8 +15,9 @@ namespace rakv::simulation {
 /// left is deleted, made anew with another uid, and joins again.
 class MembershipChanges {
  public:
-  /// `committed`: what the members have agreed on; null while nobody who runs knows all of it.
-  MembershipChanges(SimulatedCluster& cluster, std::function<const raft::Cluster*()> committed)
+  /// `committed`: what the members have agreed on; nothing while nobody who runs knows all of it.
+  MembershipChanges(SimulatedCluster& cluster,
+                    std::function<std::optional<raft::Cluster>()> committed)
       : cluster_(cluster), committed_(std::move(committed)) {}
 
   /// Asks the leader to let this node's server go; another one stays.
@@ -39,7 +41,7 @@ class MembershipChanges {
   void ask_leader(const std::string& type, const raft::ServerId& server);
 
   SimulatedCluster& cluster_;
-  std::function<const raft::Cluster*()> committed_;
+  std::function<std::optional<raft::Cluster>()> committed_;
   std::map<std::string, Newcomer> newcomers_;  ///< by node
 };
 

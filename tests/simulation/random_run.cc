@@ -2,6 +2,7 @@
 #include "tests/simulation/random_run.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -17,7 +18,10 @@ constexpr Nanoseconds kLeaderTime = std::chrono::seconds(60);
 constexpr Nanoseconds kConvergenceTime = std::chrono::seconds(180);
 constexpr Nanoseconds kServiceTime = std::chrono::seconds(60);
 constexpr Nanoseconds kReadTime = std::chrono::seconds(20);
+/// Each second a node measures the room on its disk, and until then it takes no writes.
+constexpr Nanoseconds kMeasureTime = std::chrono::seconds(2);
 constexpr std::uint64_t kFinalOperations = 6;
+constexpr Nanoseconds kNudgePause = std::chrono::seconds(5);
 
 std::vector<std::string> host_names(std::uint64_t count) {
   std::vector<std::string> hosts;
@@ -34,10 +38,13 @@ NodeLimits limits(const RunOptions& options) {
   return limits;
 }
 
-std::vector<std::uint64_t> sorted_live_indexes(const member::Member& member) {
-  std::vector<std::uint64_t> indexes = member.machine().live_indexes();
-  std::sort(indexes.begin(), indexes.end());
-  return indexes;
+/// The last of the hosts.
+std::set<std::string> beam_hosts(const RunOptions& options) {
+  std::set<std::string> beams;
+  const std::vector<std::string> hosts = host_names(options.nodes);
+  for (std::uint64_t i = 0; i < std::min(options.beam_nodes, options.nodes); ++i)
+    beams.insert(hosts[hosts.size() - 1 - i]);
+  return beams;
 }
 
 }  // namespace
@@ -45,13 +52,18 @@ std::vector<std::uint64_t> sorted_live_indexes(const member::Member& member) {
 RandomRun::RandomRun(const RunOptions& options)
     : options_(options),
       random_(options.seed),
-      cluster_(random_(), host_names(options.nodes), limits(options)),
+      cluster_(random_(), host_names(options.nodes), limits(options), beam_hosts(options)),
       state_judge_(cluster_, [this](const std::string& what) { fail(what); }),
       durability_judge_(cluster_, history_, state_judge_,
                         [this](const std::string& what) { fail(what); }) {}
 
 void RandomRun::fail(const std::string& what) {
   if (failed()) return;
+  if (const auto& broken = cluster_.promises.broken()) {
+    ended_by_ra_ = true;
+    ++report_.counts["ended by ra: " + *broken];
+    return cluster_.trace.line("ENDED BY RA (" + *broken + ") " + what);
+  }
   report_.violation = what;
   cluster_.trace.line("VIOLATION " + what);
 }
@@ -91,6 +103,11 @@ RunReport RandomRun::run() {
   report_.virtual_seconds = std::chrono::duration<double>(cluster_.schedule.now()).count();
   report_.counts["operations"] = workload_->answered();
   report_.counts["operations with success"] = workload_->succeeded();
+  if (options_.beam_nodes > 0) {
+    ++report_.counts["runs with members as on a BEAM"];
+    report_.counts["leaders as on a BEAM"] = state_judge_.beam_leaders();
+  }
+  if (cluster_.promises.broken()) ++report_.counts["ra broke: " + *cluster_.promises.broken()];
   report_.counts["leaders"] = state_judge_.terms();
   report_.counts["power cuts rehearsed"] = durability_judge_.rehearsals();
   for (const auto& [kind, count] : injector_->counts())
@@ -114,26 +131,38 @@ void RandomRun::heal() {
   injector_->heal();
   const Nanoseconds patience = std::chrono::milliseconds(options_.deadline_ms) * 2;
   if (!run_until([this] { return workload_->idle(); }, patience))
-    fail("an operation did not end after its deadline");
+    return fail("an operation did not end after its deadline");
+  run_until([] { return false; }, kMeasureTime);
 }
 
 bool RandomRun::converged() {
   SimulatedNode* const leader = cluster_.leader();
   if (leader == nullptr) return false;
-  const raft::Core& core = leader->member()->core();
+  const MemberView leading = *leader->view();
   return std::all_of(cluster_.nodes().begin(), cluster_.nodes().end(), [&](const auto& each) {
-    const member::Member* member = each.second->member();
-    return member != nullptr && member->last_applied() == core.log().last().index &&
-           member->core().leader() == core.id() && core.cluster().contains(member->id());
+    const auto member = each.second->view();
+    return member && member->applied == leading.last && member->leader == leading.id &&
+           leading.cluster.contains(member->id);
   });
 }
 
 std::string RandomRun::states() {
   std::string text;
   for (const auto& [host, node] : cluster_.nodes()) {
-    const member::Member* member = node->member();
-    text += "\n" + node->name() + ": " +
-            (member == nullptr ? "no server\n" : raft::describe(member->core()));
+    text += "\n" + node->name() + ": ";
+    if (const member::Member* const member = node->member()) {
+      text += raft::describe(member->core());
+    } else if (const auto view = node->view()) {
+      text += "as a BEAM, " + std::string(to_string(view->role)) + " in term " +
+              std::to_string(view->term.value()) + " of " +
+              (view->leader ? to_string(*view->leader) : "nobody") + ", last " +
+              std::to_string(view->last.value()) + ", commit " +
+              std::to_string(view->commit.value()) + ", applied " +
+              std::to_string(view->applied.value()) + ", " + std::to_string(view->cluster.size()) +
+              " members\n";
+    } else {
+      text += "no server\n";
+    }
   }
   return text;
 }
@@ -141,8 +170,14 @@ std::string RandomRun::states() {
 void RandomRun::converge() {
   if (!run_until([this] { return cluster_.leader() != nullptr; }, kLeaderTime))
     return fail("no leader after all was made whole:" + states());
-  if (!run_until([this] { return converged(); }, kConvergenceTime))
-    fail("the members do not agree after all was made whole:" + states());
+  // A leader on a BEAM sends again what was lost only once somebody writes.
+  const bool nudges = options_.beam_nodes > 0;
+  for (Nanoseconds waited{0}; waited < kConvergenceTime && !failed(); waited += kNudgePause) {
+    if (run_until([this] { return converged(); }, nudges ? kNudgePause : kConvergenceTime)) return;
+    if (!nudges) break;
+    workload_->begin(1);
+  }
+  fail("the members do not agree after all was made whole:" + states());
 }
 
 void RandomRun::serve_everybody() {
@@ -157,17 +192,24 @@ void RandomRun::serve_everybody() {
 }
 
 void RandomRun::compare_machines() {
-  const std::vector<std::uint64_t> live = sorted_live_indexes(*cluster_.leader()->member());
+  const std::vector<std::uint64_t> live = cluster_.leader()->view()->live;
   for (const auto& [host, node] : cluster_.nodes()) {
-    if (sorted_live_indexes(*node->member()) != live)
-      fail(node->name() + " has another state than the leader");
+    if (node->view()->live != live) fail(node->name() + " has another state than the leader");
   }
 }
 
 void RandomRun::read_all_entries() {
   const auto waiting = std::make_shared<std::size_t>(0);
   for (const auto& [host, node] : cluster_.nodes()) {
-    for (const std::uint64_t index : sorted_live_indexes(*node->member())) {
+    const std::vector<std::uint64_t> live = node->view()->live;
+    if (BeamNode* const beam = node->beam()) {
+      for (const std::uint64_t index : live) {
+        if (beam->rules()->log().read(raft::Index(index)) == nullptr)
+          fail(node->name() + " does not have its entry " + std::to_string(index));
+      }
+      continue;
+    }
+    for (const std::uint64_t index : live) {
       ++*waiting;
       node->member()->read_entry(index, std::chrono::seconds(10),
                                  [this, waiting, index, name = node->name()](

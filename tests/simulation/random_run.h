@@ -39,7 +39,8 @@ class RandomRun {
   /// Whether `done` came true within that time, and nothing was violated.
   bool run_until(const std::function<bool()>& done, Nanoseconds time);
   void fail(const std::string& what);
-  bool failed() const { return report_.violation.has_value(); }
+  /// Nothing more is to be judged.
+  bool failed() const { return ended_by_ra_ || report_.violation.has_value(); }
 
   void faults();
   void heal();
@@ -61,6 +62,7 @@ class RandomRun {
   StateJudge state_judge_;
   DurabilityJudge durability_judge_;
   RunReport report_;
+  bool ended_by_ra_ = false;  ///< something is wrong after ra broke a rule of Raft's
 };
 
 }  // namespace rakv::simulation

@@ -48,6 +48,7 @@ const std::vector<NumberOption>& number_options() {
   static const std::vector<NumberOption> kOptions = {
       {"seed", &RunOptions::seed, {}},
       {"nodes", &RunOptions::nodes, {1, 2, 3, 3, 3, 3, 5}},
+      {"beam_nodes", &RunOptions::beam_nodes, {0, 0, 0, 0, 0, 1, 1, 2, 3}},
       {"clients", &RunOptions::clients, {1, 2, 3, 4}},
       {"keys", &RunOptions::keys, {1, 2, 3, 8}},
       {"operations", &RunOptions::operations, {25, 50, 100}},
@@ -91,6 +92,7 @@ RunOptions RunOptions::draw(std::uint64_t seed) {
     if (!option.values.empty())
       options.*option.member = option.values[random() % option.values.size()];
   }
+  options.beam_nodes = std::min(options.beam_nodes, options.nodes);
   // Few kinds together show more than all of them: each gets room.
   const std::uint64_t one_in = 2 + random() % 4;
   const auto& kinds = all_fault_kinds();

@@ -44,6 +44,7 @@ std::string_view to_string(FaultKind kind);
 struct RunOptions {
   std::uint64_t seed = 1;
   std::uint64_t nodes = 3;
+  std::uint64_t beam_nodes = 0;  ///< so many of the nodes behave as BEAM nodes with ra
   std::uint64_t clients = 3;
   std::uint64_t keys = 3;
   std::uint64_t operations = 100;        ///< of each client, during the faults

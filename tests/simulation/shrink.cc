@@ -25,9 +25,15 @@ std::vector<RunOptions> smaller_ones(const RunOptions& options) {
   halve(&RunOptions::operations, 1);
   halve(&RunOptions::clients, 1);
   halve(&RunOptions::keys, 1);
+  if (options.beam_nodes > 0) {
+    RunOptions smaller = options;
+    --smaller.beam_nodes;
+    candidates.push_back(smaller);
+  }
   if (options.nodes > 1) {
     RunOptions smaller = options;
     --smaller.nodes;
+    smaller.beam_nodes = std::min(smaller.beam_nodes, smaller.nodes);
     candidates.push_back(smaller);
   }
   return candidates;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/simulation/simulated_node.h"
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
@@ -29,7 +30,7 @@ SimulatedNode::SimulatedNode(Schedule& schedule, SimulatedNetwork& network, Trac
       limits_(limits) {}
 
 SimulatedNode::~SimulatedNode() {
-  if (runs()) kill(raftlog::CrashMode::keep_everything);
+  if (life_ != nullptr) SimulatedNode::kill(raftlog::CrashMode::keep_everything);
 }
 
 kv::NodeProcessOptions SimulatedNode::options() const {
@@ -45,8 +46,7 @@ kv::NodeProcessOptions SimulatedNode::options() const {
   return options;
 }
 
-void SimulatedNode::start() {
-  RAKV_CHECK(!runs());
+Runtime::Options SimulatedNode::next_life() {
   ++lives_;
   std::mt19937_64 random(seed_ + lives_);
   std::uniform_real_distribution<double> rate(0.99, 1.01);
@@ -55,7 +55,13 @@ void SimulatedNode::start() {
   runtime.seed = random();
   runtime.clock_rate = rate(random);
   runtime.clock_offset = std::chrono::seconds(random() % 100'000);
+  return runtime;
+}
+
+void SimulatedNode::start() {
+  RAKV_CHECK(!runs());
   trace_.line(name_ + " starts");
+  const Runtime::Options runtime = next_life();
   life_ = std::make_unique<Life>();
   Life& life = *life_;
   life.runtime = Runtime::make(schedule_, network_, runtime);
@@ -112,8 +118,55 @@ void SimulatedNode::kill(raftlog::CrashMode mode) {
 }
 
 member::Member* SimulatedNode::member(std::string_view server) {
-  if (!serves() || process().servers() == nullptr) return nullptr;
+  if (life_ == nullptr || !life_->serves || process().servers() == nullptr) return nullptr;
   return process().servers()->find(server);
+}
+
+bool SimulatedNode::is_registered(const std::string& server) const {
+  return life_->process->log_system().find_by_name(server) != nullptr;
+}
+
+bool SimulatedNode::runs_server(const std::string& server) {
+  return process().servers()->pid_of(server).has_value();
+}
+
+std::optional<std::pair<raft::Role, raft::Term>> SimulatedNode::standing(
+    const std::string& server) {
+  const member::Member* const found = member(server);
+  if (found == nullptr) return std::nullopt;
+  return std::pair(found->core().role(), found->core().current_term());
+}
+
+std::optional<MemberView> SimulatedNode::view(const std::string& server) {
+  const member::Member* const found = member(server);
+  if (found == nullptr) return std::nullopt;
+  const raft::Core& core = found->core();
+  MemberView view{core.id(),
+                  core.role(),
+                  core.current_term(),
+                  core.log().last().index,
+                  core.commit_index(),
+                  found->last_applied(),
+                  core.leader(),
+                  core.cluster(),
+                  found->machine().live_indexes()};
+  std::sort(view.live.begin(), view.live.end());
+  return view;
+}
+
+std::optional<raft::Term> SimulatedNode::term_at(raft::Index index, const std::string& server) {
+  const member::Member* const found = member(server);
+  if (found == nullptr) return std::nullopt;
+  return found->core().log().term_at(index);
+}
+
+void SimulatedNode::trigger_election() {
+  if (member::Member* const found = member()) found->trigger_election();
+}
+
+void SimulatedNode::visit_durable(
+    const std::function<void(const std::string& bytes)>& visit) const {
+  disk_->visit_durable([&](const std::string&, const std::string& file) { visit(file); });
 }
 
 void SimulatedNode::apply(std::string_view module, std::string_view function,

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kv/program/node_process.h"
@@ -25,42 +26,75 @@ struct NodeLimits {
   raftlog::SegmentOptions segment;
 };
 
+/// Where a member stands, of either kind.
+struct MemberView {
+  raft::ServerId id;
+  raft::Role role = raft::Role::follower;
+  raft::Term term;
+  raft::Index last;
+  raft::Index commit;
+  raft::Index applied;
+  std::optional<raft::ServerId> leader;
+  raft::Cluster cluster;
+  std::vector<std::uint64_t> live;  ///< ascending
+};
+
+class BeamNode;
+
 /// A node NAME@NAME on a host of its own: everything of `rakv start` but the operating system. Its
-/// disk outlives it.
+/// disk outlives it. A BeamNode is another kind of it.
 class SimulatedNode {
  public:
   SimulatedNode(Schedule& schedule, SimulatedNetwork& network, Trace& trace, std::string name,
                 std::uint64_t seed, NodeLimits limits = {});
-  ~SimulatedNode();
+  virtual ~SimulatedNode();
+  /// This node, if it is a BEAM's; else null.
+  virtual const BeamNode* beam() const { return nullptr; }
+  virtual BeamNode* beam() { return nullptr; }
 
   /// Starts the process on what is on the disk. Whoever wants to know more asks runs(), serves()
   /// and failed() later.
-  void start();
+  virtual void start();
   /// Ends it as a power cut does, or as kill -9 does with CrashMode::keep_everything.
-  void kill(raftlog::CrashMode mode);
-  bool runs() const { return life_ != nullptr; }
+  virtual void kill(raftlog::CrashMode mode);
+  virtual bool runs() const { return life_ != nullptr; }
   /// Whether it has said that it serves.
-  bool serves() const { return runs() && life_->serves; }
+  virtual bool serves() const { return life_ != nullptr && life_->serves; }
   /// Whether it has said that it can't start.
-  bool failed() const { return runs() && !life_->failure.empty(); }
+  virtual bool failed() const { return life_ != nullptr && !life_->failure.empty(); }
+  /// Of rakv, as long as it runs; not of a BEAM.
   kv::NodeProcess& process() { return *life_->process; }
-  Runtime& runtime() { return *life_->runtime; }
-  /// The server of that name; null when it does not run.
+  virtual Runtime& runtime() { return *life_->runtime; }
+  /// The server of that name; null when it does not run, or is a BEAM's.
   member::Member* member(std::string_view server = "kv");
   const std::string& name() const { return name_; }
   const std::string& host() const { return host_; }
 
   /// Ends a server inside the process, or starts it again, as an operator does by rpc. Nothing when
   /// the node does not serve, or is frozen.
-  void stop_server(const std::string& server);
-  void restart_server(const std::string& server);
+  virtual void stop_server(const std::string& server);
+  virtual void restart_server(const std::string& server);
   /// Makes a server, as ra_kv:start_cluster/3 and ra_kv:add_member/3 do it, or ends it with its
   /// data.
-  void make_server(const std::string& server, const std::string& uid,
-                   const std::vector<raft::ServerId>& members);
-  void delete_server(const std::string& server);
+  virtual void make_server(const std::string& server, const std::string& uid,
+                           const std::vector<raft::ServerId>& members);
+  virtual void delete_server(const std::string& server);
   /// An exit signal, after which its supervisor starts it again.
-  void crash_server(const std::string& server);
+  virtual void crash_server(const std::string& server);
+  /// Whether the node has such a server, running or not; only while it serves.
+  virtual bool is_registered(const std::string& server) const;
+  virtual bool runs_server(const std::string& server);
+  /// Role and term of a member that runs.
+  virtual std::optional<std::pair<raft::Role, raft::Term>> standing(
+      const std::string& server = "kv");
+  /// Of a member that runs.
+  virtual std::optional<MemberView> view(const std::string& server = "kv");
+  /// Of the entry at that index of its log; nothing when the server does not have it, or not run.
+  virtual std::optional<raft::Term> term_at(raft::Index index, const std::string& server = "kv");
+  /// The call `trigger_election`.
+  virtual void trigger_election();
+  /// The bytes that a power cut would leave, file by file or entry by entry.
+  virtual void visit_durable(const std::function<void(const std::string& bytes)>& visit) const;
 
   /// What is on the disk, and what of it is durable.
   const raftlog::MemoryDisk& disk() const { return *disk_; }
@@ -72,6 +106,14 @@ class SimulatedNode {
   Pace wal_pace{.time = std::chrono::microseconds(300)};     ///< of a batch and its fdatasync
   Pace worker_pace{.time = std::chrono::microseconds(500)};  ///< of a job that somebody waits for
   Pace background_pace{.time = std::chrono::milliseconds(2)};
+
+ protected:
+  /// What the next process runs on.
+  Runtime::Options next_life();
+
+  Schedule& schedule_;
+  SimulatedNetwork& network_;
+  Trace& trace_;
 
  private:
   struct Life {
@@ -89,9 +131,6 @@ class SimulatedNode {
   void apply(std::string_view module, std::string_view function, std::string_view arguments);
   kv::NodeProcessOptions options() const;
 
-  Schedule& schedule_;
-  SimulatedNetwork& network_;
-  Trace& trace_;
   std::string host_;
   std::string name_;
   std::uint64_t seed_;
