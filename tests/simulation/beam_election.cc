@@ -162,8 +162,11 @@ void BeamRules::call_for_election() {
   votes_ = 0;
   become(Role::candidate);
   again({raft::RequestVoteResult{next, true}, {}, {}});
-  for (const raft::ServerId& member : peer_ids())
-    emit(RequestVotes{member, raft::RequestVoteRpc{next, id(), last.index, last.term}});
+  RequestVotes request{{}, raft::RequestVoteRpc{next, id(), last.index, last.term}};
+  for (const raft::ServerId& member : peer_ids()) {
+    request.peer = member;
+    effects_.emplace_back(request);
+  }
 }
 
 /// The vote for itself that goes with it is stored in the present term.

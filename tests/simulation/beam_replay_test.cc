@@ -45,8 +45,8 @@ TEST_P(BeamReplayTest, DoesWhatTheBeamMemberDid) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Scripts, BeamReplayTest, testing::ValuesIn(script_files()),
-                         [](const testing::TestParamInfo<std::string>& info) {
-                           return std::filesystem::path(info.param).stem().string();
+                         [](const testing::TestParamInfo<std::string>& script) {
+                           return std::filesystem::path(script.param).stem().string();
                          });
 
 }  // namespace
