@@ -18,6 +18,8 @@ constexpr Nanoseconds kCareInterval = std::chrono::milliseconds(100);
 constexpr std::chrono::seconds kRequestTime{5};
 /// How long a node may be without its server before it is started anew.
 constexpr Nanoseconds kPatience = std::chrono::seconds(10);
+/// Of a leader that has nothing new to send, and a little more.
+constexpr Nanoseconds kTick = std::chrono::milliseconds(1200);
 constexpr Pace SimulatedNode::*kPaces[] = {&SimulatedNode::wal_pace, &SimulatedNode::worker_pace,
                                            &SimulatedNode::background_pace};
 
@@ -238,15 +240,33 @@ void FaultInjector::slow(SimulatedNode& node, Pace SimulatedNode::*pace) {
 void FaultInjector::stand_still(SimulatedNode& node, Pace SimulatedNode::*pace, Nanoseconds time) {
   cluster_.trace.line(node.name() + " has a disk that stands still");
   (node.*pace).stands_until = cluster_.schedule.now() + time;
+  still_until_ = std::max(still_until_, cluster_.schedule.now() + time);
 }
 
 void FaultInjector::slow_restart(SimulatedNode& node) {
+  if (random_() % 2 == 0) return hanging_restart();
   const Nanoseconds time = about(options_.fault_length_ms);
   for (const auto pace : kPaces) {
     if (random_() % 2 == 0) stand_still(node, pace, time);
   }
+  start_again_within(time, {&node});
+}
+
+/// What a server has in memory only shows when it is asked again, which a leader does with its
+/// tick, and when nobody else can acknowledge what it was asked for.
+void FaultInjector::hanging_restart() {
+  const Nanoseconds time = kTick + about(1000);
+  const SimulatedNode* const leader = cluster_.leader();
+  std::vector<SimulatedNode*> followers = nodes_;
+  if (followers.size() > 1) std::erase(followers, leader);
+  for (SimulatedNode* follower : followers) stand_still(*follower, &SimulatedNode::wal_pace, time);
+  start_again_within(time - kTick, followers);
+}
+
+void FaultInjector::start_again_within(Nanoseconds time, const std::vector<SimulatedNode*>& nodes) {
   const std::uint64_t restarts = 1 + random_() % 3;
   for (std::uint64_t i = 0; i < restarts; ++i) {
+    SimulatedNode& node = *nodes[random_() % nodes.size()];
     after(time * (1 + random_() % 100) / 120, [this, &node] { start_again(node); });
   }
 }

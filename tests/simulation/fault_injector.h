@@ -28,6 +28,8 @@ class FaultInjector {
   void begin();
   /// No more faults; what was broken is made whole, and stays so.
   void heal();
+  /// A job that was begun while a disk stood still ends then, though all is whole.
+  Nanoseconds still_until() const { return still_until_; }
   /// A client was told that its write is stored: a good moment for a fault.
   void note_acknowledged();
   /// How often each kind happened.
@@ -48,6 +50,8 @@ class FaultInjector {
   void slow(SimulatedNode& node, Pace SimulatedNode::*pace);
   void stand_still(SimulatedNode& node, Pace SimulatedNode::*pace, Nanoseconds time);
   void slow_restart(SimulatedNode& node);
+  void hanging_restart();
+  void start_again_within(Nanoseconds time, const std::vector<SimulatedNode*>& nodes);
   void start_again(SimulatedNode& node);
   void cut(const std::string& one, const std::string& other);
   void isolate(const std::string& host);
@@ -79,6 +83,7 @@ class FaultInjector {
   std::map<const SimulatedNode*, Nanoseconds> starts_at_;  ///< of those that are down
   std::map<const SimulatedNode*, Nanoseconds> server_back_at_;
   std::map<const SimulatedNode*, Nanoseconds> without_server_since_;
+  Nanoseconds still_until_{0};
   bool healed_ = false;
 };
 

@@ -8,6 +8,7 @@
 
 #include "cnode/etf/writer.h"
 #include "raft/core/text.h"
+#include "tests/simulation/answer_judge.h"
 
 namespace rakv::simulation {
 namespace {
@@ -22,6 +23,9 @@ constexpr Nanoseconds kReadTime = std::chrono::seconds(20);
 constexpr Nanoseconds kMeasureTime = std::chrono::seconds(2);
 constexpr std::uint64_t kFinalOperations = 6;
 constexpr Nanoseconds kNudgePause = std::chrono::seconds(5);
+/// Of a client's last operations, however little it had before: a connection to a node that has
+/// just come back takes a second.
+constexpr std::uint64_t kFinalDeadlineMs = 5000;
 
 std::vector<std::string> host_names(std::uint64_t count) {
   std::vector<std::string> hosts;
@@ -132,7 +136,8 @@ void RandomRun::heal() {
   const Nanoseconds patience = std::chrono::milliseconds(options_.deadline_ms) * 2;
   if (!run_until([this] { return workload_->idle(); }, patience))
     return fail("an operation did not end after its deadline");
-  run_until([] { return false; }, kMeasureTime);
+  const Nanoseconds now = cluster_.schedule.now();
+  run_until([] { return false; }, std::max(now, injector_->still_until()) - now + kMeasureTime);
 }
 
 bool RandomRun::converged() {
@@ -182,13 +187,27 @@ void RandomRun::converge() {
 
 void RandomRun::serve_everybody() {
   const std::uint64_t succeeded = workload_->succeeded();
+  options_.deadline_ms = std::max(options_.deadline_ms, kFinalDeadlineMs);
   workload_->begin(kFinalOperations);
   if (!run_until([this] { return workload_->idle(); }, kServiceTime))
     return fail("clients are not answered after all was made whole");
   if (workload_->succeeded() - succeeded < options_.clients * kFinalOperations)
     fail("clients are not served after all was made whole");
+  if (!failed()) look_at_answers();
   if (!run_until([this] { return converged(); }, kConvergenceTime))
     fail("the members do not agree at the end:" + states());
+}
+
+void RandomRun::look_at_answers() {
+  if (!run_until([this] { return cluster_.leader() != nullptr; }, kLeaderTime))
+    return fail("no leader after all was made whole:" + states());
+  if (cluster_.leader()->member() == nullptr) return;  // it is as on a BEAM
+  AnswerJudge answers(
+      cluster_,
+      [this](const std::function<bool()>& done, Nanoseconds time) { return run_until(done, time); },
+      [this](const std::string& what) { fail(what); });
+  answers.ask();
+  if (!failed()) answers.ask_and_leave();
 }
 
 void RandomRun::compare_machines() {

@@ -46,6 +46,7 @@ class RandomRun {
   void heal();
   void converge();
   void serve_everybody();
+  void look_at_answers();
   void compare_machines();
   void read_all_entries();
   void look_at_accounts();
