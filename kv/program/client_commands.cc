@@ -44,16 +44,7 @@ struct Arguments : SessionArguments {
 
 int report_error(const Error& error) {
   print_error(error.message);
-  switch (error.code) {
-    case ErrorCode::invalid_argument:
-      return kUsage;
-    case ErrorCode::not_found:
-      return kNotFound;
-    case ErrorCode::timeout:
-      return kUnknown;
-    default:
-      return kFailed;
-  }
+  return exit_code_of(error.code);
 }
 
 Result<std::string> encode(const std::string& text, bool as_term, const std::string& what) {

@@ -57,6 +57,19 @@ Result<std::string> read_all(int file, const std::string& path, Clock::time_poin
 
 }  // namespace
 
+ExitCode exit_code_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::invalid_argument:
+      return kUsage;
+    case ErrorCode::not_found:
+      return kNotFound;
+    case ErrorCode::timeout:
+      return kUnknown;
+    default:
+      return kFailed;
+  }
+}
+
 void print_error(std::string_view line) {
   std::fprintf(stderr, "rakv: error: %s\n", printable(line).c_str());
 }

@@ -22,6 +22,9 @@ enum ExitCode : int {
   kNo = 6,          ///< the answer is no
 };
 
+/// How a command of a cluster's client ends after an error of this kind.
+ExitCode exit_code_of(ErrorCode code);
+
 /// `rakv: error: LINE` on standard error.
 void print_error(std::string_view line);
 

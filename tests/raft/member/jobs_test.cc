@@ -171,6 +171,33 @@ TEST(Jobs, TheStateOfASnapshotIsReadInTheBackground) {
   EXPECT_EQ(shell.history(), "1:gone 2:live 3:gone");
 }
 
+TEST(Jobs, ASnapshotOfAnotherPlaceIsNotInstalled) {
+  Shell shell;
+  Peer b(shell, "b");
+  b.leads(1, {user(1, 1, "x")}, 0, 0, 1);
+  shell.run();
+  Incoming incoming;
+  incoming.meta.index = 4;  // the file is of 3
+  incoming.send(shell, b, 1);
+  EXPECT_FALSE(shell.log().snapshot().has_value());
+  EXPECT_EQ(shell.history(), "1:x");
+}
+
+TEST(Jobs, ATransferThatBeginsAnewKeepsNothingOfTheLast) {
+  Shell shell;
+  Peer b(shell, "b");
+  b.leads(1, {user(1, 1, "x")});
+  shell.run();
+  const Incoming incoming;
+  const std::string head = raftlog::encode_snapshot_meta(incoming.meta);
+  b.sends_snapshot(1, head, 0, raft::ChunkFlag::init, {}, {});
+  shell.run();
+  b.sends_snapshot(1, head, 1, raft::ChunkFlag::next, {}, "some bytes");
+  shell.run();
+  incoming.send(shell, b, 1);
+  EXPECT_EQ(shell.history(), "1:gone 2:live 3:gone");
+}
+
 /// The server is started again after each of the jobs that an installation consists of.
 TEST_P(JobsOutlive, BetweenTheStepsOfAnInstallation) {
   bool worked = true;

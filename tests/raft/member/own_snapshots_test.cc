@@ -87,6 +87,17 @@ TEST_F(OwnSnapshotsTest, WaitsUntilWhatIsAppliedIsDurable) {
   EXPECT_EQ(taken_[0].index, raft::Index{6});
 }
 
+TEST_F(OwnSnapshotsTest, ItsTermIsThatOfItsIndex) {
+  OwnSnapshots snapshots = make();
+  store_.append(log_, raftlog::testing::entry(6, 2));
+  snapshots.want();
+  store_.settle();
+  ASSERT_EQ(taken_.size(), 1U);
+  EXPECT_EQ(taken_[0].index, raft::Index{5});
+  EXPECT_EQ(taken_[0].term, raft::Term{1});
+  EXPECT_EQ(log_.snapshot()->meta.term, 1U);
+}
+
 TEST_F(OwnSnapshotsTest, NotWhileEffectsWaitOrAPeerGetsTheOldOne) {
   OwnSnapshots snapshots = make();
   blocked_ = true;

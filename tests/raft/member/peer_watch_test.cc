@@ -68,6 +68,19 @@ TEST_F(PeerWatchTest, TheLeaderIsDownOnce) {
   EXPECT_EQ(take(), Given{}) << "there is none any more";
 }
 
+TEST_F(PeerWatchTest, EachLeaderIsMonitoredAnewAndSoIsOneWhoseMonitorIsGone) {
+  PeerWatch watch = make();
+  watch.monitor_leader(kOther);
+  ASSERT_TRUE(watch.on_down(reference(1), term("noconnection")).has_value());
+  watch.monitor_leader(kOther);
+  watch.demonitor_leader();
+  watch.monitor_leader({"kv", "c@host"});
+  EXPECT_EQ(take(), (Given{"monitor {kv,b@host}", "monitor {kv,b@host}", "demonitor",
+                           "monitor {kv,c@host}"}));
+  EXPECT_FALSE(watch.on_down(reference(2), term("noproc")).has_value()) << "of the former leader";
+  EXPECT_EQ(watch.on_down(reference(3), term("noproc"))->leader, (raft::ServerId{"kv", "c@host"}));
+}
+
 TEST_F(PeerWatchTest, AConnectionThatIsLostIsNotADeath) {
   PeerWatch watch = make();
   watch.monitor_leader(kOther);

@@ -53,6 +53,20 @@ TEST(Peers, APreVoteCountsWithItsTokenOnly) {
   }
 }
 
+/// By its monitor: the failure detector needs ten times as long.
+TEST(Peers, ALeaderThatEndsIsNoticedAtOnce) {
+  Shell shell;
+  for (const char* name : {"b", "c"}) {
+    Peer leader(shell, name);
+    leader.leads(name[0] == 'b' ? 1 : 2, {});
+    shell.run();
+    EXPECT_EQ(shell.member()->core().leader(), shell.id(name));
+    shell.node().terminate(*shell.node().whereis(name), etf::Writer().atom("killed").view());
+    shell.run();
+    EXPECT_FALSE(shell.member()->core().leader()) << name;
+  }
+}
+
 TEST(Peers, TheAnswersToASnapshotsPartsWaitUntilTheDiskKeepsUp) {
   Shell::Options options;
   options.log.memory_budget_bytes = raftlog::MemoryBudget::kSmallestBytes;

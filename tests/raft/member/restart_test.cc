@@ -81,6 +81,50 @@ TEST_P(RestartHow, AVoteThatIsStillBeingStoredIsNotAnsweredUpon) {
   EXPECT_EQ(shell.member()->core().voted_for(), shell.id("c"));
 }
 
+TEST_P(RestartHow, OnlyWhatWasAppliedIsAppliedAgain) {
+  Shell shell;
+  Peer b(shell, "b");
+  b.leads(1, {user(1, 1, "one"), user(2, 1, "two"), user(3, 1, "three")}, 0, 0, 1);
+  shell.run();
+  EXPECT_EQ(shell.history(), "1:one");
+  restart(shell);
+  EXPECT_EQ(shell.history(), "1:one") << "nobody said that the others are committed";
+}
+
+TEST_P(RestartHow, WhatIsAppliedAndNotDurableCountsForNoStart) {
+  Shell shell;
+  {
+    Peer b(shell, "b");
+    b.leads(1, {user(1, 1, "one")}, 0, 0, 1);
+    shell.run();
+    shell.hold.wal = true;
+    b.leads(1, {user(2, 1, "two")}, 1, 1, 2);
+    shell.run();
+    EXPECT_EQ(shell.history(), "1:one 2:two");
+    restart(shell);
+    EXPECT_EQ(shell.log().meta().last_applied, 1U);
+    shell.log_system().flush_metadata([](const Result<void>&) {});
+    shell.run();
+  }
+  shell.crash();
+  EXPECT_FALSE(shell.log().amnesia());
+  EXPECT_EQ(shell.history(), "1:one");
+}
+
+/// Else it may vote for another one in the same term.
+TEST_P(RestartHow, AVoteThatWasGivenIsKept) {
+  Shell shell;
+  Peer b(shell, "b");
+  Peer c(shell, "c");
+  const Peer::Vote given = c.asks_for_vote(5);
+  shell.run();
+  EXPECT_EQ(vote_text(given), "granted");
+  restart(shell);
+  const Peer::Vote second = b.asks_for_vote(5);
+  shell.run();
+  EXPECT_EQ(vote_text(second), "refused");
+}
+
 // --- stores that hang, with events that wait
 
 TEST(HangingVote, LastAppliedIsNotNotedForWhatIsAboutToBeOverwritten) {

@@ -162,6 +162,7 @@ Shell::Shell(Options options)
     : options_(std::move(options)),
       epmd_(std::make_unique<Epmd>(io_)),
       machines_(std::make_unique<Factory>()) {
+  if (options_.clock != nullptr) Clock::set(io_, *options_.clock);
   open();
   add(config_of("kv", options_.members));
 }

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cnode/base/clock.h"
 #include "cnode/base/memory_accounts.h"
 #include "cnode/node/node.h"
 #include "raft/log/memory_budget.h"
@@ -88,6 +89,8 @@ class Shell {
     /// A long time: no tick.
     std::uint64_t tick_ms = 100'000'000;
     raftlog::LogSystemOptions log;
+    /// In the place of the system's; it outlives the shell.
+    Clock* clock = nullptr;
     Options();
   };
   struct Hold {

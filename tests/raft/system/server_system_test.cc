@@ -44,6 +44,12 @@ class ServerSystemTest : public ::testing::Test {
     return answer->value_or("no answer");
   }
 
+  std::string put(const std::string& name) {
+    const Shell::Answer answer = shell_.put(name, "x");
+    shell_.run();
+    return answer->value_or("no answer");
+  }
+
   Shell shell_;
 };
 
@@ -159,6 +165,81 @@ TEST_F(ServerSystemTest, CommandsAreRefusedWhileTheLogCantBeWritten) {
   EXPECT_TRUE(taken->value_or("").starts_with("{wrap_reply,")) << taken->value_or("");
 }
 
+TEST_F(ServerSystemTest, ServersAreToldWhenTheWalIsThereAgain) {
+  bool fails = true;
+  shell_.faults().set_rule(
+      [&](raftlog::DiskOperation operation, const std::string& path) -> std::optional<Error> {
+        const bool is_wal = path.ends_with(".wal") || path.ends_with(".wal.tmp");
+        if (!fails || operation != raftlog::DiskOperation::write || !is_wal) return std::nullopt;
+        return make_error(ErrorCode::io, path + ": Input/output error");
+      });
+  const Shell::Answer caught = shell_.put("solo", "x");
+  shell_.run();
+  EXPECT_EQ(put("solo"), "{error,wal_down}");
+  fails = false;
+  shell_.log_system().retry_wal();
+  shell_.run();
+  EXPECT_TRUE(put("solo").starts_with("{wrap_reply,"));
+}
+
+TEST_F(ServerSystemTest, AServerThatIsStartedOnAFullDiskTakesNothing) {
+  shell_.faults().set_space({0, std::uint64_t{1} << 30});
+  shell_.log_system().check_space();
+  shell_.run();
+  shell_.servers().stop_server("solo");
+  shell_.run();
+  EXPECT_TRUE(
+      apply("ra_server_sup_sup", "restart_server_rpc", "[default, {solo, 'a@127.0.0.1'}, #{}]")
+          .starts_with("{ok,"));
+  shell_.servers().find("solo")->trigger_election();
+  shell_.run();
+  EXPECT_EQ(put("solo"), "{error,wal_down}");
+  shell_.faults().set_space({});
+  shell_.log_system().check_space();
+  shell_.run();
+  EXPECT_TRUE(put("solo").starts_with("{wrap_reply,"));
+}
+
+TEST_F(ServerSystemTest, ANameIsFreeAgainWhenItsServerIsDeleted) {
+  const auto start = [&](const std::string& uid) {
+    return apply("ra_server_sup_sup", "start_server_rpc",
+                 "[default, <<\"" + uid + "\">>, #{id => {fresh, 'a@127.0.0.1'}, uid => <<\"" +
+                     uid +
+                     "\">>, cluster_name => fresh, machine => {module, history, #{}}, "
+                     "log_init_args => #{}, initial_members => [{fresh, 'a@127.0.0.1'}]}]");
+  };
+  const std::string first = start("FRESHAAAAAAA");
+  EXPECT_TRUE(first.starts_with("{ok,")) << first;
+  EXPECT_EQ(apply("ra_server_sup_sup", "delete_server_rpc", "[default, fresh]"), "ok");
+  const std::string second = start("FRESHBBBBBBB");
+  EXPECT_TRUE(second.starts_with("{ok,")) << second;
+}
+
+TEST_F(ServerSystemTest, AServerThatCrashesIsStartedAgain) {
+  const etf::Pid first = shell_.servers().find("solo")->pid();
+  shell_.node().send_exit(first.view(), first.view(), etf::Writer().atom("kill").view());
+  shell_.run();
+  ASSERT_NE(shell_.servers().find("solo"), nullptr);
+  EXPECT_NE(shell_.servers().find("solo")->pid(), first);
+}
+
+TEST_F(ServerSystemTest, CallsThatCameDuringAStartAreAnswered) {
+  shell_.servers().stop_server("solo");
+  shell_.run();
+  shell_.hold.worker = true;
+  const Shell::Answer started = shell_.rpc(
+      "restart_server_rpc",
+      [&](etf::Writer& writer) { writer.atom("default").tuple(2).atom("solo").atom(kHere).map(0); },
+      3);
+  shell_.run();
+  shell_.hold.worker = false;
+  while (shell_.servers().pid_of("solo") == std::nullopt) ASSERT_TRUE(shell_.run_worker_once());
+  ASSERT_EQ(shell_.servers().find("solo"), nullptr) << "it is starting";
+  const Shell::Answer asked = shell_.call([](etf::Writer& writer) { writer.atom("ping"); }, "solo");
+  shell_.run();
+  EXPECT_TRUE(asked->value_or("").starts_with("{pong,")) << asked->value_or("no answer");
+}
+
 /// Not only at the next second: what is left then is for votes, and the WAL would take it.
 TEST_F(ServerSystemTest, TheRoomIsMeasuredWhenTheWalFails) {
   constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
@@ -181,11 +262,6 @@ TEST_F(ServerSystemTest, TheRoomIsMeasuredWhenTheWalFails) {
 /// Its WAL file would stay, and the node's WAL would stand still in the end.
 TEST_F(ServerSystemTest, AServerWhoseDirectoryTakesNoSegmentsIsDownAlone) {
   shell_.add_server("other");
-  const auto put = [&](const std::string& name) {
-    const Shell::Answer answer = shell_.put(name, "x");
-    shell_.run();
-    return answer->value_or("no answer");
-  };
   const auto tick = [&] {
     shell_.log_system().flush_metadata([](const Result<void>&) {});
     shell_.run();
