@@ -33,8 +33,13 @@ SECONDS ?= 300
 CLUSTER ?=
 FAULTS ?=
 
+# `make sensitivity`: bugs or modules, all without; how many seeds rakv_sim tries; and more arguments of the script, e.g. --sim
+BUGS ?=
+SENSITIVITY_SEEDS ?= 300
+SENSITIVITY_ARGS ?=
+
 .PHONY: help setup otp29 beam-scripts build install run test asan tsan asan-suites tsan-suites bench bench-kv bench-instructions \
-	bench-mixed bench-large bench-memory bench-start bench-keys fuzz harness sim nemesis format pictures lint clean
+	bench-mixed bench-large bench-memory bench-start bench-keys fuzz harness sim nemesis sensitivity format pictures lint clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +131,9 @@ sim: setup ## random runs of whole clusters under virtual time (SEEDS or SEED, S
 nemesis: otp29 build ## rakv and BEAM members under faults, clients' histories checked (SECONDS, SEED, CLUSTER, FAULTS)
 	@RAKV_NEMESIS_SECONDS=$(SECONDS) $(if $(SEED),RAKV_SEED=$(SEED)) $(if $(FAULTS),RAKV_NEMESIS_FAULTS=$(FAULTS)) \
 		RAKV_CT_ARGS="--suite=test/nemesis_SUITE $(if $(CLUSTER),--case=$(CLUSTER))" scripts/test.sh suites
+
+sensitivity: otp29 ## plants bugs, one at a time, and says which test finds each (BUGS, SENSITIVITY_SEEDS, SENSITIVITY_ARGS)
+	@scripts/sensitivity.sh --seeds=$(SENSITIVITY_SEEDS) $(SENSITIVITY_ARGS) $(BUGS)
 
 format: setup ## clang-format over all sources
 	@git ls-files -co --exclude-standard '*.cc' '*.h' | xargs -r clang-format -i

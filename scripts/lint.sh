@@ -8,8 +8,9 @@
 # What is read: format (clang-format), includes (only of modules that the table in docs/architecture.md allows), names of
 # classes (each once) and functions that nobody calls (both in the whole repository only), headers that compile alone (all
 # of them, whatever folder), clang-tidy (.clang-tidy), scripts (shellcheck), licence lines, the version (one everywhere),
-# the commands of transcripts (each has an example), pictures (made anew from their texts they are the same), and
-# citations: documents and sections of docs/protocol that files name, and the links of documents, are there.
+# the bugs of tests/sensitivity (each can still be planted), the commands of transcripts (each has an example), pictures
+# (made anew from their texts they are the same), and citations: documents and sections of docs/protocol that files
+# name, and the links of documents, are there.
 # Needs a configured debug preset for the compile commands: scripts/build.sh --configure debug.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -295,6 +296,7 @@ if [ ${#folders[@]} -eq 0 ]; then
 fi
 if [ -z "$quick" ] && [ ${#headers[@]} -gt 0 ]; then check "headers alone" check_headers; fi
 if [ ${#scripts[@]} -gt 0 ]; then check shellcheck shellcheck -x "${scripts[@]}"; fi
+check "planted bugs" scripts/sensitivity.sh --check
 check "licence lines" scripts/license_lines.sh
 check version check_version
 check "commands of transcripts" check_transcripts
