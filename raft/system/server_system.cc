@@ -278,12 +278,12 @@ void ServerSystem::register_and_start(raftlog::ServerConfig config, Started done
 void ServerSystem::stop_member(const std::string& name, std::string_view reason) {
   start_pauses_.erase(name);
   if (const auto starting = starting_.find(name); starting != starting_.end()) {
-    const std::shared_ptr<member::MemberStart> start(std::move(starting->second.start));
+    member::MemberStart& start = *ended_starts_.emplace_back(std::move(starting->second.start));
     const std::vector<Started> waiting = std::move(starting->second.waiting);
     starting_.erase(starting);
-    spdlog::info("{}: stopping during the start, reason {}", start->log_id(), reason);
-    start->cancel(reason);
-    boost::asio::post(io_, [start] {});
+    spdlog::info("{}: stopping during the start, reason {}", start.log_id(), reason);
+    start.cancel(reason);
+    let_go_of_ended_later();
     for (const Started& done : waiting)
       done(make_error(ErrorCode::unavailable, "the server was stopped during its start"));
     return;
@@ -293,15 +293,27 @@ void ServerSystem::stop_member(const std::string& name, std::string_view reason)
   spdlog::info("{}: stopping, reason {}", found->second->log_id(), reason);
   leaderboard_.erase(found->second->options().cluster_name);
   found->second->stop(reason);
-  // The member may be the caller: it goes when the event loop turns. A machine with millions of
-  // keys goes in the background.
-  boost::asio::post(io_, [this, ended = std::shared_ptr<member::Member>(std::move(found->second)),
-                          alive = alive_] {
-    Executor* background = *alive ? log_system_.options().background : nullptr;
-    if (background == nullptr) return;
-    background->post([machine = std::shared_ptr<member::StateMachine>(ended->take_machine())] {});
-  });
+  ended_.push_back(std::move(found->second));
   members_.erase(found);
+  let_go_of_ended_later();
+}
+
+/// What ended may be the caller: it goes when the event loop turns. A machine with millions of keys
+/// goes in the background. The handler owns nothing: the loop may end before it runs, and what it
+/// owned would go after the node.
+void ServerSystem::let_go_of_ended_later() {
+  boost::asio::post(io_, [this, alive = alive_] {
+    if (!*alive) return;
+    ended_starts_.clear();
+    const auto ended = std::move(ended_);
+    ended_.clear();
+    Executor* const background = log_system_.options().background;
+    if (background == nullptr) return;
+    for (const auto& member : ended) {
+      background->post(
+          [machine = std::shared_ptr<member::StateMachine>(member->take_machine())] {});
+    }
+  });
 }
 
 void ServerSystem::restart_member(const std::string& name, const std::string& reason) {

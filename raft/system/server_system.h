@@ -96,6 +96,7 @@ class ServerSystem : private raftlog::LogSystemObserver {
   void start_member(raftlog::MemberLog& log, Started done);
   Result<std::unique_ptr<member::MemberStart>> begin_start(raftlog::MemberLog& log);
   void end_start(const std::string& name, Result<std::unique_ptr<member::Member>> made);
+  void let_go_of_ended_later();
   void register_and_start(raftlog::ServerConfig config, Started done);
   void stop_member(const std::string& name, std::string_view reason);
   void restart_member(const std::string& name, const std::string& reason);
@@ -145,6 +146,9 @@ class ServerSystem : private raftlog::LogSystemObserver {
   std::map<std::string, std::unique_ptr<member::Member>, std::less<>>
       members_;                                            ///< by server name, running
   std::map<std::string, Starting, std::less<>> starting_;  ///< by server name, not in members_
+  /// Until the event loop turns.
+  std::vector<std::unique_ptr<member::Member>> ended_;
+  std::vector<std::unique_ptr<member::MemberStart>> ended_starts_;
   std::map<std::string, std::shared_ptr<member::Counters>, std::less<>>
       counters_;  ///< by server name, since the node's start
   std::map<std::string, LeaderboardRow, std::less<>> leaderboard_;  ///< by encoded cluster name
