@@ -248,9 +248,8 @@ void ServerSystem::end_start(const std::string& name,
                              Result<std::unique_ptr<member::Member>> made) {
   const auto found = starting_.find(name);
   RAKV_CHECK(found != starting_.end());
-  // It is what calls this: it goes when the event loop turns.
-  const std::shared_ptr<member::MemberStart> start(std::move(found->second.start));
-  boost::asio::post(io_, [start] {});
+  member::MemberStart& start = *ended_starts_.emplace_back(std::move(found->second.start));
+  let_go_of_ended_later();
   const std::vector<Started> waiting = std::move(found->second.waiting);
   starting_.erase(found);
   if (!made) {
@@ -261,7 +260,7 @@ void ServerSystem::end_start(const std::string& name,
   members_[name] = std::move(*made);
   started->go_live();
   if (!writable() || log_system_.keeps_records_of(started->log().uid())) started->log_down();
-  for (const std::string& message : start->take_held())
+  for (const std::string& message : start.take_held())
     static_cast<node::Process*>(started)->on_message(message);
   for (const Started& done : waiting) done(started);
 }

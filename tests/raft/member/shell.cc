@@ -225,8 +225,6 @@ void Shell::open() {
 }
 
 void Shell::close() {
-  servers_->stop();
-  run_without_disk();  // members go when the event loop turns
   servers_.reset();
   node_.reset();
   log_system_.reset();

@@ -64,6 +64,14 @@ TEST_F(ServerSystemTest, TheSupervisorStopsAServerByItsPid) {
   EXPECT_EQ(terminate(), "{error,not_found}");
 }
 
+/// Its process ends before the event loop turns: nothing of the server may outlive its node.
+TEST_F(ServerSystemTest, AServerThatWasStoppedGoesWithItsSystem) {
+  shell_.servers().stop_server("solo");
+  shell_.crash(raftlog::CrashMode::lose_unsynced);
+  shell_.run();
+  EXPECT_NE(shell_.servers().find("solo"), nullptr) << "the next process has it";
+}
+
 TEST_F(ServerSystemTest, TheSupervisorCountsItsChildren) {
   EXPECT_EQ(ask_supervisor([](etf::Writer& writer) { writer.atom("count_children"); }),
             "[{specs,1},{active,2},{supervisors,2},{workers,0}]");
