@@ -32,7 +32,7 @@ std::string_view status_text(Status status) {
 }
 
 /// Text from a peer for an error message: short and printable.
-std::string quoted(std::string_view text) {
+std::string quoted_text(std::string_view text) {
   std::string shown = "'";
   for (const char c : text.substr(0, 80)) shown += c >= 0x20 && c <= 0x7e ? c : '?';
   return shown + (text.size() > 80 ? "...'" : "'");
@@ -68,7 +68,7 @@ Result<NodeName> parse_node_name(std::string_view full_name) {
   const auto bad = [full_name](std::string_view why) {
     return make_error(
         ErrorCode::malformed,
-        fmt::format("{} is not a node's name: {}; write name@host", quoted(full_name), why));
+        fmt::format("{} is not a node's name: {}; write name@host", quoted_text(full_name), why));
   };
   if (full_name.size() > kMaxNodeNameBytes) return bad("it is too long");
   const std::size_t at = full_name.find('@');
@@ -134,10 +134,11 @@ Handshake::Actions Handshake::answer_status(Status status, std::optional<std::st
       break;
     case Status::nok:
       fail(ErrorCode::refused,
-           "refused " + quoted(peer_.name) + " in favour of our own attempt to it", out);
+           "refused " + quoted_text(peer_.name) + " in favour of our own attempt to it", out);
       return out;
     case Status::not_allowed:
-      fail(ErrorCode::refused, "refused " + quoted(peer_.name) + ": it is not allowed here", out);
+      fail(ErrorCode::refused, "refused " + quoted_text(peer_.name) + ": it is not allowed here",
+           out);
       return out;
   }
   advance(out);
@@ -166,7 +167,7 @@ Handshake::Actions Handshake::answer_alive(bool old_connection_is_dead) {
   Actions out;
   send_status(old_connection_is_dead ? "true" : "false", out);
   if (!old_connection_is_dead) {
-    fail(ErrorCode::already_exists, "already connected with " + quoted(wanted_peer_), out);
+    fail(ErrorCode::already_exists, "already connected with " + quoted_text(wanted_peer_), out);
     return out;
   }
   state_ = State::awaits_challenge;
@@ -256,7 +257,7 @@ void Handshake::take_static_name(Actions& out) {
     return refuse_name("refused a peer: " + parsed.error().message, out);
   }
   if (peer_.name == setup_.own_name) {
-    return refuse_name("refused a peer that uses our own name " + quoted(peer_.name), out);
+    return refuse_name("refused a peer that uses our own name " + quoted_text(peer_.name), out);
   }
   constexpr Flags kLowerFlags = 0xffffffff;
   const Flags demanded = old_name_ ? setup_.demanded_flags & kLowerFlags : setup_.demanded_flags;
@@ -284,7 +285,7 @@ bool Handshake::has_demanded(Flags offered, Flags demanded, Actions& out) {
   const std::string missing = missing_flag_names(offered, demanded);
   if (missing.empty()) return true;
   refuse_name(fmt::format("refused {}: it lacks {} (what OTP 26 and later demand of every node)",
-                          quoted(peer_.name), missing),
+                          quoted_text(peer_.name), missing),
               out);
   return false;
 }
@@ -300,7 +301,8 @@ void Handshake::take_complement(std::string_view body, Actions& out) {
   offered_ |= fields.number(4) << 32;
   peer_.creation = static_cast<std::uint32_t>(fields.number(4));
   if (tag != "c" || !fields.ok) {
-    return fail(ErrorCode::malformed, quoted(peer_.name) + " sent a malformed complement", out);
+    return fail(ErrorCode::malformed, quoted_text(peer_.name) + " sent a malformed complement",
+                out);
   }
   if (!has_demanded(offered_, setup_.demanded_flags, out)) return;
   peer_.flags = offered_ & setup_.own_flags;
@@ -314,11 +316,11 @@ void Handshake::take_alive_reply(std::string_view body, Actions& out) {
   }
   if (body == "sfalse") {
     return fail(ErrorCode::already_exists,
-                quoted(peer_.name) + " dialled although it holds a live connection", out);
+                quoted_text(peer_.name) + " dialled although it holds a live connection", out);
   }
   fail(ErrorCode::malformed,
-       fmt::format("{} answered 'alive' with {}, not true or false", quoted(peer_.name),
-                   quoted(body)),
+       fmt::format("{} answered 'alive' with {}, not true or false", quoted_text(peer_.name),
+                   quoted_text(body)),
        out);
 }
 
@@ -329,15 +331,15 @@ void Handshake::take_challenge_reply(std::string_view body, Actions& out) {
   Digest theirs{};
   const std::string_view raw = fields.text(theirs.size());
   if (tag != "r" || !fields.ok) {
-    return fail(ErrorCode::malformed, quoted(peer_.name) + " sent a malformed challenge reply",
+    return fail(ErrorCode::malformed, quoted_text(peer_.name) + " sent a malformed challenge reply",
                 out);
   }
   std::copy(raw.begin(), raw.end(), theirs.begin());
   if (!digests_equal(theirs, digest(setup_.cookie, setup_.own_challenge))) {
-    return fail(
-        ErrorCode::refused,
-        "refused " + quoted(peer_.name) + ": its cookie is not ours; give both nodes the same one",
-        out);
+    return fail(ErrorCode::refused,
+                "refused " + quoted_text(peer_.name) +
+                    ": its cookie is not ours; give both nodes the same one",
+                out);
   }
   const Digest ours = digest(setup_.cookie, challenge);
   send("a" + std::string(ours.begin(), ours.end()), out);
@@ -356,14 +358,14 @@ void Handshake::take_status(std::string_view body, Actions& out) {
     out.push_back(AskAlive{});
   } else if (body == "snot_allowed") {
     fail(ErrorCode::refused,
-         quoted(wanted_peer_) +
+         quoted_text(wanted_peer_) +
              " refused us (not_allowed): look into its log; it may allow certain "
              "nodes only (net_kernel:allow/1)",
          out);
   } else {
     fail(ErrorCode::malformed,
-         fmt::format("{} answered our name with the unknown status {}", quoted(wanted_peer_),
-                     quoted(body)),
+         fmt::format("{} answered our name with the unknown status {}", quoted_text(wanted_peer_),
+                     quoted_text(body)),
          out);
   }
 }
@@ -378,7 +380,7 @@ void Handshake::take_challenge(std::string_view body, Actions& out) {
   const std::string_view name = fields.text(name_length);
   if (tag != "N" || !fields.ok) {
     return fail(ErrorCode::malformed,
-                quoted(wanted_peer_) +
+                quoted_text(wanted_peer_) +
                     " sent a malformed or outdated challenge: it must be OTP 25 "
                     "or later",
                 out);
@@ -387,19 +389,19 @@ void Handshake::take_challenge(std::string_view body, Actions& out) {
     return fail(ErrorCode::refused,
                 fmt::format("dialled {} but {} answered: the port belongs to another node, or the "
                             "host part differs",
-                            quoted(wanted_peer_), quoted(name)),
+                            quoted_text(wanted_peer_), quoted_text(name)),
                 out);
   }
   if (const std::string missing = missing_flag_names(offered, setup_.demanded_flags);
       !missing.empty()) {
     return fail(ErrorCode::refused,
                 fmt::format("{} lacks {} (what OTP 26 and later demand of every node)",
-                            quoted(name), missing),
+                            quoted_text(name), missing),
                 out);
   }
   if (setup_.may_answer && !setup_.may_answer(challenge)) {
     return fail(ErrorCode::refused,
-                quoted(wanted_peer_) +
+                quoted_text(wanted_peer_) +
                     " sent us a challenge of our own: whoever answers under its name does not "
                     "know the cookie and wants us to tell",
                 out);
@@ -416,13 +418,13 @@ void Handshake::take_challenge(std::string_view body, Actions& out) {
 void Handshake::take_ack(std::string_view body, Actions& out) {
   Digest theirs{};
   if (body.size() != 1 + theirs.size() || body[0] != 'a') {
-    return fail(ErrorCode::malformed, quoted(peer_.name) + " sent a malformed acknowledgement",
+    return fail(ErrorCode::malformed, quoted_text(peer_.name) + " sent a malformed acknowledgement",
                 out);
   }
   std::copy(body.begin() + 1, body.end(), theirs.begin());
   if (!digests_equal(theirs, digest(setup_.cookie, setup_.own_challenge))) {
     return fail(ErrorCode::refused,
-                quoted(peer_.name) + " does not know our cookie; give both nodes the same one",
+                quoted_text(peer_.name) + " does not know our cookie; give both nodes the same one",
                 out);
   }
   finish(out);

@@ -21,7 +21,7 @@ using scan::Item;
 constexpr std::size_t kMinCanonicalWords = 3;
 
 /// One open container.
-struct Frame {
+struct CanonicalFrame {
   enum class Kind : std::uint8_t { sequence, list, map, fun };
   Kind kind = Kind::sequence;
   std::uint64_t remaining = 0;  ///< terms to come (list: of the current header)
@@ -74,7 +74,8 @@ class Canonicalizer {
 
   /// A child of a map begins here: its place is kept for sorting.
   void note_child() {
-    if (!stack_.empty() && stack_.top().kind == Frame::Kind::map) children_.push_back(out_.size());
+    if (!stack_.empty() && stack_.top().kind == CanonicalFrame::Kind::map)
+      children_.push_back(out_.size());
   }
 
   std::string_view name_of(const scan::AtomBytes& atom, std::string& scratch) {
@@ -140,13 +141,13 @@ class Canonicalizer {
       }
       case TermKind::tuple:
         writer_.tuple(item_.count);
-        return push({Frame::Kind::sequence, item_.count, 0, start, 0});
+        return push({CanonicalFrame::Kind::sequence, item_.count, 0, start, 0});
       case TermKind::list:
         writer_.list(item_.count);
-        return push({Frame::Kind::list, item_.count, item_.count, start, 0});
+        return push({CanonicalFrame::Kind::list, item_.count, item_.count, start, 0});
       case TermKind::map:
         writer_.map(item_.count);
-        return push({Frame::Kind::map, std::uint64_t{item_.count} * 2, item_.count, start,
+        return push({CanonicalFrame::Kind::map, std::uint64_t{item_.count} * 2, item_.count, start,
                      children_.size()});
       case TermKind::fun:
         return fun(start);
@@ -157,7 +158,7 @@ class Canonicalizer {
     }
   }
 
-  void push(const Frame& frame) { stack_.push(frame); }
+  void push(const CanonicalFrame& frame) { stack_.push(frame); }
 
   void put32(std::uint32_t value) {
     const std::uint32_t swapped = __builtin_bswap32(value);
@@ -181,7 +182,7 @@ class Canonicalizer {
     integer(head.old_index);
     integer(head.old_uniq);
     pid(item_.pid_node);
-    push({Frame::Kind::fun, item_.count, 0, start, head.end});
+    push({CanonicalFrame::Kind::fun, item_.count, 0, start, head.end});
   }
 
   void record(std::size_t start) {
@@ -195,7 +196,7 @@ class Canonicalizer {
       scan::read_atom(item_.bytes, at, name);
       writer_.atom(name_of(name));
     }
-    push({Frame::Kind::sequence, item_.count, 0, start, 0});
+    push({CanonicalFrame::Kind::sequence, item_.count, 0, start, 0});
   }
 
   /// Closes what is complete and stops before the next term; sets done_ at the end.
@@ -205,23 +206,23 @@ class Canonicalizer {
         done_ = true;
         return {};
       }
-      Frame& frame = stack_.top();
+      CanonicalFrame& frame = stack_.top();
       if (frame.remaining > 0) {
         --frame.remaining;
         return {};
       }
       switch (frame.kind) {
-        case Frame::Kind::sequence:
+        case CanonicalFrame::Kind::sequence:
           break;
-        case Frame::Kind::fun:
+        case CanonicalFrame::Kind::fun:
           if (frame.mark != position_) return bad();
           set32(frame.start + 1, out_.size() - frame.start - 1);
           break;
-        case Frame::Kind::map: {
+        case CanonicalFrame::Kind::map: {
           if (auto sorted = close_map(frame); !sorted) return sorted;
           break;
         }
-        case Frame::Kind::list: {
+        case CanonicalFrame::Kind::list: {
           auto end = close_list(frame);
           if (!end) return end.error();
           if (*end == ListEnd::goes_on) continue;
@@ -253,7 +254,7 @@ class Canonicalizer {
   enum class ListEnd { goes_on, proper, improper };
 
   /// At a list's tail. Lists and strings there continue the list.
-  Result<ListEnd> close_list(Frame& frame) {
+  Result<ListEnd> close_list(CanonicalFrame& frame) {
     if (!scan::read_head(input_, position_, item_)) return bad();
     if (item_.kind == TermKind::list) {
       position_ = item_.end;
@@ -277,7 +278,7 @@ class Canonicalizer {
     return ListEnd::improper;
   }
 
-  static Result<void> add_elements(Frame& frame, std::uint64_t more) {
+  static Result<void> add_elements(CanonicalFrame& frame, std::uint64_t more) {
     frame.count += more;
     if (frame.count > std::numeric_limits<std::uint32_t>::max()) {
       return make_error(ErrorCode::limit_exceeded,
@@ -287,7 +288,7 @@ class Canonicalizer {
   }
 
   /// Writes the final form of a proper list: the STRING form if all elements are bytes.
-  void end_proper(const Frame& frame) {
+  void end_proper(const CanonicalFrame& frame) {
     const std::size_t first = frame.start + 5;
     bool all_bytes = frame.count <= 0xffff && out_.size() - first == 2 * frame.count;
     for (std::size_t i = 0; all_bytes && i < frame.count; ++i) {
@@ -307,7 +308,7 @@ class Canonicalizer {
   }
 
   /// Puts the pairs in the order of their keys.
-  Result<void> close_map(const Frame& frame) {
+  Result<void> close_map(const CanonicalFrame& frame) {
     struct Pair {
       std::string_view key;
       std::string_view both;
@@ -346,7 +347,7 @@ class Canonicalizer {
   bool done_ = false;
   Item item_;
   std::string scratch_;
-  scan::SmallStack<Frame, 16> stack_;
+  scan::SmallStack<CanonicalFrame, 16> stack_;
   std::vector<std::size_t>
       children_;  ///< where the keys and values of open maps begin in the output
 };

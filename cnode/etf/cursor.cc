@@ -108,7 +108,7 @@ TermKind kind_of_tag(std::uint8_t tag) {
 }
 
 /// One open container of skip().
-struct Frame {
+struct SkipFrame {
   std::uint64_t remaining = 0;  ///< terms still to come inside it
   std::size_t end = 0;          ///< closure: where it must end; else 0
   bool list = false;            ///< a tail follows the elements
@@ -176,7 +176,7 @@ bool skip_common_leaf(std::string_view input, std::size_t& position) {
 
 /// Takes the head of one of the commonest containers: small tuples, lists, maps. False for anything
 /// else, also when it is malformed.
-bool open_common_container(std::string_view input, std::size_t& position, Frame& frame) {
+bool open_common_container(std::string_view input, std::size_t& position, SkipFrame& frame) {
   const std::size_t left = input.size() - position;
   switch (byte_at(input, position)) {
     case scan::kSmallTuple: {
@@ -210,7 +210,7 @@ bool open_common_container(std::string_view input, std::size_t& position, Frame&
 
 /// Takes a leaf or the head of a container in any form.
 bool skip_other(std::string_view input, std::size_t& position,
-                scan::SmallStack<Frame, kInlineDepth>& stack) {
+                scan::SmallStack<SkipFrame, kInlineDepth>& stack) {
   Item item;
   if (!scan::read_head(input, position, item)) return false;
   position = item.end;
@@ -238,11 +238,11 @@ bool skip_other(std::string_view input, std::size_t& position,
 bool skip_term(std::string_view input, std::size_t& position, std::uint32_t max_depth) {
   if (position >= input.size()) return false;
   if (skip_common_leaf(input, position)) return true;
-  scan::SmallStack<Frame, kInlineDepth> stack;
+  scan::SmallStack<SkipFrame, kInlineDepth> stack;
   for (;;) {
     if (position >= input.size()) return false;
     if (!skip_common_leaf(input, position)) {
-      Frame opened;
+      SkipFrame opened;
       if (open_common_container(input, position, opened)) {
         stack.push(opened);
       } else if (!skip_other(input, position, stack)) {
@@ -254,7 +254,7 @@ bool skip_term(std::string_view input, std::size_t& position, std::uint32_t max_
     // not nest.
     for (;;) {
       if (stack.empty()) return true;
-      Frame& frame = stack.top();
+      SkipFrame& frame = stack.top();
       if (frame.remaining > 0) {
         --frame.remaining;
         break;

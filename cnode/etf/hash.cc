@@ -72,7 +72,8 @@ std::uint32_t hash_name(const scan::AtomBytes& atom) {
   return h;
 }
 
-struct Frame {
+/// One open container.
+struct HashFrame {
   enum class Kind : std::uint8_t { sequence, list, map };
   Kind kind = Kind::sequence;
   bool first = true;             ///< map: no pair is done yet
@@ -205,13 +206,13 @@ class Hasher {
         return step(hash_name(item_.function), constant(14));
       case TermKind::tuple:
         step(item_.count, constant(9));
-        return push(Frame::Kind::sequence, item_.count);
+        return push(HashFrame::Kind::sequence, item_.count);
       case TermKind::list:
-        return push(Frame::Kind::list, item_.count);
+        return push(HashFrame::Kind::list, item_.count);
       case TermKind::map:
         step(item_.count, constant(16));
         if (item_.count > 0) {
-          push(Frame::Kind::map, std::uint64_t{item_.count} * 2);
+          push(HashFrame::Kind::map, std::uint64_t{item_.count} * 2);
           stack_.top().outer_hash = hash_;
         }
         return;
@@ -220,7 +221,7 @@ class Hasher {
         const auto magnitude = static_cast<std::uint32_t>(uniq.small);
         step(item_.count, hash_name(item_.atom), constant(1));
         step(item_.fun.index, uniq.negative ? -magnitude : magnitude, constant(1));
-        push(Frame::Kind::sequence, item_.count);
+        push(HashFrame::Kind::sequence, item_.count);
         stack_.top().end = item_.fun.end;
         return;
       }
@@ -230,8 +231,8 @@ class Hasher {
     }
   }
 
-  void push(Frame::Kind kind, std::uint64_t remaining) {
-    Frame frame;
+  void push(HashFrame::Kind kind, std::uint64_t remaining) {
+    HashFrame frame;
     frame.kind = kind;
     frame.remaining = remaining;
     stack_.push(frame);
@@ -260,9 +261,9 @@ class Hasher {
         done_ = true;
         return true;
       }
-      Frame& frame = stack_.top();
+      HashFrame& frame = stack_.top();
       switch (frame.kind) {
-        case Frame::Kind::sequence:
+        case HashFrame::Kind::sequence:
           if (frame.remaining > 0) {
             --frame.remaining;
             return true;
@@ -270,7 +271,7 @@ class Hasher {
           if (frame.end != 0 && frame.end != position_) return false;
           stack_.pop();
           break;
-        case Frame::Kind::map:
+        case HashFrame::Kind::map:
           if (frame.remaining % 2 == 0) {
             if (!frame.first) frame.pairs_hash ^= hash_;
             frame.first = false;
@@ -284,7 +285,7 @@ class Hasher {
           step(frame.pairs_hash, constant(19));
           stack_.pop();
           break;
-        case Frame::Kind::list: {
+        case HashFrame::Kind::list: {
           bool closed = false;
           if (!advance_list(frame, closed)) return false;
           if (!closed) return true;
@@ -296,7 +297,7 @@ class Hasher {
 
   /// Runs of bytes in a list are taken four at a time, also across headers of tails. Stops before a
   /// term to read, or closes the frame when the tail was a string.
-  bool advance_list(Frame& frame, bool& closed) {
+  bool advance_list(HashFrame& frame, bool& closed) {
     for (;;) {
       if (!scan::read_head(input_, position_, item_)) return false;
       if (frame.remaining > 0) {
@@ -332,7 +333,7 @@ class Hasher {
   int accumulated_count_ = 0;
   bool done_ = false;
   Item item_;
-  scan::SmallStack<Frame, 16> stack_;
+  scan::SmallStack<HashFrame, 16> stack_;
 };
 
 std::size_t integer_size(const Integer& value) {

@@ -220,7 +220,8 @@ struct Cells {
   std::uint64_t remaining = 0;
 };
 
-struct Frame {
+/// A pair of open containers.
+struct CompareFrame {
   enum class Kind : std::uint8_t { sequence, values, lists };
   Kind kind = Kind::sequence;
   std::uint64_t remaining =
@@ -283,8 +284,8 @@ class Comparer {
         return compare_map_keys(a.count);
       case TermKind::list:
       case TermKind::string: {
-        Frame frame;
-        frame.kind = Frame::Kind::lists;
+        CompareFrame frame;
+        frame.kind = CompareFrame::Kind::lists;
         frame.left = cells_of(left_);
         frame.right = cells_of(right_);
         stack_.push(frame);
@@ -298,7 +299,7 @@ class Comparer {
   }
 
   void push_sequence(std::uint64_t count) {
-    Frame frame;
+    CompareFrame frame;
     frame.remaining = count;
     stack_.push(frame);
   }
@@ -352,8 +353,8 @@ class Comparer {
     }
     left_.position = left_start;
     right_.position = right_start;
-    Frame frame;
-    frame.kind = Frame::Kind::values;
+    CompareFrame frame;
+    frame.kind = CompareFrame::Kind::values;
     frame.remaining = pairs;
     stack_.push(frame);
     return 0;
@@ -366,8 +367,8 @@ class Comparer {
         done_ = true;
         return 0;
       }
-      Frame& frame = stack_.top();
-      if (frame.kind == Frame::Kind::lists) {
+      CompareFrame& frame = stack_.top();
+      if (frame.kind == CompareFrame::Kind::lists) {
         bool closed = false;
         const int order = advance_lists(frame, closed);
         if (order != 0 || !closed) return order;
@@ -375,7 +376,7 @@ class Comparer {
       }
       if (frame.remaining > 0) {
         --frame.remaining;
-        if (frame.kind == Frame::Kind::values) {
+        if (frame.kind == CompareFrame::Kind::values) {
           left_.skip();
           right_.skip();
         }
@@ -386,7 +387,7 @@ class Comparer {
   }
 
   /// Compares cells for which no stack is needed. Stops before two terms, or closes the frame.
-  int advance_lists(Frame& frame, bool& closed) {
+  int advance_lists(CompareFrame& frame, bool& closed) {
     for (;;) {
       if (frame.left.remaining == 0 || frame.right.remaining == 0) return end_lists(frame, closed);
       if (frame.left.string && frame.right.string) {
@@ -438,7 +439,7 @@ class Comparer {
     return rank(side.item.kind);
   }
 
-  int end_lists(Frame& frame, bool& closed) {
+  int end_lists(CompareFrame& frame, bool& closed) {
     const int order = compare_values(rest_rank(frame.left, left_), rest_rank(frame.right, right_));
     if (order != 0) return order;
     const bool left_string = frame.left.string;
@@ -455,7 +456,7 @@ class Comparer {
   Side right_;
   bool exact_;
   bool done_ = false;
-  scan::SmallStack<Frame, 8> stack_;
+  scan::SmallStack<CompareFrame, 8> stack_;
 };
 
 /// The canonical form of `term`: itself where that can be seen, else made in `made`.

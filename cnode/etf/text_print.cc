@@ -251,7 +251,8 @@ void append_bits(std::string& out, std::string_view bytes, std::uint8_t last_bit
   out += ">>";
 }
 
-struct Frame {
+/// One open container.
+struct PrintFrame {
   enum class Kind : std::uint8_t { sequence, list, tail, map };
   Kind kind = Kind::sequence;
   bool first = true;
@@ -280,8 +281,8 @@ class Printer {
   }
 
  private:
-  void push(Frame::Kind kind, std::uint64_t remaining, std::string_view close) {
-    Frame frame;
+  void push(PrintFrame::Kind kind, std::uint64_t remaining, std::string_view close) {
+    PrintFrame frame;
     frame.kind = kind;
     frame.remaining = remaining;
     frame.close = close;
@@ -306,13 +307,13 @@ class Printer {
         return append_bits(out_, item_.bytes, item_.last_bits, options_.strings);
       case TermKind::tuple:
         out_.push_back('{');
-        return push(Frame::Kind::sequence, item_.count, "}");
+        return push(PrintFrame::Kind::sequence, item_.count, "}");
       case TermKind::list:
         out_.push_back('[');
-        return push(Frame::Kind::list, item_.count, "]");
+        return push(PrintFrame::Kind::list, item_.count, "]");
       case TermKind::map:
         out_ += "#{";
-        return push(Frame::Kind::map, std::uint64_t{item_.count} * 2, "}");
+        return push(PrintFrame::Kind::map, std::uint64_t{item_.count} * 2, "}");
       case TermKind::export_fun:
         out_ += "fun ";
         append_atom(out_, item_.atom.bytes);
@@ -335,7 +336,7 @@ class Printer {
         out_.push_back(':');
         append_atom(out_, item_.function.bytes);
         out_.push_back('{');
-        return push(Frame::Kind::sequence, item_.count, "}>");
+        return push(PrintFrame::Kind::sequence, item_.count, "}>");
       case TermKind::pid:
       case TermKind::port:
       case TermKind::reference:
@@ -381,21 +382,21 @@ class Printer {
         done_ = true;
         return;
       }
-      Frame& frame = stack_.top();
+      PrintFrame& frame = stack_.top();
       if (frame.remaining > 0) {
         if (!frame.first) {
-          out_ += frame.kind == Frame::Kind::map && frame.remaining % 2 == 1 ? " => " : ",";
+          out_ += frame.kind == PrintFrame::Kind::map && frame.remaining % 2 == 1 ? " => " : ",";
         }
         frame.first = false;
         --frame.remaining;
         return;
       }
-      if (frame.kind == Frame::Kind::list) {
+      if (frame.kind == PrintFrame::Kind::list) {
         if (scan::byte_at(input_, position_) == scan::kNil) {
           ++position_;
         } else {
           out_.push_back('|');
-          frame.kind = Frame::Kind::tail;
+          frame.kind = PrintFrame::Kind::tail;
           return;
         }
       }
@@ -411,7 +412,7 @@ class Printer {
   bool done_ = false;
   std::string out_;
   Item item_;
-  scan::SmallStack<Frame, 16> stack_;
+  scan::SmallStack<PrintFrame, 16> stack_;
 };
 
 }  // namespace

@@ -23,16 +23,13 @@
 namespace rakv::kv {
 namespace {
 
-/// A command runs in real time.
-using Clock = std::chrono::steady_clock;
-
-constexpr const char* kExitCodes =
+constexpr const char* kClientExitCodes =
     "Exit codes: 0 done, 1 failed (nothing was changed), 2 unusable arguments, 3 no such key,\n"
     "4 outcome unknown (put and delete: sent, but no usable answer came), 5 done, but the result\n"
     "could not be written to standard output or --output";
 
 /// What the commands are told.
-struct Arguments : SessionArguments {
+struct ClientArguments : SessionArguments {
   std::string timeout = "5";  ///< seconds
   std::string key;
   std::string value;
@@ -42,7 +39,7 @@ struct Arguments : SessionArguments {
   bool json = false;
 };
 
-int report_error(const Error& error) {
+int report_client_error(const Error& error) {
   print_error(error.message);
   return exit_code_of(error.code);
 }
@@ -69,56 +66,60 @@ std::string place(const char* what, const CommittedPosition& written) {
                      written.leader.node());
 }
 
-int report_written(const Arguments& arguments, const char* what,
+int report_written(const ClientArguments& arguments, const char* what,
                    const Result<CommittedPosition>& written) {
   if (written) {
     const std::string line = printable(place(what, *written));
     return write_output("", line + "\n", "'" + arguments.key + "' was " + line);
   }
-  if (written.error().code != ErrorCode::not_found) return report_error(written.error());
-  return report_error(make_error(ErrorCode::not_found, "there is no key '" + arguments.key + "'"));
+  if (written.error().code != ErrorCode::not_found) return report_client_error(written.error());
+  return report_client_error(
+      make_error(ErrorCode::not_found, "there is no key '" + arguments.key + "'"));
 }
 
-int run_put(const Arguments& arguments) {
+int run_put(const ClientArguments& arguments) {
   const Result<std::string> key = encode(arguments.key, arguments.term, "KEY");
-  if (!key) return report_error(key.error());
+  if (!key) return report_client_error(key.error());
   Result<std::string> text = arguments.value_file.empty()
                                  ? Result<std::string>(arguments.value)
                                  : read_value(arguments.value_file, arguments.deadline);
-  if (!text) return report_error(text.error());
+  if (!text) return report_client_error(text.error());
   const Result<std::string> value = encode(*text, arguments.term, "VALUE");
-  if (!value) return report_error(value.error());
+  if (!value) return report_client_error(value.error());
   ClientSession session(arguments);
-  if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
+  if (const Result<void> opened = session.open(); !opened)
+    return report_client_error(opened.error());
   return report_written(
       arguments, "stored", session.wait<CommittedPosition>(no_outcome(), [&](auto handler) {
         session.client().put(*key, *value, arguments.deadline, std::move(handler));
       }));
 }
 
-int run_delete(const Arguments& arguments) {
+int run_delete(const ClientArguments& arguments) {
   const Result<std::string> key = encode(arguments.key, arguments.term, "KEY");
-  if (!key) return report_error(key.error());
+  if (!key) return report_client_error(key.error());
   ClientSession session(arguments);
-  if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
+  if (const Result<void> opened = session.open(); !opened)
+    return report_client_error(opened.error());
   return report_written(arguments, "deleted",
                         session.wait<CommittedPosition>(no_outcome(), [&](auto handler) {
                           session.client().remove(*key, arguments.deadline, std::move(handler));
                         }));
 }
 
-int run_get(const Arguments& arguments) {
+int run_get(const ClientArguments& arguments) {
   const Result<std::string> key = encode(arguments.key, arguments.term, "KEY");
-  if (!key) return report_error(key.error());
+  if (!key) return report_client_error(key.error());
   ClientSession session(arguments);
-  if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
+  if (const Result<void> opened = session.open(); !opened)
+    return report_client_error(opened.error());
   const Result<StoredValue> stored = session.wait<StoredValue>(no_answer(), [&](auto handler) {
     session.client().get(*key, arguments.deadline, std::move(handler));
   });
   if (!stored && stored.error().code == ErrorCode::not_found)
-    return report_error(
+    return report_client_error(
         make_error(ErrorCode::not_found, "there is no key '" + arguments.key + "'"));
-  if (!stored) return report_error(stored.error());
+  if (!stored) return report_client_error(stored.error());
   const std::string done = "the value of '" + arguments.key + "' was read";
   etf::Cursor cursor(stored->value);
   if (!arguments.term && cursor.kind() == etf::TermKind::binary)
@@ -128,15 +129,16 @@ int run_get(const Arguments& arguments) {
   return write_output(arguments.output, etf::print_text(stored->value, {}, unlimited) + "\n", done);
 }
 
-int run_status(const Arguments& arguments) {
+int run_status(const ClientArguments& arguments) {
   ClientSession session(arguments);
-  if (const Result<void> opened = session.open(); !opened) return report_error(opened.error());
+  if (const Result<void> opened = session.open(); !opened)
+    return report_client_error(opened.error());
   using Members = std::vector<raft::ServerId>;
   // Of the server itself: a cluster without a leader has a status too.
   Result<Members> members = session.wait<Members>(no_answer(), [&](auto handler) {
     session.client().members(arguments.deadline, std::move(handler));
   });
-  if (!members) return report_error(members.error());
+  if (!members) return report_client_error(members.error());
   std::sort(members->begin(), members->end());
   struct Answers {
     std::vector<StatusRow> rows;
@@ -170,10 +172,11 @@ std::optional<std::chrono::milliseconds> patience(const std::string& seconds) {
   return std::chrono::milliseconds(static_cast<long>(*number * 1000));
 }
 
-CLI::App* add_command(CLI::App& app, const char* name, const char* what, const char* examples,
-                      const std::shared_ptr<Arguments>& arguments) {
+CLI::App* add_cluster_command(CLI::App& app, const char* name, const char* what,
+                              const char* examples,
+                              const std::shared_ptr<ClientArguments>& arguments) {
   CLI::App* command = app.add_subcommand(name, what);
-  command->footer(std::string(kExitCodes) + "\n\nExamples:\n" + examples);
+  command->footer(std::string(kClientExitCodes) + "\n\nExamples:\n" + examples);
   command
       ->add_option("--server", arguments->servers,
                    "Nodes of members, NAME@HOST[,NAME@HOST...]; may be repeated. The next is asked "
@@ -214,28 +217,28 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* what, const c
   return command;
 }
 
-int run(Arguments& arguments, int (*command)(const Arguments&)) {
-  arguments.deadline = Clock::now() + patience(arguments.timeout).value();
+int run(ClientArguments& arguments, int (*command)(const ClientArguments&)) {
+  arguments.deadline = CommandClock::now() + patience(arguments.timeout).value();
   std::signal(SIGPIPE, SIG_IGN);
   return command(arguments);
 }
 
-void on_run(CLI::App* command, const std::shared_ptr<Arguments>& arguments, int& exit_code,
-            int (*with)(const Arguments&)) {
+void on_run(CLI::App* command, const std::shared_ptr<ClientArguments>& arguments, int& exit_code,
+            int (*with)(const ClientArguments&)) {
   command->callback([arguments, &exit_code, with] { exit_code = run(*arguments, with); });
 }
 
 }  // namespace
 
 void add_client_commands(CLI::App& app, int& exit_code) {
-  auto put = std::make_shared<Arguments>();
-  CLI::App* command =
-      add_command(app, "put", "Store a value",
-                  "  rakv put --server n1@host greeting 'hello world'\n"
-                  "  rakv put --server n1@host,n2@host --term '{user, 17}' '#{name => \"Ada\"}'\n"
-                  "  tar c /etc | rakv put --server n1@host --timeout 60 --value-file - backup\n"
-                  "  rakv put --server n1@host -- -key -value",
-                  put);
+  auto put = std::make_shared<ClientArguments>();
+  CLI::App* command = add_cluster_command(
+      app, "put", "Store a value",
+      "  rakv put --server n1@host greeting 'hello world'\n"
+      "  rakv put --server n1@host,n2@host --term '{user, 17}' '#{name => \"Ada\"}'\n"
+      "  tar c /etc | rakv put --server n1@host --timeout 60 --value-file - backup\n"
+      "  rakv put --server n1@host -- -key -value",
+      put);
   command->add_option("KEY", put->key, "The key; put -- before one that begins with -")->required();
   CLI::Option* value = command->add_option("VALUE", put->value, "The value");
   CLI::Option* file =
@@ -252,33 +255,35 @@ void add_client_commands(CLI::App& app, int& exit_code) {
     exit_code = run(*put, run_put);
   });
 
-  auto get = std::make_shared<Arguments>();
-  command = add_command(app, "get", "Print a value: a binary's bytes as they are, else the term",
-                        "  rakv get --server n1@host greeting\n"
-                        "  rakv get --server n1@host,n2@host --term '{user, 17}'\n"
-                        "  rakv get --server n1@host --timeout 60 --output backup.tar backup",
-                        get);
+  auto get = std::make_shared<ClientArguments>();
+  command =
+      add_cluster_command(app, "get", "Print a value: a binary's bytes as they are, else the term",
+                          "  rakv get --server n1@host greeting\n"
+                          "  rakv get --server n1@host,n2@host --term '{user, 17}'\n"
+                          "  rakv get --server n1@host --timeout 60 --output backup.tar backup",
+                          get);
   command->add_option("KEY", get->key, "The key; put -- before one that begins with -")->required();
   command->add_option("--output", get->output, "Write to this file instead of standard output");
   command->add_flag("--term", get->term, "KEY is an Erlang term in text; print one always");
   on_run(command, get, exit_code, run_get);
 
-  auto remove = std::make_shared<Arguments>();
-  command = add_command(app, "delete", "Delete a key",
-                        "  rakv delete --server n1@host greeting\n"
-                        "  rakv delete --server n1@host --cluster orders --term '{user, 17}'",
-                        remove);
+  auto remove = std::make_shared<ClientArguments>();
+  command =
+      add_cluster_command(app, "delete", "Delete a key",
+                          "  rakv delete --server n1@host greeting\n"
+                          "  rakv delete --server n1@host --cluster orders --term '{user, 17}'",
+                          remove);
   command->add_option("KEY", remove->key, "The key; put -- before one that begins with -")
       ->required();
   command->add_flag("--term", remove->term, "KEY is an Erlang term in text, not raw bytes");
   on_run(command, remove, exit_code, run_delete);
 
-  auto status = std::make_shared<Arguments>();
-  command = add_command(app, "status",
-                        "Show every member of a cluster, as the first server that answers knows it",
-                        "  rakv status --server n1@host\n"
-                        "  rakv status --server n1@host,n2@host --json --timeout 2",
-                        status);
+  auto status = std::make_shared<ClientArguments>();
+  command = add_cluster_command(
+      app, "status", "Show every member of a cluster, as the first server that answers knows it",
+      "  rakv status --server n1@host\n"
+      "  rakv status --server n1@host,n2@host --json --timeout 2",
+      status);
   command->add_flag("--json", status->json, "Print JSON instead of a table");
   on_run(command, status, exit_code, run_status);
 }

@@ -1,33 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kv/program/client_session.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 
 #include "kv/program/node_name.h"
 
 namespace rakv::kv {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr int kClientNames = 8;
-constexpr std::chrono::milliseconds kStopPatience{1000};
-constexpr std::chrono::milliseconds kNamePause{50};
+constexpr std::chrono::milliseconds kClientStopPatience{1000};
+constexpr std::chrono::milliseconds kClientNamePause{50};
 /// The client ends its operations at the deadline by itself, and says why; this much later nobody
 /// waits for it any more.
 constexpr std::chrono::milliseconds kGrace{100};
 
 /// A failure that is not about the arguments, a key or a lost answer, whatever it was below.
 Error failure(const Error& error) { return make_error(ErrorCode::io, error.message); }
-
-std::string host_name() {
-  std::string buffer(256, '\0');
-  if (gethostname(buffer.data(), buffer.size() - 1) != 0) return "localhost";
-  return buffer.c_str();
-}
 
 /// This program as a node: named from a small pool, because every name that a BEAM ever sees stays
 /// in its atom table.
@@ -64,10 +55,10 @@ std::vector<std::string> server_names(const std::vector<std::string>& arguments)
 
 ClientSession::~ClientSession() {
   if (node_) {
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(arguments_.deadline - Clock::now());
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(arguments_.deadline -
+                                                                            CommandClock::now());
     const auto stopped = std::make_shared<bool>(false);
-    node_->stop(std::clamp(left, std::chrono::milliseconds(0), kStopPatience),
+    node_->stop(std::clamp(left, std::chrono::milliseconds(0), kClientStopPatience),
                 [stopped] { *stopped = true; });
     turn_until(*stopped);
   }
@@ -77,7 +68,7 @@ ClientSession::~ClientSession() {
   // stays as it is until the process ends; leak detectors see that it can be reached (volatile:
   // nobody reads it, and it must be stored all the same).
   [[maybe_unused]] static boost::asio::io_context* volatile left_behind = nullptr;
-  if (Clock::now() >= arguments_.deadline) left_behind = io_.release();
+  if (CommandClock::now() >= arguments_.deadline) left_behind = io_.release();
 }
 
 Result<void> ClientSession::open() {
@@ -121,21 +112,21 @@ Result<void> ClientSession::start_node(const std::string& cookie, const ClientOp
     }
     if (started.error().code != ErrorCode::already_exists) return started;
     if (number < kClientNames) continue;
-    if (Clock::now() > arguments_.deadline) {
+    if (CommandClock::now() > arguments_.deadline) {
       return make_error(ErrorCode::unavailable,
                         "all names rakv_cli_1 to rakv_cli_8 are in use on this host: wait until "
                         "other rakv commands have ended");
     }
     const auto over = std::make_shared<bool>(false);
-    boost::asio::steady_timer pause(*io_, kNamePause);
+    boost::asio::steady_timer pause(*io_, kClientNamePause);
     pause.async_wait([over](boost::system::error_code) { *over = true; });
     turn_until(*over);
   }
 }
 
 void ClientSession::turn_until(const bool& done) {
-  const Clock::time_point end = arguments_.deadline + kGrace;
-  while (!done && Clock::now() < end) {
+  const CommandClock::time_point end = arguments_.deadline + kGrace;
+  while (!done && CommandClock::now() < end) {
     if (io_->run_one_until(end) == 0 && io_->stopped()) io_->restart();
   }
 }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +11,7 @@
 #include "cnode/base/result.h"
 #include "cnode/node/node.h"
 #include "kv/client.h"
+#include "kv/program/command_io.h"
 #include "kv/program/cookie_option.h"
 
 namespace rakv::kv {
@@ -21,8 +21,7 @@ struct SessionArguments {
   std::vector<std::string> servers;  ///< as --server has them: NAME@HOST[,NAME@HOST...]
   std::string cluster = "kv";
   CookieSource cookie;
-  /// Of the whole command; in real time.
-  std::chrono::steady_clock::time_point deadline;
+  CommandClock::time_point deadline;  ///< of the whole command
 };
 
 /// The node and the client of one command; asks by turning the io_context until the answer is

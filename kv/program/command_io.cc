@@ -15,11 +15,9 @@
 namespace rakv::kv {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::size_t kMaxValueBytes = std::size_t{256} << 20;
 
-Error cannot_read(const std::string& path) {
+Error cannot_read_value(const std::string& path) {
   return make_error(
       ErrorCode::io,
       fmt::format("can't read {} ({}): give a file that can be read, or - for standard input",
@@ -27,12 +25,13 @@ Error cannot_read(const std::string& path) {
 }
 
 /// Reads all that `file` has, until `deadline`.
-Result<std::string> read_all(int file, const std::string& path, Clock::time_point deadline) {
+Result<std::string> read_all(int file, const std::string& path, CommandClock::time_point deadline) {
   std::string bytes;
   std::string part(std::size_t{1} << 20, '\0');
   for (;;) {
     const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - CommandClock::now())
+            .count();
     pollfd ready{file, POLLIN, 0};
     const int polled = left <= 0 ? 0 : ::poll(&ready, 1, static_cast<int>(left));
     if (polled == 0) {
@@ -45,7 +44,7 @@ Result<std::string> read_all(int file, const std::string& path, Clock::time_poin
     if (count == 0) return bytes;
     if (count < 0) {
       if (errno == EINTR || errno == EAGAIN) continue;
-      return cannot_read(path);
+      return cannot_read_value(path);
     }
     bytes.append(part, 0, static_cast<std::size_t>(count));
     if (bytes.size() > kMaxValueBytes) {
@@ -74,11 +73,11 @@ void print_error(std::string_view line) {
   std::fprintf(stderr, "rakv: error: %s\n", printable(line).c_str());
 }
 
-Result<std::string> read_value(const std::string& path, Clock::time_point deadline) {
+Result<std::string> read_value(const std::string& path, CommandClock::time_point deadline) {
   if (path == "-") return read_all(STDIN_FILENO, path, deadline);
   // A pipe's other end may never come; poll() waits for it.
   const int file = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (file < 0) return cannot_read(path);
+  if (file < 0) return cannot_read_value(path);
   Result<std::string> bytes = read_all(file, path, deadline);
   ::close(file);
   return bytes;

@@ -22,6 +22,9 @@ enum ExitCode : int {
   kNo = 6,          ///< the answer is no
 };
 
+/// What the time of a command is measured by: a command runs in real time.
+using CommandClock = std::chrono::steady_clock;
+
 /// How a command of a cluster's client ends after an error of this kind.
 ExitCode exit_code_of(ErrorCode code);
 
@@ -30,8 +33,7 @@ void print_error(std::string_view line);
 
 /// All that a file has, up to 256 MiB; `-` is standard input. Errors: io; unavailable: it has not
 /// ended at the deadline, as a pipe may; limit_exceeded.
-Result<std::string> read_value(const std::string& path,
-                               std::chrono::steady_clock::time_point deadline);
+Result<std::string> read_value(const std::string& path, CommandClock::time_point deadline);
 
 /// Writes a result to this file, to standard output without one. `done` is what has happened all
 /// the same, should it be impossible to write. kDone or kNotWritten.

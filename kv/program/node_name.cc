@@ -74,13 +74,13 @@ Result<std::string> joined(std::string_view name, const Parts& parts) {
   return bad_name(name.substr(0, 40), "with its host it has more than 255 characters");
 }
 
+}  // namespace
+
 std::string host_name() {
   std::array<char, 256> buffer{};
   if (gethostname(buffer.data(), buffer.size() - 1) != 0) return "localhost";
   return buffer.data();
 }
-
-}  // namespace
 
 Result<std::string> short_node_name(std::string_view name) {
   Result<Parts> parts = split(name);

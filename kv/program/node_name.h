@@ -16,6 +16,9 @@
 
 namespace rakv::kv {
 
+/// What this machine calls itself; localhost if that can't be read.
+std::string host_name();
+
 /// The full name of a node started with `--sname NAME[@HOST]` as erl makes it: the host is this
 /// machine's name up to its first dot. Error invalid_argument.
 Result<std::string> short_node_name(std::string_view name);

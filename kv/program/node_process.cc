@@ -12,8 +12,8 @@ namespace rakv::kv {
 namespace {
 
 /// How long a name or port that is taken is asked for again.
-constexpr std::chrono::milliseconds kNamePatience{2000};
-constexpr std::chrono::milliseconds kNamePause{100};
+constexpr std::chrono::milliseconds kTakenNamePatience{2000};
+constexpr std::chrono::milliseconds kTakenNamePause{100};
 
 }  // namespace
 
@@ -62,8 +62,8 @@ void NodeProcess::start_node() {
   node_->start([this](const Result<void>& started) {
     if (started) return serve();
     const bool taken = started.error().code == ErrorCode::already_exists;
-    if (!taken || name_pause_.now() > began_ + kNamePatience) return tell(started);
-    name_pause_.expires_after(kNamePause);
+    if (!taken || name_pause_.now() > began_ + kTakenNamePatience) return tell(started);
+    name_pause_.expires_after(kTakenNamePause);
     name_pause_.async_wait([this](boost::system::error_code error) {
       if (!error) start_node();
     });

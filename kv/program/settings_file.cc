@@ -106,24 +106,24 @@ std::optional<toml::source_position> first_bad_byte(const std::string& text) {
   return std::nullopt;
 }
 
-Error cannot_read(const std::string& why) {
+Error cannot_read_settings(const std::string& why) {
   return make_error(ErrorCode::io, "can't be read: " + why);
 }
 
 Result<std::string> text_of(int file) {
   struct stat about {};
-  if (::fstat(file, &about) != 0) return cannot_read(std::strerror(errno));
-  if (!S_ISREG(about.st_mode)) return cannot_read("it is not a regular file");
+  if (::fstat(file, &about) != 0) return cannot_read_settings(std::strerror(errno));
+  if (!S_ISREG(about.st_mode)) return cannot_read_settings("it is not a regular file");
   std::string text;
   char piece[16 * 1024];
   for (;;) {
     const ssize_t count = ::read(file, piece, sizeof piece);
     if (count == 0) return text;
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return cannot_read(std::strerror(errno));
+    if (count < 0) return cannot_read_settings(std::strerror(errno));
     text.append(piece, static_cast<std::size_t>(count));
     if (text.size() > kMaxSettingsFileBytes) {
-      return cannot_read(
+      return cannot_read_settings(
           fmt::format("it has more than {} bytes; is it the right file?", kMaxSettingsFileBytes));
     }
   }
@@ -150,7 +150,7 @@ FileFaults read_settings_file(const std::string& path, StartOptions& options) {
   // O_NONBLOCK: a pipe without a writer must not hold up the program before it is refused.
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   Result<std::string> text =
-      file < 0 ? Result<std::string>(cannot_read(std::strerror(errno))) : text_of(file);
+      file < 0 ? Result<std::string>(cannot_read_settings(std::strerror(errno))) : text_of(file);
   if (file >= 0) ::close(file);
   if (!text) return {printable(path + ": " + text.error().message)};
   return read_settings_text(*text, path, options);

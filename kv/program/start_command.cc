@@ -33,7 +33,7 @@
 namespace rakv::kv {
 namespace {
 
-constexpr std::chrono::milliseconds kStopPatience{2000};
+constexpr std::chrono::milliseconds kNodeStopPatience{2000};
 /// How long standard input is waited for to give the cookie.
 constexpr std::chrono::seconds kCookiePatience{60};
 /// How often a start that takes long says how far it has come.
@@ -201,7 +201,7 @@ class Program {
     memory_timer_.cancel();
     boost::system::error_code ignored;
     parent_.close(ignored);
-    process_->stop(kStopPatience, [this] {
+    process_->stop(kNodeStopPatience, [this] {
       spdlog::info("node {} has stopped", process_->node().name());
       io_.stop();
     });

@@ -15,9 +15,9 @@ constexpr std::chrono::milliseconds kTimeout{30'000};
 /// Events that wait for the one before; a further one, or one for which
 /// MemoryAccounts::notifications has no room, is dropped, as one for a client that can't be
 /// reached.
-constexpr std::size_t kWaitingMax = 10'000;
+constexpr std::size_t kUnformattedMax = 10'000;
 /// What one takes besides its bytes.
-constexpr std::size_t kWaitingBytes = 256;
+constexpr std::size_t kUnformattedOverheadBytes = 256;
 
 struct Formatter {
   std::string module;
@@ -55,7 +55,8 @@ bool EventFormatter::is_formatter(std::string_view term) {
 
 void EventFormatter::send(const std::string& pid, std::string event) {
   ByteCharge charge = context_.node.charge(&MemoryAccounts::notifications);
-  if (count_ >= kWaitingMax || !charge.try_grow(event.size() + kWaitingBytes)) return;
+  if (count_ >= kUnformattedMax || !charge.try_grow(event.size() + kUnformattedOverheadBytes))
+    return;
   ++count_;
   std::deque<Waiting>& waiting = waiting_[pid];
   waiting.push_back({std::move(event), std::move(charge)});

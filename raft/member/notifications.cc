@@ -8,11 +8,11 @@ namespace rakv::member {
 namespace {
 
 /// A batch that has grown to this is sent before the entries end.
-constexpr std::size_t kBatchBytes = 256 * 1024;
+constexpr std::size_t kNotificationBatchBytes = 256 * 1024;
 /// Events kept for clients that can't be reached now; beyond it the oldest go.
 constexpr std::size_t kUndeliveredMax = 10'000;
 /// What an event that waits takes besides its bytes.
-constexpr std::size_t kWaitingBytes = 256;
+constexpr std::size_t kUndeliveredOverheadBytes = 256;
 
 }  // namespace
 
@@ -21,7 +21,7 @@ void Notifications::add(const wire::ReplyMode& mode, std::string_view outcome) {
   Batch& batch = found->second;
   etf::Writer(batch.pairs).tuple(2).raw(mode.correlation).raw(outcome);
   ++batch.count;
-  if (batch.pairs.size() < kBatchBytes) return;
+  if (batch.pairs.size() < kNotificationBatchBytes) return;
   send_batch(found->first, batch);
   batches_.erase(found);
 }
@@ -48,7 +48,7 @@ void Notifications::send(const std::string& pid_term, std::string_view event) {
 /// The newest are kept.
 void Notifications::keep(const std::string& pid, std::string_view event) {
   ByteCharge charge = seams_.charge();
-  const std::size_t bytes = pid.size() + event.size() + kWaitingBytes;
+  const std::size_t bytes = pid.size() + event.size() + kUndeliveredOverheadBytes;
   while (!undelivered_.empty() && (undelivered_.size() >= kUndeliveredMax || !charge.takes(bytes)))
     undelivered_.pop_front();
   if (!charge.try_grow(bytes)) return;

@@ -20,9 +20,9 @@ constexpr std::chrono::seconds kApplyTimeout{10};
 constexpr std::size_t kChunkBytes = 1'000'000;
 /// One batch of live entries ends with the entry that passes either. ra sends 16 whatever their
 /// size; receivers take any number.
-constexpr std::size_t kBatchEntries = 1024;
-constexpr std::uint64_t kBatchBytes = 1 << 20;
-constexpr std::chrono::seconds kReportInterval{10};
+constexpr std::size_t kLiveEntriesBatchMax = 1024;
+constexpr std::uint64_t kLiveEntriesBatchBytes = 1 << 20;
+constexpr std::chrono::seconds kProgressInterval{10};
 
 }  // namespace
 
@@ -87,7 +87,8 @@ void SnapshotSender::read_live_entries() {
   if (next_live_ == live_.size()) return send_chunk();
   std::vector<raftlog::Index> wanted;
   std::uint64_t bytes = 0;
-  while (next_live_ < live_.size() && wanted.size() < kBatchEntries && bytes < kBatchBytes) {
+  while (next_live_ < live_.size() && wanted.size() < kLiveEntriesBatchMax &&
+         bytes < kLiveEntriesBatchBytes) {
     bytes += context_.log.payload_bytes(live_[next_live_]);
     wanted.push_back(live_[next_live_++]);
   }
@@ -206,7 +207,7 @@ void SnapshotSender::end(Outcome outcome, std::optional<raft::Event> news) {
 
 void SnapshotSender::report_progress() {
   const auto now = context_.node.clock().now();
-  if (now - reported_ < kReportInterval) return;
+  if (now - reported_ < kProgressInterval) return;
   reported_ = now;
   spdlog::info("{}: snapshot transfer to {}: {} of {} live entries, {} of {} bytes",
                context_.log_id, to_string(what_.to), next_live_, live_.size(), next_byte_,

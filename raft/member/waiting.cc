@@ -13,8 +13,8 @@ namespace rakv::member {
 namespace {
 
 /// What a message that waits takes besides its bytes.
-constexpr std::size_t kWaitingBytes = 256;
-constexpr std::chrono::seconds kReportInterval{10};
+constexpr std::size_t kMessageOverheadBytes = 256;
+constexpr std::chrono::seconds kRefusalInterval{10};
 
 }  // namespace
 
@@ -27,7 +27,7 @@ bool Member::overloaded() const {
 bool Member::may_step_for_peer(std::size_t bytes, ByteCharge& charge) {
   if (!blocked()) return true;
   charge = services_.node.charge(&MemoryAccounts::member_messages);
-  if (charge.try_grow(bytes + kWaitingBytes)) return true;
+  if (charge.try_grow(bytes + kMessageOverheadBytes)) return true;
   counters_->add(Counter::dropped_sends);
   return false;
 }
@@ -39,7 +39,7 @@ bool Member::concerns_members(const std::string& node) const {
 void Member::refuse_for_memory(std::string_view from) {
   const Clock::time_point now = Clock::of(services_.io).now();
   std::optional<Clock::time_point>& said = services_.refusal_said_at;
-  if (!said || now - *said >= kReportInterval) {
+  if (!said || now - *said >= kRefusalInterval) {
     said = now;
     spdlog::warn(
         "{}: calls are refused with system_limit: too many wait for a leader, the disk or an "

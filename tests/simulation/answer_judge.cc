@@ -17,7 +17,7 @@ constexpr std::uint64_t kWhenApplied = 1;
 constexpr std::uint64_t kWhenAppended = 2;
 constexpr std::uint64_t kNotified = 3;
 /// For what takes a connection, a majority, and a tick of the leader.
-constexpr Nanoseconds kPatience = std::chrono::seconds(10);
+constexpr Nanoseconds kAnswerPatience = std::chrono::seconds(10);
 /// Longer than a connection needs to end.
 constexpr Nanoseconds kStandstill = std::chrono::milliseconds(500);
 /// In which a second answer would come.
@@ -66,7 +66,7 @@ bool AnswerJudge::connect() {
         cluster_.client().turn();
         return false;
       },
-      kPatience);
+      kAnswerPatience);
 }
 
 void AnswerJudge::send(std::uint64_t tag, std::string_view kind, const std::string& mode) {
@@ -87,7 +87,8 @@ void AnswerJudge::ask() {
   if (!connect()) return violation_("a client can't connect with the leader");
   send(kWhenApplied, "$gen_call", etf::Writer().atom("await_consensus").take());
   send(kWhenAppended, "$gen_call", etf::Writer().atom("after_log_append").take());
-  run_until_([this] { return heard(kWhenApplied) > 0 && heard(kWhenAppended) > 0; }, kPatience);
+  run_until_([this] { return heard(kWhenApplied) > 0 && heard(kWhenAppended) > 0; },
+             kAnswerPatience);
   run_until_([] { return false; }, kAWhile);
   for (const std::uint64_t tag : {kWhenApplied, kWhenAppended}) {
     if (heard(tag) != 1)
@@ -105,11 +106,11 @@ void AnswerJudge::ask_and_leave() {
     node->wal_pace.stands_until = cluster_.schedule.now() + kStandstill;
   etf::Writer mode;
   send(kNotified, "$gen_cast", mode.tuple(3).atom("notify").u64(kNotified).pid(pid_).take());
-  if (!run_until_([&] { return core.log().last().index > last; }, kPatience)) return;
+  if (!run_until_([&] { return core.log().last().index > last; }, kAnswerPatience)) return;
   cluster_.network.reset(cluster_.client().host(), leader_.host());
   run_until_([] { return false; }, kAWhile);
   if (!connect()) return violation_("a client can't connect with the leader again");
-  run_until_([this] { return heard(kNotified) > 0; }, kPatience);
+  run_until_([this] { return heard(kNotified) > 0; }, kAnswerPatience);
   run_until_([] { return false; }, kAWhile);
   const member::Member* const member = leader_.member();
   if (member == nullptr || member->core().current_term() != term) return;

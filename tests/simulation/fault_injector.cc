@@ -17,7 +17,7 @@ using raftlog::CrashMode;
 constexpr Nanoseconds kCareInterval = std::chrono::milliseconds(100);
 constexpr std::chrono::seconds kRequestTime{5};
 /// How long a node may be without its server before it is started anew.
-constexpr Nanoseconds kPatience = std::chrono::seconds(10);
+constexpr Nanoseconds kServerPatience = std::chrono::seconds(10);
 /// Of a leader that has nothing new to send, and a little more.
 constexpr Nanoseconds kTick = std::chrono::milliseconds(1200);
 constexpr Pace SimulatedNode::*kPaces[] = {&SimulatedNode::wal_pace, &SimulatedNode::worker_pace,
@@ -200,7 +200,7 @@ void FaultInjector::look_after(SimulatedNode& node) {
   if (healed_ || now >= server_back_at_[&node]) node.restart_server("kv");
   // A server that could not be read at the node's start needs another start.
   const Nanoseconds since = without_server_since_.emplace(&node, now).first->second;
-  if (now > since + kPatience) {
+  if (now > since + kServerPatience) {
     without_server_since_.erase(&node);
     kill(node, CrashMode::keep_everything);
   }

@@ -44,10 +44,10 @@ std::string md5(std::string_view bytes) {
   return {reinterpret_cast<const char*>(digest.data()), 16};
 }
 
-constexpr std::string_view kSeal = "RAKV";
+constexpr std::string_view kDetsSeal = "RAKV";
 
 std::uint32_t seal_crc(std::string_view bytes) {
-  const std::size_t after = kSealAt + kSeal.size() + 4;
+  const std::size_t after = kSealAt + kDetsSeal.size() + 4;
   return crc32c(crc32c(0, bytes.substr(0, kSealAt)), bytes.substr(after));
 }
 
@@ -212,13 +212,13 @@ Result<DetsContent> read_dets(const std::string& name, const std::string& bytes)
 }
 
 void seal_dets(std::string& bytes) {
-  bytes.replace(kSealAt, kSeal.size(), kSeal);
-  store_number(bytes.data() + kSealAt + kSeal.size(), seal_crc(bytes));
+  bytes.replace(kSealAt, kDetsSeal.size(), kDetsSeal);
+  store_number(bytes.data() + kSealAt + kDetsSeal.size(), seal_crc(bytes));
 }
 
 bool dets_seal_fits(std::string_view bytes) {
-  if (bytes.size() < kPartsAt || bytes.substr(kSealAt, kSeal.size()) != kSeal) return true;
-  return word(bytes, kSealAt + kSeal.size()) == seal_crc(bytes);
+  if (bytes.size() < kPartsAt || bytes.substr(kSealAt, kDetsSeal.size()) != kDetsSeal) return true;
+  return word(bytes, kSealAt + kDetsSeal.size()) == seal_crc(bytes);
 }
 
 Result<std::string> write_dets(const std::vector<std::string>& objects) {

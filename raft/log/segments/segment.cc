@@ -36,11 +36,11 @@ SegmentSlot read_slot(std::string_view bytes, std::size_t at, std::uint16_t vers
 
 /// ra's index records have no checksum. Segments that we wrote end with one over header and index
 /// region, "RKV1" crc32c:32. A BEAM that appends to the file writes over it.
-constexpr std::string_view kSeal = "RKV1";
+constexpr std::string_view kSegmentSeal = "RKV1";
 
 /// `head` may stop after the last record that is used: the rest is zeros.
 std::string seal_of(std::string_view head, std::size_t head_size) {
-  std::string seal(kSeal);
+  std::string seal(kSegmentSeal);
   put_number(seal, crc32c(crc32c(0, head), std::string(head_size - head.size(), '\0')));
   return seal;
 }
@@ -49,11 +49,11 @@ std::string seal_of(std::string_view head, std::size_t head_size) {
 Result<std::optional<bool>> read_seal(const File& file, std::string_view head) {
   const auto size = file.size();
   if (!size) return size.error();
-  std::string seal(kSeal.size() + 4, '\0');
+  std::string seal(kSegmentSeal.size() + 4, '\0');
   if (*size < seal.size()) return std::optional(false);
   const auto got = file.pread(*size - seal.size(), seal.data(), seal.size());
   if (!got) return got.error();
-  if (*got < seal.size() || !seal.starts_with(kSeal)) return std::optional(false);
+  if (*got < seal.size() || !seal.starts_with(kSegmentSeal)) return std::optional(false);
   return seal == seal_of(head, head.size()) ? std::optional(true) : std::optional<bool>();
 }
 
