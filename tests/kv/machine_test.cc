@@ -14,15 +14,10 @@
 #include "cnode/etf/hash.h"
 #include "cnode/etf/text.h"
 #include "tests/support/beam_eval.h"
+#include "tests/support/term_text.h"
 
 namespace rakv::kv {
 namespace {
-
-std::string term(std::string_view text) {
-  Result<std::string> encoded = etf::parse_text(text);
-  EXPECT_TRUE(encoded.has_value()) << text << ": " << encoded.error().message;
-  return encoded ? *encoded : std::string();
-}
 
 /// Parses and applies a command given as text.
 CommandOutcome apply(KvMachine& machine, std::uint64_t index, std::string_view text) {

@@ -7,7 +7,6 @@
 #include <random>
 #include <string>
 
-#include "cnode/etf/text.h"
 #include "cnode/etf/version.h"
 #include "kv/machine.h"
 
@@ -43,7 +42,7 @@ std::vector<std::string> pairs(std::string_view state) {
   return all;
 }
 
-std::vector<std::string> state_of(const KvMachine& machine) {
+std::vector<std::string> pairs_of_state(const KvMachine& machine) {
   etf::Writer writer;
   machine.write_state(writer);
   return pairs(writer.view());
@@ -54,7 +53,7 @@ TEST(KvStateCapture, HasTheStateOfItsBeginning) {
   constexpr std::uint64_t kKeys = 30'000;  // more than one piece
   for (std::uint64_t number = 1; number <= kKeys; ++number) put(machine, number, key(number));
   put(machine, kKeys + 1, key(5), etf::Writer().atom("odd").view());
-  const auto before = state_of(machine);
+  const auto before = pairs_of_state(machine);
   std::vector<std::uint64_t> live = machine.live_indexes();
   std::sort(live.begin(), live.end());
 
@@ -73,7 +72,7 @@ TEST(KvStateCapture, HasTheStateOfItsBeginning) {
   const SharedBytes state = capture->take_state();
   ASSERT_EQ(state.view().front(), '\x83');
   EXPECT_EQ(pairs(etf::without_version(state.view())), before);
-  EXPECT_NE(state_of(machine), before);
+  EXPECT_NE(pairs_of_state(machine), before);
   std::vector<std::uint64_t> captured = capture->take_live_indexes();
   std::sort(captured.begin(), captured.end());
   EXPECT_EQ(captured, live);

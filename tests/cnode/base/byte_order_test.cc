@@ -6,7 +6,7 @@
 namespace rakv {
 namespace {
 
-using std::string_literals::operator""s;
+using namespace std::string_literals;
 
 TEST(ByteOrder, TheTypeSaysHowWideANumberIs) {
   std::string bytes = "x";

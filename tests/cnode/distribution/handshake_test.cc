@@ -90,7 +90,7 @@ void talk(Side& a, Side& b) {
   talk(a, b, [](std::size_t all) { return all; });
 }
 
-std::string framed(const std::string& body, std::size_t width = 2) {
+std::string handshake_frame(const std::string& body, std::size_t width = 2) {
   std::string bytes;
   put_number(bytes, body.size(), width);
   return bytes + body;
@@ -102,7 +102,7 @@ std::string name_message(const std::string& name, Flags flags = kOfferedFlags,
   put_number(body, flags, 8);
   put_number(body, 77, 4);
   put_number(body, name.size(), 2);
-  return framed(body + name + trailing);
+  return handshake_frame(body + name + trailing);
 }
 
 std::string challenge_message(const std::string& name, Flags flags = kOfferedFlags) {
@@ -111,7 +111,7 @@ std::string challenge_message(const std::string& name, Flags flags = kOfferedFla
   put_number(body, 5, 4);
   put_number(body, 77, 4);
   put_number(body, name.size(), 2);
-  return framed(body + name);
+  return handshake_frame(body + name);
 }
 
 TEST(DigestTest, Vectors) {
@@ -265,7 +265,7 @@ TEST(HandshakeTest, AliveAnsweredWithNonsenseFails) {
   b.status_to_give = Status::alive;
   b.take(b.machine.start());
   b.feed(name_message(kInitiatorName));
-  b.feed(framed("smaybe"));
+  b.feed(handshake_frame("smaybe"));
   ASSERT_TRUE(b.failed);
   EXPECT_EQ(b.failed->code, ErrorCode::malformed);
 }
@@ -274,7 +274,7 @@ TEST(HandshakeTest, UnknownStatusFails) {
   for (const std::string status : {"sokay", "snamed:xyz", "", "s", "xok"}) {
     Side a = initiator();
     a.take(a.machine.start());
-    a.feed(framed(status));
+    a.feed(handshake_frame(status));
     ASSERT_TRUE(a.failed) << status;
     EXPECT_EQ(a.failed->code, ErrorCode::malformed);
   }
@@ -300,9 +300,9 @@ TEST(HandshakeTest, TheCookieOfThePeerMayDiffer) {
 TEST(HandshakeTest, AnAcceptorThatDoesNotKnowTheCookieIsRefused) {
   Side a = initiator();
   a.take(a.machine.start());
-  a.feed(framed("sok"));
+  a.feed(handshake_frame("sok"));
   a.feed(challenge_message(kAcceptorName));
-  a.feed(framed("a" + std::string(16, 'x')));
+  a.feed(handshake_frame("a" + std::string(16, 'x')));
   ASSERT_TRUE(a.failed);
   EXPECT_EQ(a.failed->code, ErrorCode::refused);
 }
@@ -315,10 +315,10 @@ TEST(HandshakeTest, MissingFlagsAreNamedAndAnsweredNotAllowed) {
   EXPECT_EQ(b.failed->code, ErrorCode::refused);
   EXPECT_NE(b.failed->message.find("unlink with id"), std::string::npos) << b.failed->message;
   EXPECT_NE(b.failed->message.find("maps"), std::string::npos);
-  EXPECT_EQ(b.outgoing, framed("snot_allowed"));
+  EXPECT_EQ(b.outgoing, handshake_frame("snot_allowed"));
   Side a = initiator();
   a.take(a.machine.start());
-  a.feed(framed("sok"));
+  a.feed(handshake_frame("sok"));
   a.feed(challenge_message(kAcceptorName, kOfferedFlags & ~kFlagV4NodeContainers));
   ASSERT_TRUE(a.failed);
   EXPECT_NE(a.failed->message.find("V4_NC"), std::string::npos);
@@ -359,11 +359,12 @@ TEST(HandshakeTest, APeerWithoutANameIsGivenOne) {
   EXPECT_TRUE(ask->wants_name);
   EXPECT_EQ(ask->peer.name, "other.host");
   b.take(b.machine.answer_name("XYZ@other.host", 0x01020304));
-  const std::string status = framed(std::string("snamed:\0\x0e", 9) + "XYZ@other.host\1\2\3\4");
+  const std::string status =
+      handshake_frame(std::string("snamed:\0\x0e", 9) + "XYZ@other.host\1\2\3\4");
   ASSERT_EQ(b.outgoing.substr(0, status.size()), status);
   EXPECT_EQ(challenge_flags(b, status.size()), (kOfferedFlags & ~kFlagPublished) | kFlagNameMe);
   const Digest right = digest("secret", 2);
-  b.feed(framed(std::string("r\0\0\0\7", 5) + std::string(right.begin(), right.end())));
+  b.feed(handshake_frame(std::string("r\0\0\0\7", 5) + std::string(right.begin(), right.end())));
   ASSERT_TRUE(b.finished);
   EXPECT_EQ(b.finished->peer.name, "XYZ@other.host");
   EXPECT_EQ(b.finished->peer.creation, 0x01020304u);
@@ -373,25 +374,25 @@ TEST(HandshakeTest, APeerWithoutANameIsGivenOne) {
     bad.take(bad.machine.start());
     bad.feed(name_message(host, kOfferedFlags | kFlagNameMe));
     ASSERT_TRUE(bad.failed) << host;
-    EXPECT_EQ(bad.outgoing, framed("snot_allowed"));
+    EXPECT_EQ(bad.outgoing, handshake_frame("snot_allowed"));
   }
 }
 
 std::string old_name_message(Flags lower_flags, const std::string& name = kInitiatorName) {
   std::string body("n\0\5", 3);
   put_number(body, lower_flags & 0xffffffff, 4);
-  return framed(body + name);
+  return handshake_frame(body + name);
 }
 
 TEST(HandshakeTest, ANameOfTheOldFormNeedsAComplement) {
   const Digest right = digest("secret", 2);
   const std::string reply =
-      framed(std::string("r\0\0\0\7", 5) + std::string(right.begin(), right.end()));
+      handshake_frame(std::string("r\0\0\0\7", 5) + std::string(right.begin(), right.end()));
   const auto complement = [](Flags flags) {
     std::string body = "c";
     put_number(body, flags >> 32, 4);
     put_number(body, 4711, 4);
-    return framed(body);
+    return handshake_frame(body);
   };
   Side b = acceptor();
   b.take(b.machine.start());
@@ -402,7 +403,8 @@ TEST(HandshakeTest, ANameOfTheOldFormNeedsAComplement) {
   EXPECT_EQ(b.finished->peer.name, kInitiatorName);
   EXPECT_EQ(b.finished->peer.creation, 4711u);
   EXPECT_EQ(b.finished->peer.flags, kOfferedFlags);
-  for (const std::string& second : {reply, complement(0), framed("c"), framed("")}) {
+  for (const std::string& second :
+       {reply, complement(0), handshake_frame("c"), handshake_frame("")}) {
     Side c = acceptor();
     c.take(c.machine.start());
     c.feed(old_name_message(kOfferedFlags));
@@ -421,7 +423,7 @@ TEST(HandshakeTest, AChallengeThatMayNotBeAnsweredIsNot) {
   Side a = initiator(careful);
   a.take(a.machine.start());
   a.outgoing.clear();
-  a.feed(framed("sok"));
+  a.feed(handshake_frame("sok"));
   a.feed(challenge_message(kAcceptorName));
   EXPECT_EQ(asked, std::vector<std::uint32_t>{5});
   ASSERT_TRUE(a.failed);
@@ -456,7 +458,7 @@ TEST(HandshakeTest, TheDigestBitStandsForTheOldMandatoryFlags) {
 TEST(HandshakeTest, TheInitiatorChecksWhoAnswers) {
   Side a = initiator();
   a.take(a.machine.start());
-  a.feed(framed("sok"));
+  a.feed(handshake_frame("sok"));
   a.feed(challenge_message("c@host"));
   ASSERT_TRUE(a.failed);
   EXPECT_EQ(a.failed->code, ErrorCode::refused);
@@ -470,7 +472,7 @@ TEST(HandshakeTest, BadNamesAreNotAllowed) {
     b.feed(name_message(name));
     ASSERT_TRUE(b.failed) << name;
     EXPECT_EQ(b.failed->code, ErrorCode::refused);
-    EXPECT_EQ(b.outgoing, framed("snot_allowed"));
+    EXPECT_EQ(b.outgoing, handshake_frame("snot_allowed"));
   }
 }
 
@@ -481,7 +483,7 @@ TEST(HandshakeTest, APeerOfTheOldHandshakeIsNotAllowed) {
   ASSERT_TRUE(b.failed);
   EXPECT_EQ(b.failed->code, ErrorCode::refused);
   EXPECT_NE(b.failed->message.find("handshake 23"), std::string::npos) << b.failed->message;
-  EXPECT_EQ(b.outgoing, framed("snot_allowed"));
+  EXPECT_EQ(b.outgoing, handshake_frame("snot_allowed"));
 }
 
 TEST(HandshakeTest, TrailingBytesOfNameAreIgnored) {
@@ -502,7 +504,7 @@ TEST(HandshakeTest, OversizeAndTruncatedMessagesFail) {
   for (std::size_t size = 0; size + 2 < whole.size(); ++size) {
     Side c = acceptor();
     c.take(c.machine.start());
-    c.feed(framed(whole.substr(2, size)));
+    c.feed(handshake_frame(whole.substr(2, size)));
     ASSERT_TRUE(c.failed) << size;
     EXPECT_EQ(c.failed->code, ErrorCode::malformed);
   }
@@ -510,15 +512,15 @@ TEST(HandshakeTest, OversizeAndTruncatedMessagesFail) {
     Side c = acceptor();
     c.take(c.machine.start());
     c.feed(whole);
-    c.feed(framed(std::string(size, 'r')));
+    c.feed(handshake_frame(std::string(size, 'r')));
     ASSERT_TRUE(c.failed) << size;
     EXPECT_EQ(c.failed->code, ErrorCode::malformed);
   }
   for (const std::size_t size : {0u, 1u, 16u, 18u}) {
     Side a = initiator();
     a.take(a.machine.start());
-    a.feed(framed("sok") + challenge_message(kAcceptorName));
-    a.feed(framed(std::string(size, 'a')));
+    a.feed(handshake_frame("sok") + challenge_message(kAcceptorName));
+    a.feed(handshake_frame(std::string(size, 'a')));
     ASSERT_TRUE(a.failed) << size;
     EXPECT_EQ(a.failed->code, ErrorCode::malformed);
   }

@@ -8,6 +8,7 @@
 #include "cnode/etf/text.h"
 #include "cnode/etf/writer.h"
 #include "tests/cnode/etf/samples.h"
+#include "tests/support/term_text.h"
 
 namespace rakv::etf {
 namespace {
@@ -16,8 +17,6 @@ std::string canonical(const std::string& bytes) {
   auto made = canonicalize(bytes);
   return made ? *made : "error: " + made.error().message;
 }
-
-std::string term(std::string_view text) { return parse_text(text).value(); }
 
 TEST(Canonical, OneFormPerValue) {
   EXPECT_EQ(canonical("n\x08\x00\x05\x00\x00\x00\x00\x00\x00\x00"s), "a\x05"s);

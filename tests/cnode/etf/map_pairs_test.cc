@@ -6,17 +6,12 @@
 #include <string>
 
 #include "cnode/etf/text.h"
+#include "tests/support/term_text.h"
 
 // Maps whose unknown pairs do not matter.
 
 namespace rakv::etf {
 namespace {
-
-std::string term(std::string_view text) {
-  const Result<std::string> encoded = parse_text(text);
-  EXPECT_TRUE(encoded.has_value()) << text;
-  return encoded ? *encoded : std::string();
-}
 
 std::string value_of(std::string_view map, std::string_view key) {
   const std::string encoded = term(map);

@@ -7,15 +7,10 @@
 #include "cnode/etf/text.h"
 #include "cnode/etf/writer.h"
 #include "tests/cnode/etf/samples.h"
+#include "tests/support/term_text.h"
 
 namespace rakv::etf {
 namespace {
-
-std::string term(std::string_view text) {
-  auto made = parse_text(text);
-  EXPECT_TRUE(made) << text << ": " << (made ? "" : made.error().message);
-  return made ? *made : "j";
-}
 
 TEST(Order, IsErlangs) {
   // Each before the next; identifiers stand between atoms and tuples.

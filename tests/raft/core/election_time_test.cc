@@ -27,7 +27,7 @@ struct Row {
   bool restart = false;
 };
 
-std::string to_string(const Row& row) {
+std::string row_text(const Row& row) {
   std::ostringstream text;
   text << "one way " << std::setw(3) << row.slowness.one_way << " ms, store " << std::setw(3)
        << row.slowness.store << " ms, " << (row.restart ? "all restart" : "leader dies") << ", "
@@ -68,10 +68,10 @@ void run_row(const Row& row, std::uint64_t runs) {
     const std::optional<Millis> time = one_run(row, seed);
     // Members with ra's timers only are on their own.
     EXPECT_TRUE(time || row.kinds == Kinds::ra)
-        << to_string(row) << ": no leader, repeat with RAKV_SEED=" << seed;
+        << row_text(row) << ": no leader, repeat with RAKV_SEED=" << seed;
     if (time) times.push_back(*time);
   }
-  std::cout << to_string(row) << ": " << times.size() << " of " << runs;
+  std::cout << row_text(row) << ": " << times.size() << " of " << runs;
   if (!times.empty()) {
     std::sort(times.begin(), times.end());
     Millis sum = 0;
@@ -96,7 +96,7 @@ TEST_P(ElectionTimeTest, EveryRunElectsALeader) {
         if (seed == nullptr) {
           run_row(row, runs);
         } else if (kinds != Kinds::ra) {
-          std::cout << to_string(row) << ":\n";
+          std::cout << row_text(row) << ":\n";
           EXPECT_TRUE(one_run(row, std::stoull(seed), true));
         }
       }

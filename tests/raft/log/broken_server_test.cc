@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "raft/log/system.h"
+#include "tests/raft/log/names_in.h"
 #include "tests/raft/log/store.h"
 #include "tests/support/memory_disk.h"
 
@@ -14,11 +15,10 @@ namespace {
 
 using testing::entries;
 using testing::expected_text;
-using ::testing::HasSubstr;
+using testing::kept_files;
+using testing::kSystemDirectory;
 using testing::Store;
 using testing::text_at;
-
-constexpr char kDirectory[] = "/data/a@host";
 
 /// Two servers with entries 1 to 20 of term 1 in one WAL file.
 void make_two_servers(Disk& disk) {
@@ -37,12 +37,6 @@ void expect_log(Store& store, const std::string& uid, Index last) {
   EXPECT_FALSE(log->amnesia()) << log->amnesia()->reason;
   EXPECT_EQ(log->last_written().index, last) << uid;
   for (Index i = 1; i <= last; ++i) EXPECT_EQ(text_at(*log, i), expected_text(i, 1)) << uid << i;
-}
-
-std::size_t kept_files(Disk& disk) {
-  std::size_t count = 0;
-  for (const auto& entry : disk.list(kDirectory).value()) count += entry.name.ends_with(".kept");
-  return count;
 }
 
 /// The other one writes `rounds` WAL files full meanwhile, with a start after each.
@@ -143,8 +137,8 @@ TEST(BrokenServer, DamageInItsRecordsIsItsOwn) {
   go_on_without(memory, memory, last, 1);
   config.repair();
   std::string path;
-  for (const auto& entry : memory.list(kDirectory).value()) {
-    if (entry.name.ends_with(".kept")) path = std::string(kDirectory) + "/" + entry.name;
+  for (const auto& entry : memory.list(kSystemDirectory).value()) {
+    if (entry.name.ends_with(".kept")) path = kSystemDirectory + "/" + entry.name;
   }
   ASSERT_FALSE(path.empty());
   const std::string bytes = read_file(memory, path).value();

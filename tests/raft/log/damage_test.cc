@@ -14,12 +14,10 @@ namespace {
 
 using testing::entries;
 using testing::entry;
-using testing::expected_text;
 using ::testing::HasSubstr;
+using testing::kServerDirectory;
+using testing::kSystemDirectory;
 using testing::Store;
-using testing::text_at;
-
-constexpr char kDirectory[] = "/data/a@host";
 
 TEST(Damage, LossOfWhatWasPromisedMeansAmnesia) {
   MemoryDisk disk;
@@ -110,7 +108,7 @@ void write_two_servers(Disk& disk) {
 TEST(Damage, ADamagedWalIsCutSetAsideAndToldToAllServers) {
   MemoryDisk disk;
   write_two_servers(disk);
-  const std::string path = std::string(kDirectory) + "/0000000000000001.wal";
+  const std::string path = kSystemDirectory + "/0000000000000001.wal";
   std::string bytes = read_file(disk, path).value();
   bytes[bytes.size() - 200] = static_cast<char>(bytes[bytes.size() - 200] ^ 1);
   ASSERT_TRUE(replace_file(disk, path, bytes));
@@ -148,7 +146,7 @@ TEST(Damage, WhatIsBehindADamagedWalIsNotTakenForItsContinuation) {
     log->append(entries(5, 9, 2));  // takes the place of the old end, in the batch to be damaged
     store.settle();
   }
-  const std::string path = std::string(kDirectory) + "/0000000000000001.wal";
+  const std::string path = kSystemDirectory + "/0000000000000001.wal";
   std::string bytes = read_file(disk, path).value();
   bytes[bytes.size() - 200] = static_cast<char>(bytes[bytes.size() - 200] ^ 1);
   // A further file whose entries seem to follow 9 of term 1.
@@ -161,7 +159,7 @@ TEST(Damage, WhatIsBehindADamagedWalIsNotTakenForItsContinuation) {
     store.roll_over();
     store.append(*log, entries(10, 12, 2));
   }
-  const std::string later = std::string(kDirectory) + "/0000000000000002.wal";
+  const std::string later = kSystemDirectory + "/0000000000000002.wal";
   ASSERT_TRUE(replace_file(disk, later, read_file(other, later).value()));
   ASSERT_TRUE(replace_file(disk, path, bytes));
   for (int start = 0; start < 2; ++start) {
@@ -179,7 +177,7 @@ TEST(Damage, SettingAWalAsideCanBeInterruptedAnywhere) {
   for (std::uint64_t stop = 1;; ++stop) {
     MemoryDisk memory;
     write_two_servers(memory);
-    const std::string path = std::string(kDirectory) + "/0000000000000001.wal";
+    const std::string path = kSystemDirectory + "/0000000000000001.wal";
     std::string bytes = read_file(memory, path).value();
     bytes[bytes.size() - 200] = static_cast<char>(bytes[bytes.size() - 200] ^ 1);
     ASSERT_TRUE(replace_file(memory, path, bytes));
@@ -205,7 +203,7 @@ TEST(Damage, SettingAWalAsideCanBeInterruptedAnywhere) {
 TEST(Damage, DamagedMetadataMeanThatTheTermIsLost) {
   MemoryDisk disk;
   write_two_servers(disk);
-  const std::string path = std::string(kDirectory) + "/meta.dets";
+  const std::string path = kSystemDirectory + "/meta.dets";
   std::string bytes = read_file(disk, path).value();
   bytes[5450] = static_cast<char>(bytes[5450] ^ 1);
   ASSERT_TRUE(replace_file(disk, path, bytes));
@@ -250,7 +248,7 @@ TEST(Damage, AmnesiaIsRememberedUntilItEnds) {
 TEST(Damage, ADamagedMarkCountsAsTheWorst) {
   MemoryDisk disk;
   write_two_servers(disk);
-  const std::string directory = std::string(kDirectory) + "/KVAAAA";
+  const std::string directory = kServerDirectory;
   ASSERT_TRUE(write_amnesia(disk, directory, {"its disk lied", false}));
   EXPECT_EQ(read_amnesia(disk, directory).value(), (AmnesiaMark{"its disk lied", false}));
   const std::string bytes = read_file(disk, directory + "/amnesia").value();
@@ -287,7 +285,7 @@ void expect_to_begin_anew(Index last_applied) {
     ASSERT_TRUE(written);
     store.system->note_last_applied("KVAAAA", last_applied);
     EXPECT_TRUE(store.system->stop());
-    path = std::string(kDirectory) + "/KVAAAA/snapshots/" + snapshot_directory_name({20, 1});
+    path = kServerDirectory + "/snapshots/" + snapshot_directory_name({20, 1});
   }
   ASSERT_TRUE(disk.unlink("/data/a@host/KVAAAA/0000000000000001.segment"));
   for (int start = 0; start < 2; ++start) {

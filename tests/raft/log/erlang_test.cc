@@ -29,6 +29,7 @@ namespace {
 using testing::entries;
 using testing::entry;
 using ::testing::HasSubstr;
+using testing::IgnoredWalEvents;
 using testing::Store;
 
 /// Runs peer.escript; the last line that it prints.
@@ -172,13 +173,9 @@ TEST_F(Erlang, ReadsOurConfig) {
             "{machine,{module,ra_kv,#{}}},{tick_timeout,1000},{uid,<<\"KVAAAA\">>}]}");
 }
 
-struct Ignore final : CompletionSink {
-  void wal_events(std::vector<WalEvent>) override {}
-};
-
 TEST_F(Erlang, RaReadsOurWal) {
   WalQueue queue;
-  Ignore sink;
+  IgnoredWalEvents sink;
   auto writer = WalWriter::open(*disk_, directory_, 1, {}, queue, sink).value();
   const WriterId a = queue.add_writer("KVAAAA");
   const WriterId b = queue.add_writer("KVBBBB");

@@ -16,22 +16,22 @@ namespace {
 
 using testing::entries;
 using testing::expected_text;
+using testing::kSystemDirectory;
 using testing::Store;
 using testing::text_at;
 
-constexpr char kDirectory[] = "/data/a@host";
 constexpr Term kTerm = 2;
-constexpr Index kSnapshot = 20;
+constexpr Index kFlippedSnapshot = 20;
 constexpr Index kLast = 40;
 const std::vector<Index> kLive{3, 17};
 
 using Files = std::map<std::string, std::string>;
 
-void collect(Disk& disk, const std::string& directory, Files& files) {
+void collect_files(Disk& disk, const std::string& directory, Files& files) {
   for (const auto& entry : disk.list(directory).value()) {
     const std::string path = directory + "/" + entry.name;
     if (entry.kind == DirectoryEntry::Kind::directory) {
-      collect(disk, path, files);
+      collect_files(disk, path, files);
     } else {
       files[path] = read_file(disk, path).value();
     }
@@ -48,7 +48,7 @@ Files files_of_a_member() {
     store.vote("KVAAAA", kTerm, ServerId{"kv", "b@host"});
     store.append(*log, entries(1, 24, kTerm));
     store.roll_over();
-    EXPECT_TRUE(store.snapshot(*log, kSnapshot, kTerm, IndexSet::of(kLive)));
+    EXPECT_TRUE(store.snapshot(*log, kFlippedSnapshot, kTerm, IndexSet::of(kLive)));
     store.append(*log, entries(25, 32, kTerm));
     store.append(*log, entries(33, kLast, kTerm));
     store.system->note_last_applied("KVAAAA", kLast);
@@ -56,7 +56,7 @@ Files files_of_a_member() {
     store.settle();
   }
   Files files;
-  collect(disk, kDirectory, files);
+  collect_files(disk, kSystemDirectory, files);
   return files;
 }
 
@@ -84,7 +84,8 @@ struct Counts {
 void check_outcome(Disk& disk, Counts& counts) {
   Store store(disk);
   if (!store.system) {
-    EXPECT_NE(store.error->message.find(kDirectory), std::string::npos) << store.error->message;
+    EXPECT_NE(store.error->message.find(kSystemDirectory), std::string::npos)
+        << store.error->message;
     ++counts.refused;
     return;
   }
@@ -97,7 +98,7 @@ void check_outcome(Disk& disk, Counts& counts) {
   std::size_t missing = 0;
   std::size_t unreadable = 0;
   std::vector<Index> acknowledged = kLive;
-  for (Index index = kSnapshot + 1; index <= kLast; ++index) acknowledged.push_back(index);
+  for (Index index = kFlippedSnapshot + 1; index <= kLast; ++index) acknowledged.push_back(index);
   for (const Index index : acknowledged) {
     const auto read = log->read_blocking(index);
     if (read) {

@@ -16,11 +16,10 @@ namespace {
 using testing::entries;
 using testing::expected_text;
 using ::testing::HasSubstr;
+using testing::kMiB;
+using testing::kSystemDirectory;
 using testing::Store;
 using testing::text_at;
-
-constexpr std::uint64_t kMiB = 1 << 20;
-constexpr char kDirectory[] = "/data/a@host";
 
 TEST(MemoryBudget, IsSharedOut) {
   const auto standard = MemoryBudget::of(MemoryBudget::kDefaultBytes);
@@ -190,7 +189,7 @@ TEST(SegmentFlusher, ALogThatIsOverwrittenMeanwhileIsNeverMixed) {
   half.log->append(entries(10, 60, 2));
   while (half.store.owner.run_all() + half.store.worker.run_all() > 0) {
   }
-  EXPECT_FALSE(half.disk.exists(std::string(kDirectory) + "/0000000000000001.wal").value());
+  EXPECT_FALSE(half.disk.exists(kSystemDirectory + "/0000000000000001.wal").value());
   half.store.system.reset();
   half.disk.crash(CrashMode::lose_unsynced);
   Store again(half.disk);

@@ -10,11 +10,19 @@
 
 #include "cnode/etf/writer.h"
 #include "raft/log/system.h"
+#include "raft/log/wal/wal.h"
 #include "tests/support/memory_disk.h"
 
 // What the log's tests share: terms, entries, and a LogSystem on one thread.
 
 namespace rakv::raftlog::testing {
+
+/// Where a Store has its files.
+inline const std::string kSystemDirectory = "/data/a@host";
+/// Of its server with the UID KVAAAA.
+inline const std::string kServerDirectory = kSystemDirectory + "/KVAAAA";
+
+inline constexpr std::uint64_t kMiB = 1 << 20;
 
 /// The seed of a randomised test: RAKV_SEED, or `standard`. Printed, so that a failure can be
 /// repeated.
@@ -95,6 +103,11 @@ struct Watcher final : LogSystemObserver {
   }
 };
 
+/// For a WAL whose events nobody waits for.
+struct IgnoredWalEvents final : CompletionSink {
+  void wal_events(std::vector<WalEvent>) override {}
+};
+
 inline LogSystemOptions small_options() {
   LogSystemOptions options;
   options.wal_thread = false;
@@ -114,7 +127,7 @@ struct Store {
   std::unique_ptr<LogSystem> system;
 
   explicit Store(Disk& disk, LogSystemOptions options = small_options(),
-                 const std::string& directory = "/data/a@host") {
+                 const std::string& directory = kSystemDirectory) {
     auto opened = LogSystem::open(directory, disk, owner, worker, options);
     if (!opened) {
       error = opened.error();
@@ -190,7 +203,7 @@ struct Store {
 class DamagedConfig {
  public:
   DamagedConfig(Disk& disk, const std::string& uid)
-      : disk_(disk), path_("/data/a@host/" + uid + "/config") {
+      : disk_(disk), path_(kSystemDirectory + "/" + uid + "/config") {
     original_ = read_file(disk_, path_).value();
     EXPECT_TRUE(replace_file(disk_, path_, "no term"));
   }

@@ -16,10 +16,9 @@ using testing::entries;
 using testing::entry;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using testing::kSystemDirectory;
 using testing::names_in;
 using testing::Store;
-
-constexpr char kDirectory[] = "/data/a@host";
 
 TEST(LogSystem, ANewServerIsThereAfterRestart) {
   MemoryDisk disk;
@@ -142,16 +141,16 @@ TEST(LogSystem, ABrokenConfigKeepsTheServersDataAndTheOthersStart) {
     ASSERT_TRUE(store.system->broken_servers().contains("KVAAAA"));
     EXPECT_THAT(store.system->broken_servers().at("KVAAAA").message, HasSubstr("KVAAAA/config"));
     EXPECT_EQ(store.system->find("KVBBBB")->last().index, 4U);
-    EXPECT_EQ(names_in(disk, kDirectory, ".wal").size(), 1U);
-    EXPECT_EQ(names_in(disk, kDirectory, ".kept").size(), 1U);
+    EXPECT_EQ(names_in(disk, kSystemDirectory, ".wal").size(), 1U);
+    EXPECT_EQ(names_in(disk, kSystemDirectory, ".kept").size(), 1U);
   }
   const auto text = print_server_config(config("kv", "KVAAAA"));
   ASSERT_TRUE(replace_file(disk, "/data/a@host/KVAAAA/config", *text));
   Store store(disk);
   store.settle();
   EXPECT_EQ(store.system->find("KVAAAA")->last().index, 3U);
-  EXPECT_EQ(names_in(disk, kDirectory, ".wal").size(), 1U);
-  EXPECT_EQ(names_in(disk, kDirectory, ".kept").size(), 0U);
+  EXPECT_EQ(names_in(disk, kSystemDirectory, ".wal").size(), 1U);
+  EXPECT_EQ(names_in(disk, kSystemDirectory, ".kept").size(), 0U);
 }
 
 TEST(LogSystem, AServerWithoutNameRowIsTakenIn) {

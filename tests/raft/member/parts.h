@@ -15,17 +15,13 @@
 #include "raft/member/client_calls.h"
 #include "raft/member/state_machine.h"
 #include "raft/wire/client_requests.h"
+#include "tests/support/term_text.h"
 
 // What the tests of a member's parts share: a part gets the functions that it needs of a member,
 // and here those only note what they were told.
 
 namespace rakv::member::testing {
 
-inline std::string term(std::string_view text) {
-  Result<std::string> encoded = etf::parse_text(text);
-  EXPECT_TRUE(encoded.has_value()) << text;
-  return encoded ? *encoded : std::string();
-}
 inline std::string text(std::string_view encoded) { return etf::print_text(encoded); }
 
 inline etf::Pid pid_on(const std::string& node, std::uint32_t id = 1) { return {node, id, 0, 1}; }

@@ -19,7 +19,7 @@ namespace {
 using boost::asio::ip::tcp;
 
 constexpr char kNode[] = "a@127.0.0.1";
-constexpr char kDirectory[] = "/data/a@127.0.0.1";
+constexpr char kNodeDirectory[] = "/data/a@127.0.0.1";
 constexpr std::chrono::seconds kDeadline{10};
 constexpr std::chrono::hours kCallTimeout{1};
 
@@ -207,7 +207,7 @@ Shell::~Shell() {
 void Shell::open() {
   options_.log.background = &background_;
   faults_ = std::make_unique<raftlog::FaultyDisk>(*disk_);
-  auto opened = raftlog::LogSystem::open(kDirectory, *faults_, owner_, worker_, options_.log);
+  auto opened = raftlog::LogSystem::open(kNodeDirectory, *faults_, owner_, worker_, options_.log);
   RAKV_CHECK_MSG(opened, opened ? "" : opened.error().message);
   log_system_ = std::move(*opened);
   node::NodeOptions node;

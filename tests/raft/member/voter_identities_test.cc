@@ -12,7 +12,7 @@
 namespace rakv::member::testing {
 namespace {
 
-constexpr char kDirectory[] = "/data/a@127.0.0.1/kvAAAAAAAAAA";
+constexpr char kServerDirectory[] = "/data/a@127.0.0.1/kvAAAAAAAAAA";
 
 Shell::Options cluster(std::vector<std::string> members, std::uint64_t tick_ms) {
   Shell::Options options;
@@ -22,7 +22,7 @@ Shell::Options cluster(std::vector<std::string> members, std::uint64_t tick_ms) 
 }
 
 std::string known_voters(Shell& shell) {
-  const auto bytes = raftlog::read_known_voters(shell.disk(), kDirectory);
+  const auto bytes = raftlog::read_known_voters(shell.disk(), kServerDirectory);
   return !bytes || bytes->empty() ? "" : etf::print_text(*bytes);
 }
 
@@ -34,7 +34,7 @@ void remember_others(Shell& shell, const std::vector<std::string>& voters) {
     wire::write_server_id(writer, shell.id(voter));
     writer.binary("OLDAAAAAAAAA");
   }
-  ASSERT_TRUE(raftlog::write_known_voters(shell.disk(), kDirectory, writer.take()));
+  ASSERT_TRUE(raftlog::write_known_voters(shell.disk(), kServerDirectory, writer.take()));
 }
 
 TEST(VoterIdentities, AreRememberedWhileThereIsALeader) {

@@ -5,6 +5,7 @@
 
 #include "cnode/etf/text.h"
 #include "tests/raft/member/shell.h"
+#include "tests/support/term_text.h"
 
 // The ra system of a node as BEAM nodes see it: its remote procedures and its supervisor.
 
@@ -14,12 +15,6 @@ namespace {
 using member::testing::Shell;
 
 constexpr char kHere[] = "a@127.0.0.1";
-
-std::string term(std::string_view text) {
-  Result<std::string> encoded = etf::parse_text(text);
-  EXPECT_TRUE(encoded.has_value()) << text;
-  return encoded ? *encoded : std::string();
-}
 
 class ServerSystemTest : public ::testing::Test {
  protected:

@@ -1,27 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests of clients, taken apart and written.
+// Requests of clients, taken apart and written_text.
 
 #include "raft/wire/client_requests.h"
 
 #include <gtest/gtest.h>
 
 #include "cnode/etf/text.h"
+#include "tests/support/term_text.h"
 
 namespace rakv::wire {
 namespace {
 
 using Kind = request::Command::Kind;
 
-std::string term(std::string_view text) {
-  Result<std::string> encoded = etf::parse_text(text);
-  EXPECT_TRUE(encoded.has_value()) << text;
-  return encoded ? *encoded : std::string();
-}
-
 std::string text(std::string_view encoded) { return etf::print_text(encoded); }
 
 template <class Write>
-std::string written(Write write) {
+std::string written_text(Write write) {
   etf::Writer writer;
   write(writer);
   return text(writer.view());
@@ -118,7 +113,7 @@ TEST(ClientRequests, QueriesAndTheirConditions) {
   EXPECT_EQ(waits.value.condition, (raft::IndexTerm{raft::Index{7}, raft::Term{3}}));
   for (const char* asked :
        {"{local_query, q, #{}}", "{local_query, q, []}", "{local_query, q, #{timeout => 5}}",
-        "{local_query, q, #{condition => {written, {7, 3}}}}",
+        "{local_query, q, #{condition => {written_text, {7, 3}}}}",
         "{local_query, q, #{condition => {applied, 7}}}",
         "{local_query, q, #{condition => now}}"}) {
     const Decoded<request::LocalQuery> none(asked);
@@ -219,21 +214,22 @@ TEST(ClientRequests, WrittenAndReadAgain) {
   const AddressedRequest asked = unwrap_call(writer.view());
   EXPECT_TRUE(asked.for_leader);
   EXPECT_TRUE(std::holds_alternative<request::Command>(decode_client_request(asked.term)));
-  EXPECT_EQ(written([](etf::Writer& out) { write_state_query(out, "members"); }),
+  EXPECT_EQ(written_text([](etf::Writer& out) { write_state_query(out, "members"); }),
             "{state_query,members}");
-  EXPECT_EQ(written([](etf::Writer& out) {
+  EXPECT_EQ(written_text([](etf::Writer& out) {
               write_local_call(out);
               write_consistent_aux(out, term("{get, k}"));
             }),
             "{local_call,{consistent_aux,{get,k}}}");
-  EXPECT_EQ(written([](etf::Writer& out) { write_aux_command(out, term("take_snapshot")); }),
+  EXPECT_EQ(written_text([](etf::Writer& out) { write_aux_command(out, term("take_snapshot")); }),
             "{aux_command,take_snapshot}");
-  EXPECT_EQ(written(write_compact_log), "{ra_log_event,major_compaction}");
+  EXPECT_EQ(written_text(write_compact_log), "{ra_log_event,major_compaction}");
 }
 
 TEST(ClientRequests, Answers) {
-  EXPECT_EQ(written([](etf::Writer& out) { write_error(out, "wal_down"); }), "{error,wal_down}");
-  EXPECT_EQ(written([](etf::Writer& out) { write_unsupported_call(out, term("{a, 1}")); }),
+  EXPECT_EQ(written_text([](etf::Writer& out) { write_error(out, "wal_down"); }),
+            "{error,wal_down}");
+  EXPECT_EQ(written_text([](etf::Writer& out) { write_unsupported_call(out, term("{a, 1}")); }),
             "{error,{unsupported_call,{a,1}}}");
   etf::Writer redirect;
   write_redirect(redirect, {"kv", "n@h"});

@@ -10,6 +10,7 @@
 #include "cnode/etf/version.h"
 #include "cnode/etf/writer.h"
 #include "tests/support/beam_eval.h"
+#include "tests/support/term_text.h"
 
 namespace rakv::wire {
 namespace {
@@ -18,11 +19,6 @@ using raft::EntryKind;
 
 constexpr std::int64_t kNow = 1'764'000'000'123;
 
-std::string term(std::string_view text) {
-  Result<std::string> encoded = etf::parse_text(text);
-  EXPECT_TRUE(encoded.has_value()) << text;
-  return encoded ? *encoded : std::string();
-}
 std::string payload(std::string_view text) { return "\x83" + term(text); }
 /// Without the version byte.
 std::string command(const SharedBytes& made) {

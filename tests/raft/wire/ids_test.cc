@@ -5,19 +5,13 @@
 
 #include <gtest/gtest.h>
 
-#include "cnode/etf/text.h"
 #include "tests/support/beam_eval.h"
+#include "tests/support/term_text.h"
 
 namespace rakv::wire {
 namespace {
 
 using raft::Membership;
-
-std::string term(std::string_view text) {
-  Result<std::string> encoded = etf::parse_text(text);
-  EXPECT_TRUE(encoded.has_value()) << text;
-  return encoded ? *encoded : std::string();
-}
 
 raft::ServerId id(const std::string& name) { return {name, "n1@host"}; }
 

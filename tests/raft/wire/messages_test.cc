@@ -7,6 +7,7 @@
 
 #include "cnode/etf/text.h"
 #include "tests/support/beam_eval.h"
+#include "tests/support/term_text.h"
 
 namespace rakv::wire {
 namespace {
@@ -15,12 +16,6 @@ namespace event = raft::event;
 
 const raft::ServerId kLeader("kv", "n1@h");
 const raft::ServerId kPeer("kv", "n2@h");
-
-std::string term(std::string_view text) {
-  Result<std::string> encoded = etf::parse_text(text);
-  EXPECT_TRUE(encoded.has_value()) << text;
-  return encoded ? *encoded : std::string();
-}
 
 /// One append_entries_rpc with every kind of entry, as the BEAM makes it.
 constexpr const char* kAppendEntries =
@@ -70,7 +65,7 @@ T reply_of(std::string_view reply) {
 
 /// A message with all shared parts put in.
 template <class Write>
-std::string written(Write write) {
+std::string message_bytes(Write write) {
   std::string out;
   etf::Writer writer(out);
   write(writer, [&](const SharedBytes&, std::string_view part) { out.append(part); });
@@ -99,7 +94,7 @@ TEST(AppendEntriesRpc, FromTheBeam) {
 TEST(AppendEntriesRpc, GoesOutAsItCameIn) {
   const auto rpc = cast_of<event::AppendEntries>(from_beam(0)).rpc;
   test::expect_same_in_beam(
-      {{written([&](auto& w, auto share) { write_append_entries_rpc(w, rpc, share); }),
+      {{message_bytes([&](auto& w, auto share) { write_append_entries_rpc(w, rpc, share); }),
         test::as_expression(from_beam(0))}});
 }
 
@@ -121,7 +116,7 @@ TEST(AppendEntriesRpc, WithoutEntries) {
   const std::string encoded = term("{append_entries_rpc, 3, {kv, 'n1@h'}, 5, 0, 0, []}");
   const auto rpc = cast_of<event::AppendEntries>(encoded).rpc;
   EXPECT_TRUE(rpc.entries.empty());
-  EXPECT_EQ(written([&](auto& w, auto share) { write_append_entries_rpc(w, rpc, share); }),
+  EXPECT_EQ(message_bytes([&](auto& w, auto share) { write_append_entries_rpc(w, rpc, share); }),
             encoded);
 }
 
@@ -155,15 +150,15 @@ TEST(Replies, SentAsCastsWithTheirSender) {
                                         raft::Term(2)};
   const raft::HeartbeatReply heartbeat{raft::QueryIndex(4), raft::Term(3)};
   const raft::InstallSnapshotResult snapshot{raft::Term(3), raft::Index(70000), raft::Term(2)};
-  const std::string append_cast = written([&](auto& w, auto) {
+  const std::string append_cast = message_bytes([&](auto& w, auto) {
     write_reply_sender(w, kPeer);
     write_append_entries_reply(w, append);
   });
-  const std::string heartbeat_cast = written([&](auto& w, auto) {
+  const std::string heartbeat_cast = message_bytes([&](auto& w, auto) {
     write_reply_sender(w, kPeer);
     write_heartbeat_reply(w, heartbeat);
   });
-  const std::string snapshot_cast = written([&](auto& w, auto) {
+  const std::string snapshot_cast = message_bytes([&](auto& w, auto) {
     write_reply_sender(w, kPeer);
     write_install_snapshot_result(w, snapshot);
   });
@@ -194,13 +189,14 @@ TEST(Votes, BothKindsBothWays) {
   pre_vote.candidate = kLeader;
   pre_vote.last_log_index = raft::Index(7);
   pre_vote.last_log_term = raft::Term(3);
-  const std::string vote_call = written([&](auto& w, auto) { write_request_vote_rpc(w, vote); });
-  const std::string vote_reply = written([&](auto& w, auto) {
+  const std::string vote_call =
+      message_bytes([&](auto& w, auto) { write_request_vote_rpc(w, vote); });
+  const std::string vote_reply = message_bytes([&](auto& w, auto) {
     write_request_vote_result(w, {raft::Term(4), true});
   });
   const std::string pre_vote_call =
-      written([&](auto& w, auto) { write_pre_vote_rpc(w, pre_vote, token()); });
-  const std::string pre_vote_reply = written([&](auto& w, auto) {
+      message_bytes([&](auto& w, auto) { write_pre_vote_rpc(w, pre_vote, token()); });
+  const std::string pre_vote_reply = message_bytes([&](auto& w, auto) {
     write_pre_vote_result(w, {raft::Term(4), false}, token());
   });
   const std::string ref = test::as_expression(token());
@@ -232,7 +228,7 @@ TEST(Votes, BothKindsBothWays) {
 }
 
 TEST(Heartbeat, BothWays) {
-  const std::string cast = written([&](auto& w, auto) {
+  const std::string cast = message_bytes([&](auto& w, auto) {
     write_heartbeat_rpc(w, {raft::QueryIndex(9), raft::Term(2), kLeader});
   });
   test::expect_same_in_beam({{cast, "{heartbeat_rpc, 9, 2, {kv, 'n1@h'}}"}});
@@ -243,13 +239,13 @@ TEST(Heartbeat, BothWays) {
 }
 
 TEST(Info, BothWays) {
-  const std::string request = written([&](auto& w, auto) {
+  const std::string request = message_bytes([&](auto& w, auto) {
     write_info_rpc(w, {kLeader, raft::Term(2), {"machine_version"}});
   });
-  const std::string reply = written([&](auto& w, auto) {
+  const std::string reply = message_bytes([&](auto& w, auto) {
     write_info_reply(w, {kPeer, raft::Term(2), {"machine_version", "other"}, 0});
   });
-  const std::string empty = written([&](auto& w, auto) {
+  const std::string empty = message_bytes([&](auto& w, auto) {
     write_info_reply(w, {kPeer, raft::Term(2), {}, {}});
   });
   test::expect_same_in_beam({
@@ -276,7 +272,8 @@ TEST(Elections, OrderedByCast) {
       *decode_peer_cast(term("election_timeout")).value()));
   EXPECT_TRUE(std::holds_alternative<event::ElectionRequested>(
       *decode_peer_cast(term("try_become_leader")).value()));
-  EXPECT_EQ(written([](auto& w, auto) { write_election_timeout(w); }), term("election_timeout"));
+  EXPECT_EQ(message_bytes([](auto& w, auto) { write_election_timeout(w); }),
+            term("election_timeout"));
 }
 
 const std::string kMetaText =
@@ -289,7 +286,7 @@ TEST(InstallSnapshot, EveryFlagBothWays) {
   rpc.meta = std::make_shared<const raft::SnapshotMeta>(
       raft::SnapshotMeta{raft::Index(70000), raft::Term(3), {{kLeader, {}}}, 0});
   const auto call = [&] {
-    return written([&](auto& w, auto share) { write_install_snapshot_rpc(w, rpc, share); });
+    return message_bytes([&](auto& w, auto share) { write_install_snapshot_rpc(w, rpc, share); });
   };
   const std::string head = "{install_snapshot_rpc, 4, {kv, 'n1@h'}, " + kMetaText + ", ";
 

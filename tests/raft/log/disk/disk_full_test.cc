@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "raft/log/system.h"
+#include "tests/raft/log/names_in.h"
 #include "tests/raft/log/store.h"
 #include "tests/support/memory_disk.h"
 
@@ -14,13 +15,13 @@ namespace {
 
 using ::testing::ElementsAre;
 using testing::entries;
-using testing::entry;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using testing::kMiB;
+using testing::kServerDirectory;
+using testing::kSystemDirectory;
+using testing::names_in;
 using testing::Store;
-
-constexpr char kDirectory[] = "/data/a@host";
-constexpr std::uint64_t kMiB = 1 << 20;
 
 /// Writes and syncs below paths that contain `part` find no room.
 FaultyDisk::Rule no_room_for(const std::string& part) {
@@ -58,7 +59,7 @@ TEST(DiskFull, AVoteIsStoredInTheRoomOfTheReserve) {
   options.reserve_bytes = 4096;
   Store store(disk, options);
   store.add("kv", "KVAAAA");
-  const std::string reserve = std::string(kDirectory) + "/rakv.reserve";
+  const std::string reserve = kSystemDirectory + "/rakv.reserve";
   store.system->check_space();
   store.settle();
   ASSERT_EQ(read_file(memory, reserve)->size(), 4096U);
@@ -85,7 +86,7 @@ TEST(DiskFull, TheReserveIsThereFromTheStart) {
   LogSystemOptions options = testing::small_options();
   options.reserve_bytes = 4096;
   Store store(disk, options);
-  EXPECT_EQ(read_file(memory, std::string(kDirectory) + "/rakv.reserve")->size(), 4096U);
+  EXPECT_EQ(read_file(memory, kSystemDirectory + "/rakv.reserve")->size(), 4096U);
 }
 
 TEST(DiskFull, AVoteThatCantBeStoredIsAnErrorAndCanBeRepeated) {
@@ -97,11 +98,11 @@ TEST(DiskFull, AVoteThatCantBeStoredIsAnErrorAndCanBeRepeated) {
   const auto outcome = store.vote("KVAAAA", 2, ServerId{"kv", "b@host"});
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().code, ErrorCode::no_space);
-  EXPECT_FALSE(memory.exists(std::string(kDirectory) + "/meta.dets.tmp").value());
+  EXPECT_FALSE(memory.exists(kSystemDirectory + "/meta.dets.tmp").value());
   disk.set_rule({});
   EXPECT_TRUE(store.vote("KVAAAA", 2, ServerId{"kv", "b@host"}));
   memory.crash(CrashMode::lose_unsynced);
-  EXPECT_EQ(read_meta(memory, std::string(kDirectory) + "/meta.dets")->at(0).term, 2U);
+  EXPECT_EQ(read_meta(memory, kSystemDirectory + "/meta.dets")->at(0).term, 2U);
 }
 
 TEST(DiskFull, EntriesWaitAndCountUntilThereIsRoom) {
@@ -127,19 +128,13 @@ TEST(DiskFull, EntriesWaitAndCountUntilThereIsRoom) {
   EXPECT_THAT(store.watcher.events, ElementsAre(HasSubstr("down: "), "up"));
 }
 
-std::vector<std::string> names_in(Disk& disk, const std::string& directory) {
-  std::vector<std::string> names;
-  for (const auto& one : disk.list(directory).value()) names.push_back(one.name);
-  return names;
-}
-
 /// Each attempt would leave a file behind, and take a new number.
 TEST(DiskFull, FlushesThatFailLeaveNothing) {
   MemoryDisk memory;
   FaultyDisk disk(memory);
   Store store(disk);
   MemberLog* log = store.add("kv", "KVAAAA");
-  const std::string member = std::string(kDirectory) + "/KVAAAA";
+  const std::string member = kServerDirectory;
   for (const DiskOperation failing :
        {DiskOperation::create, DiskOperation::write, DiskOperation::sync, DiskOperation::rename}) {
     const auto before = names_in(memory, member);
@@ -172,10 +167,10 @@ TEST(DiskFull, WalFilesThatCantBeMadeLeaveNothing) {
   store.add("kv", "KVAAAA");
   for (const DiskOperation failing : {DiskOperation::write, DiskOperation::sync,
                                       DiskOperation::rename, DiskOperation::sync_directory}) {
-    const auto before = names_in(memory, kDirectory).size();
+    const auto before = names_in(memory, kSystemDirectory).size();
     disk.set_rule([&](DiskOperation operation, const std::string& path) -> std::optional<Error> {
       const bool wal = path.find(".wal") != std::string::npos ||
-                       path.find("/00000000") != std::string::npos || path == kDirectory;
+                       path.find("/00000000") != std::string::npos || path == kSystemDirectory;
       if (operation != failing || !wal) return std::nullopt;
       return make_error(ErrorCode::no_space, path + ": No space left on device");
     });
@@ -185,12 +180,12 @@ TEST(DiskFull, WalFilesThatCantBeMadeLeaveNothing) {
       store.system->retry_wal();
     }
     store.settle();
-    EXPECT_LE(names_in(memory, kDirectory).size(), before);
+    EXPECT_LE(names_in(memory, kSystemDirectory).size(), before);
     disk.set_rule({});
     store.system->retry_wal();
     store.system->flush_metadata([](const Result<void>&) {});
     store.settle();
-    EXPECT_EQ(names_in(memory, kDirectory).size(), before);
+    EXPECT_EQ(names_in(memory, kSystemDirectory).size(), before);
   }
 }
 
@@ -205,7 +200,7 @@ TEST(DiskFull, ASnapshotThatDoesNotFitLeavesNothingAndTheNextWorks) {
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().code, ErrorCode::no_space);
   EXPECT_FALSE(log->snapshot());
-  EXPECT_THAT(memory.list(std::string(kDirectory) + "/KVAAAA/snapshots").value(), IsEmpty());
+  EXPECT_THAT(memory.list(kServerDirectory + "/snapshots").value(), IsEmpty());
   disk.set_rule({});
   EXPECT_TRUE(store.snapshot(*log, 20, 1, {}));
 }

@@ -21,7 +21,7 @@ using testing::expected_text;
 using testing::Store;
 using testing::text_at;
 
-constexpr Index kSnapshot = 50;
+constexpr Index kLeftSnapshot = 50;
 
 /// Segments 1 to 4 with entries 1 to 64, a snapshot at 50 with live entries 3, 20, 40 and 49.
 class BeamLeftovers : public ::testing::Test {
@@ -36,7 +36,7 @@ class BeamLeftovers : public ::testing::Test {
     store.vote("KVAAAA", 1, std::nullopt);
     store.append(*log, entries(1, 64, 1));
     store.roll_over();
-    EXPECT_TRUE(store.snapshot(*log, kSnapshot, 1, live_));
+    EXPECT_TRUE(store.snapshot(*log, kLeftSnapshot, 1, live_));
     EXPECT_TRUE(store.system->stop());
     for (std::uint64_t number = 1; number <= 4; ++number) {
       EXPECT_TRUE(disk_->exists(segment(number)).value()) << number;
@@ -77,7 +77,8 @@ class BeamLeftovers : public ::testing::Test {
       EXPECT_FALSE(log->amnesia()) << log->amnesia()->reason;
       EXPECT_EQ(log->last_written(), (Position{64, 1}));
       for (const Index i : live_.indexes()) EXPECT_EQ(text_at(*log, i), expected_text(i, 1));
-      for (Index i = kSnapshot + 1; i <= 64; ++i) EXPECT_EQ(text_at(*log, i), expected_text(i, 1));
+      for (Index i = kLeftSnapshot + 1; i <= 64; ++i)
+        EXPECT_EQ(text_at(*log, i), expected_text(i, 1));
       for (const auto& file : disk_->list(server_).value()) {
         EXPECT_NE(file.kind, DirectoryEntry::Kind::other) << file.name;
         for (const char* end : {".compacting", ".compaction_group", ".link"}) {

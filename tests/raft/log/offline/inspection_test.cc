@@ -20,18 +20,20 @@ using testing::entries;
 using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using testing::kServerDirectory;
+using testing::kSystemDirectory;
 using testing::Store;
 
 using Severity = Finding::Severity;
 /// Path to content; of directories "(directory)".
 using Tree = std::map<std::string, std::string>;
 
-void collect(Disk& disk, const std::string& path, Tree& tree) {
+void collect_tree(Disk& disk, const std::string& path, Tree& tree) {
   for (const auto& entry : disk.list(path).value()) {
     const std::string child = (path == "/" ? "" : path) + "/" + entry.name;
     if (entry.kind == DirectoryEntry::Kind::directory) {
       tree[child] = "(directory)";
-      collect(disk, child, tree);
+      collect_tree(disk, child, tree);
     } else {
       tree[child] = read_file(disk, child).value();
     }
@@ -40,7 +42,7 @@ void collect(Disk& disk, const std::string& path, Tree& tree) {
 
 Tree tree_of(Disk& disk) {
   Tree tree;
-  collect(disk, "/", tree);
+  collect_tree(disk, "/", tree);
   return tree;
 }
 
@@ -140,8 +142,6 @@ TEST(OverlayDisk, TellsWhatWouldHaveHappenedToWhatIsThere) {
 
 // ---- inspect
 
-const std::string kDirectory = "/data/a@host";
-
 InspectionOptions options_with(IndexSet live) {
   InspectionOptions options;
   options.live_indexes_of = [live = std::move(live)](std::string_view) -> Result<IndexSet> {
@@ -167,7 +167,7 @@ class Inspect : public ::testing::Test {
   /// Inspects, and checks that nothing has changed.
   Inspection look(const InspectionOptions& options = options_with(IndexSet::of({3, 17}))) {
     const Tree before = tree_of(disk_);
-    auto found = inspect(disk_, kDirectory, options);
+    auto found = inspect(disk_, kSystemDirectory, options);
     EXPECT_TRUE(found) << found.error().message;
     EXPECT_EQ(tree_of(disk_), before);
     return found ? *found : Inspection{};
@@ -181,7 +181,7 @@ class Inspect : public ::testing::Test {
   }
 
   MemoryDisk disk_;
-  const std::string server_ = kDirectory + "/KVAAAA";
+  const std::string server_ = kServerDirectory;
 };
 
 TEST_F(Inspect, ReadsEverythingThatIsNeeded) {
@@ -257,17 +257,18 @@ TEST_F(Inspect, FindsABrokenConfig) {
 }
 
 TEST_F(Inspect, FindsALostMetaFile) {
-  ASSERT_TRUE(disk_.unlink(kDirectory + "/meta.dets"));
+  ASSERT_TRUE(disk_.unlink(kSystemDirectory + "/meta.dets"));
   expect_damage("meta.dets knew of term 0 only");
 }
 
 TEST_F(Inspect, FindsADamagedMetaFile) {
-  ASSERT_TRUE(disk_.open_write(kDirectory + "/meta.dets").value()->pwrite(40, "####"));
+  ASSERT_TRUE(disk_.open_write(kSystemDirectory + "/meta.dets").value()->pwrite(40, "####"));
   expect_damage("meta.dets");
 }
 
 TEST_F(Inspect, FindsADamagedWal) {
-  ASSERT_TRUE(disk_.open_write(kDirectory + "/0000000000000002.wal").value()->pwrite(200, "#"));
+  ASSERT_TRUE(
+      disk_.open_write(kSystemDirectory + "/0000000000000002.wal").value()->pwrite(200, "#"));
   expect_damage("0000000000000002.wal");
 }
 
@@ -277,7 +278,7 @@ TEST_F(Inspect, ATakeoverIsForABeamsDirectoryWithServersThatCanBeRun) {
   EXPECT_THAT(look(options).findings,
               ElementsAre(AllOf(Field(&Finding::severity, Severity::obstacle),
                                 Field(&Finding::text, HasSubstr("is rakv's already")))));
-  ASSERT_TRUE(release(disk_, kDirectory, options.live_indexes_of));
+  ASSERT_TRUE(release(disk_, kSystemDirectory, options.live_indexes_of));
   EXPECT_TRUE(look(options).sound());
   options.admit = [](const ServerConfig&) -> Result<void> {
     return make_error(ErrorCode::unsupported, "runs another machine");
@@ -288,9 +289,9 @@ TEST_F(Inspect, ATakeoverIsForABeamsDirectoryWithServersThatCanBeRun) {
 }
 
 TEST_F(Inspect, RefusesWhatIsInUseOrNoSystems) {
-  const auto lock = disk_.lock(kDirectory + "/rakv.lock");
+  const auto lock = disk_.lock(kSystemDirectory + "/rakv.lock");
   ASSERT_TRUE(lock);
-  const auto used = inspect(disk_, kDirectory, options_with({}));
+  const auto used = inspect(disk_, kSystemDirectory, options_with({}));
   ASSERT_FALSE(used);
   EXPECT_EQ(used.error().code, ErrorCode::unavailable);
   EXPECT_EQ(inspect(disk_, "/data", options_with({})).error().code, ErrorCode::not_found);

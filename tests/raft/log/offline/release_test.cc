@@ -10,6 +10,7 @@
 #include "raft/log/directory/server_marks.h"
 #include "raft/log/offline/ra_view.h"
 #include "raft/log/segments/segment.h"
+#include "tests/raft/log/names_in.h"
 #include "tests/raft/log/store.h"
 
 // Whose a directory is, and handing it back. Whether a real ra takes it is takeover_SUITE's matter.
@@ -22,26 +23,22 @@ using testing::entries;
 using testing::entry;
 using testing::expected_text;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
+using testing::kServerDirectory;
+using testing::kSystemDirectory;
+using testing::names_in;
 using testing::Store;
 using testing::text_at;
-
-const std::string kDirectory = "/data/a@host";
 
 Result<IndexSet> no_state(std::string_view) {
   return make_error(ErrorCode::malformed, "nobody asked for it");
 }
 
-std::vector<std::string> files_in(Disk& disk, const std::string& path) {
-  std::vector<std::string> names;
-  for (const auto& entry : disk.list(path).value()) names.push_back(entry.name);
-  return names;
+DirectoryOwner owner_of(Disk& disk) {
+  return read_registered(disk, kSystemDirectory).value().owner;
 }
 
-DirectoryOwner owner_of(Disk& disk) { return read_registered(disk, kDirectory).value().owner; }
-
 /// A server with a snapshot, overwritten entries, segments and a WAL.
-void write_log(Disk& disk) {
+void write_log_with_snapshot(Disk& disk) {
   Store store(disk);
   if (!store.system) return;
   MemberLog* log = store.add("kv", "KVAAAA");
@@ -76,31 +73,31 @@ TEST(Ownership, AnOpenDirectoryIsOursAndStaysSo) {
     store.add("kv", "KVAAAA");
     EXPECT_TRUE(store.system->stop());
   }
-  EXPECT_EQ(read_file(disk, kDirectory + "/names.dets").value(), "");
+  EXPECT_EQ(read_file(disk, kSystemDirectory + "/names.dets").value(), "");
   EXPECT_EQ(owner_of(disk), DirectoryOwner::rakv);
-  EXPECT_THAT(read_registered(disk, kDirectory)->rows, ElementsAre(NameRow{"kv", "KVAAAA"}));
+  EXPECT_THAT(read_registered(disk, kSystemDirectory)->rows, ElementsAre(NameRow{"kv", "KVAAAA"}));
 }
 
 TEST(Ownership, NamesWithContentAreBelieved) {
   MemoryDisk disk;
   ASSERT_TRUE(disk.make_directory("/data"));
-  ASSERT_TRUE(disk.make_directory(kDirectory));
+  ASSERT_TRUE(disk.make_directory(kSystemDirectory));
   EXPECT_EQ(owner_of(disk), DirectoryOwner::nobody);
-  ASSERT_TRUE(write_registered(disk, kDirectory, {{"old", "OLDAAA"}}));
+  ASSERT_TRUE(write_registered(disk, kSystemDirectory, {{"old", "OLDAAA"}}));
   EXPECT_EQ(owner_of(disk), DirectoryOwner::rakv);  // whoever deleted the empty file
-  ASSERT_TRUE(write_names(disk, kDirectory + "/names.dets", {{"kv", "KVAAAA"}}));
+  ASSERT_TRUE(write_names(disk, kSystemDirectory + "/names.dets", {{"kv", "KVAAAA"}}));
   EXPECT_EQ(owner_of(disk), DirectoryOwner::beam);
-  EXPECT_THAT(read_registered(disk, kDirectory)->rows, ElementsAre(NameRow{"kv", "KVAAAA"}));
-  ASSERT_TRUE(remove_tree(disk, kDirectory + "/names.dets.rakv"));
-  ASSERT_TRUE(replace_file(disk, kDirectory + "/names.dets", ""));
+  EXPECT_THAT(read_registered(disk, kSystemDirectory)->rows, ElementsAre(NameRow{"kv", "KVAAAA"}));
+  ASSERT_TRUE(remove_tree(disk, kSystemDirectory + "/names.dets.rakv"));
+  ASSERT_TRUE(replace_file(disk, kSystemDirectory + "/names.dets", ""));
   EXPECT_EQ(owner_of(disk), DirectoryOwner::nobody);  // a BEAM's that was lost
 }
 
 TEST(Ownership, ARefusedTakeoverChangesNothing) {
   MemoryDisk disk;
-  write_log(disk);
-  ASSERT_TRUE(release(disk, kDirectory, no_state));
-  const auto before = files_in(disk, kDirectory);
+  write_log_with_snapshot(disk);
+  ASSERT_TRUE(release(disk, kSystemDirectory, no_state));
+  const auto before = names_in(disk, kSystemDirectory);
   LogSystemOptions options = testing::small_options();
   options.admit = [](const ServerConfig& config) -> Result<void> {
     return make_error(ErrorCode::unsupported, config.id.name() + " is not to be run here");
@@ -109,13 +106,13 @@ TEST(Ownership, ARefusedTakeoverChangesNothing) {
   ASSERT_FALSE(store.system);
   EXPECT_EQ(store.error->code, ErrorCode::unsupported);
   EXPECT_THAT(store.error->message, HasSubstr("server kv (UId KVAAAA): kv is not to be run here"));
-  EXPECT_EQ(files_in(disk, kDirectory), before);
+  EXPECT_EQ(names_in(disk, kSystemDirectory), before);
   EXPECT_EQ(owner_of(disk), DirectoryOwner::beam);
 }
 
 TEST(Ownership, OnlyADirectoryThatWasNotOursIsAskedAbout) {
   MemoryDisk disk;
-  write_log(disk);
+  write_log_with_snapshot(disk);
   LogSystemOptions options = testing::small_options();
   options.admit = [](const ServerConfig&) -> Result<void> {
     return make_error(ErrorCode::unsupported, "no");
@@ -126,41 +123,41 @@ TEST(Ownership, OnlyADirectoryThatWasNotOursIsAskedAbout) {
 
 TEST(Release, LeavesWhatABeamNeedsAndNothingElse) {
   MemoryDisk disk;
-  write_log(disk);
-  ASSERT_TRUE(replace_file(disk, kDirectory + "/writers.snapshot", "old"));
-  ASSERT_TRUE(replace_file(disk, kDirectory + "/rakv.reserve", "room"));
-  ASSERT_TRUE(replace_file(disk, kDirectory + "/KVAAAA/0000000000000001.link", "old"));
-  const auto released = release(disk, kDirectory, no_state);
+  write_log_with_snapshot(disk);
+  ASSERT_TRUE(replace_file(disk, kSystemDirectory + "/writers.snapshot", "old"));
+  ASSERT_TRUE(replace_file(disk, kSystemDirectory + "/rakv.reserve", "room"));
+  ASSERT_TRUE(replace_file(disk, kServerDirectory + "/0000000000000001.link", "old"));
+  const auto released = release(disk, kSystemDirectory, no_state);
   ASSERT_TRUE(released) << released.error().message;
   EXPECT_TRUE(released->was_ours);
   EXPECT_THAT(released->servers, ElementsAre("kv"));
-  EXPECT_THAT(files_in(disk, kDirectory),
+  EXPECT_THAT(names_in(disk, kSystemDirectory),
               ElementsAre("KVAAAA", "meta.dets", "names.dets", "rakv.lock"));
-  EXPECT_THAT(files_in(disk, kDirectory + "/KVAAAA"),
+  EXPECT_THAT(names_in(disk, kServerDirectory),
               ElementsAre("0000000000000001.segment", "0000000000000002.segment",
                           "0000000000000003.segment", "0000000000000004.segment", "checkpoints",
                           "config", "recovery_checkpoint", "snapshots"));
   for (const char* name : {"/names.dets", "/meta.dets"}) {
-    const auto bytes = read_file(disk, kDirectory + name).value();
+    const auto bytes = read_file(disk, kSystemDirectory + name).value();
     const auto content = read_dets(name, bytes).value();
     EXPECT_TRUE(content.clean) << name;
     // Without our seal: a BEAM that updates the file in place would break it.
     EXPECT_EQ(bytes, write_dets(content.objects).value()) << name;
   }
-  EXPECT_THAT(read_registered(disk, kDirectory)->rows, ElementsAre(NameRow{"kv", "KVAAAA"}));
+  EXPECT_THAT(read_registered(disk, kSystemDirectory)->rows, ElementsAre(NameRow{"kv", "KVAAAA"}));
   expect_log(disk);
 }
 
 TEST(Release, OfABeamsDirectoryDoesNothing) {
   MemoryDisk disk;
-  write_log(disk);
-  ASSERT_TRUE(release(disk, kDirectory, no_state));
-  const auto before = files_in(disk, kDirectory);
-  ASSERT_TRUE(write_registered(disk, kDirectory, {}));  // as a stopped release may leave it
-  const auto again = release(disk, kDirectory, no_state);
+  write_log_with_snapshot(disk);
+  ASSERT_TRUE(release(disk, kSystemDirectory, no_state));
+  const auto before = names_in(disk, kSystemDirectory);
+  ASSERT_TRUE(write_registered(disk, kSystemDirectory, {}));  // as a stopped release may leave it
+  const auto again = release(disk, kSystemDirectory, no_state);
   ASSERT_TRUE(again);
   EXPECT_FALSE(again->was_ours);
-  EXPECT_EQ(files_in(disk, kDirectory), before);
+  EXPECT_EQ(names_in(disk, kSystemDirectory), before);
 }
 
 TEST(Release, StoppedAtEveryOperationItCanBeRepeated) {
@@ -168,26 +165,27 @@ TEST(Release, StoppedAtEveryOperationItCanBeRepeated) {
     std::uint64_t points = 0;
     for (std::uint64_t at = 1;; ++at, ++points) {
       MemoryDisk memory;
-      write_log(memory);
+      write_log_with_snapshot(memory);
       FaultyDisk disk(memory);
       disk.stop_at(at);
-      const bool done = static_cast<bool>(release(disk, kDirectory, no_state));
+      const bool done = static_cast<bool>(release(disk, kSystemDirectory, no_state));
       memory.crash(mode);
       if (owner_of(memory) != DirectoryOwner::beam) {
         ASSERT_FALSE(done) << at;
         EXPECT_EQ(owner_of(memory), DirectoryOwner::rakv) << at;
       } else {  // a BEAM finds all that it needs, in files that it reads
-        const auto segments = files_in(memory, kDirectory + "/KVAAAA");
+        const auto segments = names_in(memory, kServerDirectory);
         EXPECT_EQ(std::count_if(segments.begin(), segments.end(),
                                 [](const auto& name) { return name.ends_with(".segment"); }),
                   4)
             << at;
-        for (const auto& name : files_in(memory, kDirectory)) EXPECT_FALSE(name.ends_with(".wal"));
+        for (const auto& name : names_in(memory, kSystemDirectory))
+          EXPECT_FALSE(name.ends_with(".wal"));
       }
-      const auto again = release(memory, kDirectory, no_state);
+      const auto again = release(memory, kSystemDirectory, no_state);
       ASSERT_TRUE(again) << at << " " << again.error().message;
       EXPECT_EQ(owner_of(memory), DirectoryOwner::beam) << at;
-      EXPECT_FALSE(memory.exists(kDirectory + "/names.dets.rakv").value()) << at;
+      EXPECT_FALSE(memory.exists(kSystemDirectory + "/names.dets.rakv").value()) << at;
       expect_log(memory);
       if (done) break;
     }
@@ -201,7 +199,7 @@ TEST(Release, RefusesADirectoryInUse) {
   MemoryDisk disk;
   Store store(disk);
   store.add("kv", "KVAAAA");
-  const auto released = release(disk, kDirectory, no_state);
+  const auto released = release(disk, kSystemDirectory, no_state);
   ASSERT_FALSE(released);
   EXPECT_EQ(released.error().code, ErrorCode::unavailable);
   EXPECT_THAT(released.error().message, HasSubstr("in use"));
@@ -210,9 +208,9 @@ TEST(Release, RefusesADirectoryInUse) {
 
 TEST(Release, RefusesAServerThatMayHaveForgotten) {
   MemoryDisk disk;
-  write_log(disk);
-  ASSERT_TRUE(disk.unlink(kDirectory + "/meta.dets"));
-  const auto released = release(disk, kDirectory, no_state);
+  write_log_with_snapshot(disk);
+  ASSERT_TRUE(disk.unlink(kSystemDirectory + "/meta.dets"));
+  const auto released = release(disk, kSystemDirectory, no_state);
   ASSERT_FALSE(released);
   EXPECT_EQ(released.error().code, ErrorCode::corrupt);
   EXPECT_THAT(released.error().message, HasSubstr("may have forgotten what it promised"));
@@ -221,9 +219,9 @@ TEST(Release, RefusesAServerThatMayHaveForgotten) {
 
 TEST(Release, RefusesAServerThatCannotBeRead) {
   MemoryDisk disk;
-  write_log(disk);
-  ASSERT_TRUE(replace_file(disk, kDirectory + "/KVAAAA/config", "#{"));
-  const auto released = release(disk, kDirectory, no_state);
+  write_log_with_snapshot(disk);
+  ASSERT_TRUE(replace_file(disk, kServerDirectory + "/config", "#{"));
+  const auto released = release(disk, kSystemDirectory, no_state);
   ASSERT_FALSE(released);
   EXPECT_THAT(released.error().message, HasSubstr("KVAAAA can't be read"));
   EXPECT_EQ(owner_of(disk), DirectoryOwner::rakv);
@@ -231,7 +229,7 @@ TEST(Release, RefusesAServerThatCannotBeRead) {
 
 TEST(Release, SaysWhatIsNoSystemsDirectory) {
   MemoryDisk disk;
-  write_log(disk);
+  write_log_with_snapshot(disk);
   EXPECT_EQ(release(disk, "/nowhere", no_state).error().code, ErrorCode::not_found);
   const auto parent = release(disk, "/data", no_state);
   ASSERT_FALSE(parent);
@@ -241,17 +239,18 @@ TEST(Release, SaysWhatIsNoSystemsDirectory) {
 
 TEST(Release, WritesMissingIndexesBecauseABeamTakesThemForEmpty) {
   MemoryDisk disk;
-  write_log(disk);
+  write_log_with_snapshot(disk);
   const std::string indexes =
-      kDirectory + "/KVAAAA/snapshots/" + snapshot_directory_name({34, 1}) + "/indexes";
+      kServerDirectory + "/snapshots/" + snapshot_directory_name({34, 1}) + "/indexes";
   ASSERT_TRUE(disk.unlink(indexes));
-  const auto unknown = release(disk, kDirectory, no_state);
+  const auto unknown = release(disk, kSystemDirectory, no_state);
   ASSERT_FALSE(unknown);
   EXPECT_THAT(unknown.error().message, HasSubstr("nobody asked for it"));
-  const auto released = release(disk, kDirectory, [](std::string_view state) -> Result<IndexSet> {
-    EXPECT_EQ(state, testing::payload("state").view());
-    return IndexSet::of({3, 17});
-  });
+  const auto released =
+      release(disk, kSystemDirectory, [](std::string_view state) -> Result<IndexSet> {
+        EXPECT_EQ(state, testing::payload("state").view());
+        return IndexSet::of({3, 17});
+      });
   ASSERT_TRUE(released) << released.error().message;
   EXPECT_EQ(decode_indexes_file("", read_file(disk, indexes).value()).value(),
             IndexSet::of({3, 17}));
@@ -260,26 +259,26 @@ TEST(Release, WritesMissingIndexesBecauseABeamTakesThemForEmpty) {
 
 TEST(Release, KeepsEvidenceFromABeamsCleaning) {
   MemoryDisk disk;
-  write_log(disk);
-  const std::string server = kDirectory + "/KVAAAA";
+  write_log_with_snapshot(disk);
+  const std::string server = kServerDirectory;
   const std::string bad = snapshot_directory_name({7, 1}) + ".bad";
   ASSERT_TRUE(disk.make_directory(server + "/snapshots/" + bad));
-  ASSERT_TRUE(release(disk, kDirectory, no_state));
-  EXPECT_THAT(files_in(disk, server + "/snapshots"), ElementsAre(snapshot_directory_name({34, 1})));
+  ASSERT_TRUE(release(disk, kSystemDirectory, no_state));
+  EXPECT_THAT(names_in(disk, server + "/snapshots"), ElementsAre(snapshot_directory_name({34, 1})));
   EXPECT_TRUE(disk.exists(server + "/snapshot-" + bad).value());
 }
 
 /// Replaces segments 1 and 2 of a released log.
 void replace_segments(Disk& disk, const std::vector<Index>& first,
                       const std::vector<Index>& second) {
-  write_log(disk);
-  ASSERT_TRUE(release(disk, kDirectory, no_state));
+  write_log_with_snapshot(disk);
+  ASSERT_TRUE(release(disk, kSystemDirectory, no_state));
   ASSERT_TRUE(Store(disk).system);  // ours again
   std::uint64_t number = 1;
   for (const auto& indexes : {first, second}) {
     std::vector<StoredEntry> content;
     for (const Index index : indexes) content.push_back(entry(index, 1));
-    const std::string path = kDirectory + "/KVAAAA/" + numbered_name(number, ".segment");
+    const std::string path = kServerDirectory + "/" + numbered_name(number, ".segment");
     ASSERT_TRUE(Segment::create(disk, path, number, content, {}));
     ++number;
   }
@@ -288,16 +287,16 @@ void replace_segments(Disk& disk, const std::vector<Index>& first,
 TEST(Release, RemovesADeadSegmentThatWouldHideALiveEntry) {
   MemoryDisk disk;
   replace_segments(disk, {3, 17}, {5, 6});
-  const auto released = release(disk, kDirectory, no_state);
+  const auto released = release(disk, kSystemDirectory, no_state);
   ASSERT_TRUE(released) << released.error().message;
-  EXPECT_FALSE(disk.exists(kDirectory + "/KVAAAA/0000000000000002.segment").value());
+  EXPECT_FALSE(disk.exists(kServerDirectory + "/0000000000000002.segment").value());
   expect_log(disk);
 }
 
 TEST(Release, RefusesWhatRaWouldNotFind) {
   MemoryDisk disk;
   replace_segments(disk, {3, 17}, {3});
-  const auto refused = release(disk, kDirectory, no_state);
+  const auto refused = release(disk, kSystemDirectory, no_state);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::unsupported);
   EXPECT_THAT(refused.error().message, HasSubstr("would not find entry 17"));
@@ -306,13 +305,13 @@ TEST(Release, RefusesWhatRaWouldNotFind) {
 
 TEST(Release, RefusesEntriesThatRaWouldTakeForTheLogsContinuation) {
   MemoryDisk disk;
-  write_log(disk);
-  ASSERT_TRUE(release(disk, kDirectory, no_state));
+  write_log_with_snapshot(disk);
+  ASSERT_TRUE(release(disk, kSystemDirectory, no_state));
   ASSERT_TRUE(Store(disk).system);
   // Of a lower term than the end of the log: what remained of a snapshot that was being taken in.
-  const std::string path = kDirectory + "/KVAAAA/0000000000000009.segment";
+  const std::string path = kServerDirectory + "/0000000000000009.segment";
   ASSERT_TRUE(Segment::create(disk, path, 9, entries(61, 62, 1), {}));
-  const auto released = release(disk, kDirectory, no_state);
+  const auto released = release(disk, kSystemDirectory, no_state);
   ASSERT_FALSE(released);
   EXPECT_THAT(released.error().message, HasSubstr("entry 61"));
   EXPECT_EQ(owner_of(disk), DirectoryOwner::rakv);
@@ -320,23 +319,23 @@ TEST(Release, RefusesEntriesThatRaWouldTakeForTheLogsContinuation) {
 
 TEST(Release, RemovesTheMarkOfASnapshotThatWasBeingTakenIn) {
   MemoryDisk disk;
-  write_log(disk);
-  ASSERT_TRUE(write_install_mark(disk, kDirectory + "/KVAAAA", 60));
-  ASSERT_TRUE(release(disk, kDirectory, no_state));
-  EXPECT_EQ(read_install_mark(disk, kDirectory + "/KVAAAA").value(), std::nullopt);
+  write_log_with_snapshot(disk);
+  ASSERT_TRUE(write_install_mark(disk, kServerDirectory, 60));
+  ASSERT_TRUE(release(disk, kSystemDirectory, no_state));
+  EXPECT_EQ(read_install_mark(disk, kServerDirectory).value(), std::nullopt);
 }
 
 /// While the BEAM runs the server its peers may be replaced one by one: what was known of them then
 /// would have it take its own cluster for another one.
 TEST(Release, WhoTheVotersWereIsForgottenWhenItComesBack) {
   MemoryDisk disk;
-  write_log(disk);
-  ASSERT_TRUE(write_known_voters(disk, kDirectory + "/KVAAAA", "voters"));
+  write_log_with_snapshot(disk);
+  ASSERT_TRUE(write_known_voters(disk, kServerDirectory, "voters"));
   {
     Store store(disk);
     EXPECT_EQ(store.system->find("KVAAAA")->known_voters(), "voters");
   }
-  ASSERT_TRUE(release(disk, kDirectory, no_state));
+  ASSERT_TRUE(release(disk, kSystemDirectory, no_state));
   Store store(disk);
   ASSERT_TRUE(store.system);
   EXPECT_EQ(store.system->find("KVAAAA")->known_voters(), "");

@@ -19,16 +19,15 @@ using testing::expected_text;
 using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using testing::kServerDirectory;
+using testing::kSystemDirectory;
 using testing::Store;
 using testing::text_at;
-
-const std::string kDirectory = "/data/a@host";
-const std::string kServer = kDirectory + "/KVAAAA";
 
 Result<void> admit_all(const ServerConfig&) { return {}; }
 
 /// Entries 1 to 40 in segments of 16, 41 to 60 in the WAL.
-void write_log(Disk& disk) {
+void write_log_with_segments(Disk& disk) {
   Store store(disk);
   MemberLog* log = store.add("kv", "KVAAAA");
   store.vote("KVAAAA", 3, ServerId{"kv", "b@host"});
@@ -40,7 +39,7 @@ void write_log(Disk& disk) {
 
 class RepairOf : public ::testing::Test {
  protected:
-  RepairOf() { write_log(disk_); }
+  RepairOf() { write_log_with_segments(disk_); }
 
   void damage(const std::string& path, std::uint64_t at, const std::string& bytes) {
     ASSERT_TRUE(disk_.open_write(path).value()->pwrite(at, bytes));
@@ -50,9 +49,9 @@ class RepairOf : public ::testing::Test {
   /// Repairs, first as a dry run; both must say the same.
   Repair run() {
     OverlayDisk overlay(disk_);
-    const auto dry = repair(overlay, kDirectory, admit_all);
+    const auto dry = repair(overlay, kSystemDirectory, admit_all);
     EXPECT_TRUE(dry) << dry.error().message;
-    const auto done = repair(disk_, kDirectory, admit_all);
+    const auto done = repair(disk_, kSystemDirectory, admit_all);
     EXPECT_TRUE(done) << done.error().message;
     if (!dry || !done) return {};
     EXPECT_EQ(dry->set_aside, done->set_aside);
@@ -73,11 +72,12 @@ TEST_F(RepairOf, ASoundDirectoryDoesNothing) {
 }
 
 TEST_F(RepairOf, NamesFindsTheServersByTheirConfigs) {
-  damage(kDirectory + "/names.dets.rakv", 20, "########");
+  damage(kSystemDirectory + "/names.dets.rakv", 20, "########");
   ASSERT_FALSE(Store(disk_).system);
   const Repair done = run();
-  EXPECT_THAT(done.set_aside, ElementsAre(Field(&SetAside::path, kDirectory + "/names.dets.rakv")));
-  EXPECT_EQ(read_file(disk_, kDirectory + "/names.dets.rakv.bad").value(), damaged_);
+  EXPECT_THAT(done.set_aside,
+              ElementsAre(Field(&SetAside::path, kSystemDirectory + "/names.dets.rakv")));
+  EXPECT_EQ(read_file(disk_, kSystemDirectory + "/names.dets.rakv.bad").value(), damaged_);
   Store store(disk_);
   ASSERT_TRUE(store.system);
   ASSERT_NE(store.system->find_by_name("kv"), nullptr);
@@ -87,11 +87,11 @@ TEST_F(RepairOf, NamesFindsTheServersByTheirConfigs) {
 
 /// What recovery sets aside by itself it sets aside here, too.
 TEST_F(RepairOf, MetaMakesTheServersForgetTheirVotes) {
-  damage(kDirectory + "/meta.dets", 20, "########");
+  damage(kSystemDirectory + "/meta.dets", 20, "########");
   const Repair done = run();
   EXPECT_THAT(done.set_aside, IsEmpty());
   EXPECT_THAT(done.notices, ::testing::Contains(HasSubstr("meta.dets")));
-  EXPECT_EQ(read_file(disk_, kDirectory + "/meta.dets.bad").value(), damaged_);
+  EXPECT_EQ(read_file(disk_, kSystemDirectory + "/meta.dets.bad").value(), damaged_);
   Store store(disk_);
   const MemberLog* log = store.system->find("KVAAAA");
   ASSERT_TRUE(log->amnesia());
@@ -100,7 +100,7 @@ TEST_F(RepairOf, MetaMakesTheServersForgetTheirVotes) {
 }
 
 TEST_F(RepairOf, ASegmentKeepsWhatIsBeforeItAndVotesNoMore) {
-  const std::string path = kServer + "/0000000000000002.segment";
+  const std::string path = kServerDirectory + "/0000000000000002.segment";
   damage(path, 0, "XXXX");
   const Repair done = run();
   EXPECT_THAT(done.set_aside, ElementsAre(Field(&SetAside::path, path)));
@@ -115,7 +115,7 @@ TEST_F(RepairOf, ASegmentKeepsWhatIsBeforeItAndVotesNoMore) {
 }
 
 TEST_F(RepairOf, TwiceKeepsBothPieces) {
-  const std::string path = kServer + "/0000000000000002.segment";
+  const std::string path = kServerDirectory + "/0000000000000002.segment";
   ASSERT_TRUE(replace_file(disk_, path + ".bad", "the first"));
   damage(path, 0, "XXXX");
   run();
@@ -124,19 +124,20 @@ TEST_F(RepairOf, TwiceKeepsBothPieces) {
 }
 
 TEST_F(RepairOf, AConfigIsNotPossible) {
-  ASSERT_TRUE(replace_file(disk_, kServer + "/config", "#{"));
+  ASSERT_TRUE(replace_file(disk_, kServerDirectory + "/config", "#{"));
   const Repair done = run();
   EXPECT_THAT(done.set_aside, IsEmpty());
   EXPECT_THAT(done.left, ElementsAre(HasSubstr("KVAAAA/config")));
-  EXPECT_TRUE(disk_.exists(kDirectory + "/0000000000000002.wal").value());  // its entries are there
+  EXPECT_TRUE(
+      disk_.exists(kSystemDirectory + "/0000000000000002.wal").value());  // its entries are there
 }
 
 TEST(Repair, StoppedAtEveryOperationTheServerKnowsThatItForgot) {
   std::uint64_t points = 0;
   for (std::uint64_t at = 1;; ++at, ++points) {
     MemoryDisk memory;
-    write_log(memory);
-    const std::string path = kServer + "/0000000000000002.segment";
+    write_log_with_segments(memory);
+    const std::string path = kServerDirectory + "/0000000000000002.segment";
     {
       auto file = memory.open_write(path).value();
       ASSERT_TRUE(file->pwrite(0, "XXXX"));
@@ -144,12 +145,12 @@ TEST(Repair, StoppedAtEveryOperationTheServerKnowsThatItForgot) {
     }
     FaultyDisk disk(memory);
     disk.stop_at(at);
-    const bool done = static_cast<bool>(repair(disk, kDirectory, admit_all));
+    const bool done = static_cast<bool>(repair(disk, kSystemDirectory, admit_all));
     memory.crash(CrashMode::lose_unsynced);
     if (memory.exists(path + ".bad").value()) {
-      EXPECT_TRUE(read_amnesia(memory, kServer).value()) << at;
+      EXPECT_TRUE(read_amnesia(memory, kServerDirectory).value()) << at;
     }
-    ASSERT_TRUE(repair(memory, kDirectory, admit_all)) << at;
+    ASSERT_TRUE(repair(memory, kSystemDirectory, admit_all)) << at;
     Store store(memory);
     const MemberLog* log = store.system->find("KVAAAA");
     ASSERT_NE(log, nullptr) << at;
@@ -161,7 +162,7 @@ TEST(Repair, StoppedAtEveryOperationTheServerKnowsThatItForgot) {
 
 TEST_F(RepairOf, WhatIsInUseIsRefused) {
   Store store(disk_);
-  const auto refused = repair(disk_, kDirectory, admit_all);
+  const auto refused = repair(disk_, kSystemDirectory, admit_all);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
   EXPECT_EQ(repair(disk_, "/data", admit_all).error().code, ErrorCode::not_found);

@@ -13,8 +13,6 @@
 namespace rakv::raftlog::testing {
 namespace {
 
-constexpr char kDirectory[] = "/data/a@host";
-
 bool failed() { return ::testing::Test::HasFailure(); }
 
 }  // namespace
@@ -85,7 +83,7 @@ bool RandomNode::start(bool well) {
   disk_->set_rule(faults_.rule());
   trace("start " + std::to_string(way));
   trace_disk();
-  store_ = std::make_unique<Store>(*disk_, options(), kDirectory);
+  store_ = std::make_unique<Store>(*disk_, options(), kSystemDirectory);
   if (own_background_) store_->background = &background_;
   const bool disturbed = way != 0 && (faults_.any() || disk_->stopped());
   faults_.none();
@@ -216,7 +214,7 @@ void RandomNode::damage_a_server() {
   if (servers_.empty()) return;
   const ModelPtr& model = servers_[random_() % servers_.size()];
   if (!model->registered || model->deletion_asked || damaged_.contains(model->uid)) return;
-  const std::string directory = std::string(kDirectory) + "/" + model->uid;
+  const std::string directory = kSystemDirectory + "/" + model->uid;
   Damage damage{directory + "/config", {}, true};
   const auto entries = memory_.list(directory);
   if (!entries) return;
@@ -258,7 +256,7 @@ void RandomNode::trace(const std::string& what) const {
 
 void RandomNode::trace_disk() {
   static const char* const kOf = std::getenv("RAKV_TRACE_DISK");
-  if (kOf == nullptr || !memory_.exists(kDirectory).value()) return;
+  if (kOf == nullptr || !memory_.exists(kSystemDirectory).value()) return;
   const auto print = [](const std::string& path, const auto& entries) {
     std::printf("    %s:", path.c_str());
     for (const Position& at : entries) {
@@ -267,8 +265,8 @@ void RandomNode::trace_disk() {
     }
     std::printf("\n");
   };
-  for (const auto& file : memory_.list(kDirectory).value()) {
-    const std::string path = std::string(kDirectory) + "/" + file.name;
+  for (const auto& file : memory_.list(kSystemDirectory).value()) {
+    const std::string path = kSystemDirectory + "/" + file.name;
     if (!file.name.ends_with(".wal") && !file.name.ends_with(kKeptSuffix)) continue;
     std::vector<Position> entries;
     for (const WalRecord& record : read_wal(path, read_file(memory_, path).value()).records) {
@@ -276,7 +274,7 @@ void RandomNode::trace_disk() {
     }
     print(path, entries);
   }
-  const std::string directory = std::string(kDirectory) + "/" + kOf;
+  const std::string directory = kSystemDirectory + "/" + kOf;
   if (!memory_.exists(directory).value()) return;
   for (const auto& file : memory_.list(directory).value()) {
     if (!file.name.ends_with(".segment")) continue;

@@ -16,14 +16,13 @@ using testing::entries;
 using testing::expected_text;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using testing::kServerDirectory;
 using testing::Store;
 using testing::text_at;
 
-constexpr char kMember[] = "/data/a@host/KVAAAA";
-
 std::vector<std::string> files(Disk& disk) {
   std::vector<std::string> names;
-  for (const auto& entry : disk.list(kMember).value()) {
+  for (const auto& entry : disk.list(kServerDirectory).value()) {
     if (entry.kind == DirectoryEntry::Kind::file && entry.name != "config") {
       names.push_back(entry.name);
     }
@@ -235,7 +234,7 @@ TEST(Compaction, ADamagedEntryLeavesItsGroupAsItIs) {
   Store store(disk);
   MemberLog* log = add_with_ten_segments(store);
   ASSERT_TRUE(store.snapshot(*log, 150, 1, IndexSet::of({3, 20, 40})));
-  const std::string path = std::string(kMember) + "/" + file_name(2);
+  const std::string path = kServerDirectory + "/" + file_name(2);
   const std::string whole = read_file(disk, path).value();
   testing::damage_value(disk, path, 20);
   log->trigger_major_compaction();
@@ -262,8 +261,8 @@ TEST(Compaction, ADeletedMemberEndsIt) {
                               [&](Result<void> done) { deleted = static_cast<bool>(done); });
   store.settle();
   EXPECT_TRUE(deleted);
-  EXPECT_FALSE(disk.exists(kMember).value());
-  EXPECT_FALSE(disk.exists(std::string(kMember) + ".deleted").value());
+  EXPECT_FALSE(disk.exists(kServerDirectory).value());
+  EXPECT_FALSE(disk.exists(kServerDirectory + ".deleted").value());
 }
 
 TEST(SegmentFiles, NoMoreAreOpenThanMayBe) {

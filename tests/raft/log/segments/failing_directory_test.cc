@@ -17,11 +17,12 @@ namespace rakv::raftlog {
 namespace {
 
 using testing::entries;
+using testing::kept_files;
+using testing::kSystemDirectory;
 using testing::names_in;
 using testing::Store;
 using testing::text_at;
 
-constexpr char kDirectory[] = "/data/a@host";
 constexpr char kBad[] = "KVAAAA";
 constexpr char kGood[] = "KVBBBB";
 const std::string kText(1000, 'x');
@@ -79,8 +80,6 @@ struct Node : Store {
       EXPECT_EQ(text_at(*log, i), testing::expected_text(i, *log->term_at(i), kText)) << uid << i;
   }
 };
-
-std::size_t kept_files(Disk& disk) { return names_in(disk, kDirectory, ".kept").size(); }
 
 class FailingDirectory : public ::testing::TestWithParam<DiskOperation> {};
 INSTANTIATE_TEST_SUITE_P(Operations, FailingDirectory,
@@ -287,8 +286,8 @@ TEST(FailingDirectoryThatGoesOn, IsBoundedInBytes) {
   disk.set_rule(bad_directory(DiskOperation::create));
   node.append_up_to(kBad, 200);  // nobody listens to segments_down()
   std::uint64_t kept = 0;
-  for (const std::string& name : names_in(memory, kDirectory, ".kept"))
-    kept += read_file(memory, std::string(kDirectory) + "/" + name).value().size();
+  for (const std::string& name : names_in(memory, kSystemDirectory, ".kept"))
+    kept += read_file(memory, kSystemDirectory + "/" + name).value().size();
   EXPECT_GT(kept, 70'000U);
   EXPECT_LE(kept, 80'000U);
   EXPECT_LT(node.system->find(kBad)->last_written().index, 140U);
@@ -326,7 +325,7 @@ TEST(FailingDirectoryAndItsSystem, IsTriedAgainWithTheWalFilesInPlace) {
     node.append_up_to(kGood, 25);
     for (int i = 0; i < 3; ++i) node.tick();
     EXPECT_THAT(node.told(), ::testing::IsEmpty());
-    EXPECT_GT(names_in(memory, kDirectory, ".wal").size(), 2U);
+    EXPECT_GT(names_in(memory, kSystemDirectory, ".wal").size(), 2U);
     good = node.system->find(kGood)->last_written().index;
     EXPECT_GT(good, 15U);
   }
@@ -344,7 +343,8 @@ TEST(FailingDirectoryAndItsSystem, AKeptFileThatIsNotSureGoesBeforeTheWalFiles) 
   Node node(disk);
   node.make("kv", kBad);
   disk.set_rule([&](DiskOperation operation, const std::string& path) -> std::optional<Error> {
-    if (operation == DiskOperation::sync_directory && path == kDirectory && kept_files(memory) > 0)
+    if (operation == DiskOperation::sync_directory && path == kSystemDirectory &&
+        kept_files(memory) > 0)
       return make_error(ErrorCode::io, path + ": bad");
     return bad_directory(DiskOperation::create)(operation, path);
   });

@@ -17,10 +17,10 @@ namespace {
 
 using testing::entries;
 using testing::expected_text;
+using testing::kServerDirectory;
+using testing::kSystemDirectory;
 using testing::Store;
 using testing::text_at;
-
-constexpr char kDirectory[] = "/data/a@host";
 
 using Failing = std::tuple<DiskOperation, std::string, ErrorCode>;
 class FlushThatFails : public ::testing::TestWithParam<Failing> {};
@@ -35,12 +35,10 @@ INSTANTIATE_TEST_SUITE_P(
                        ::testing::Values("/KVAAAA", ".segment", ".wal", "@host"),
                        ::testing::Values(ErrorCode::no_space, ErrorCode::io)));
 
-std::size_t files_in(Disk& disk, const std::string& directory) {
+std::size_t file_count(Disk& disk, const std::string& directory) {
   const auto listed = disk.list(directory);
   return listed ? listed->size() : 0;
 }
-
-constexpr char kServer[] = "/data/a@host/KVAAAA";
 
 FaultyDisk::Rule rule_of(const Failing& failing) {
   return [failing](DiskOperation asked, const std::string& path) -> std::optional<Error> {
@@ -64,7 +62,7 @@ TEST_P(FlushThatFails, CompactionsLeaveNoMoreFilesWithEachAttempt) {
   for (int attempt = 0; attempt < 30; ++attempt) {
     log->trigger_major_compaction();
     store.settle();
-    const std::size_t files = files_in(memory, kServer);
+    const std::size_t files = file_count(memory, kServerDirectory);
     if (attempt == 0) first = files;
     EXPECT_LE(files, first + 1) << "attempt " << attempt;
   }
@@ -88,7 +86,8 @@ TEST_P(FlushThatFails, LeavesNoMoreFilesWithEachAttempt) {
   for (int attempt = 0; attempt < 30; ++attempt) {
     store.system->flush_metadata([](const Result<void>&) {});
     store.settle();
-    const std::size_t files = files_in(memory, kServer) + files_in(memory, kDirectory);
+    const std::size_t files =
+        file_count(memory, kServerDirectory) + file_count(memory, kSystemDirectory);
     if (attempt == 0) first = files;
     EXPECT_LE(files, first + 1) << "attempt " << attempt;
   }

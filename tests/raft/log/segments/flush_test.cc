@@ -15,7 +15,7 @@ using testing::entries;
 using testing::Store;
 
 /// The log up to 10, of term 1, is in a segment; 7 to 10 of term 2 are in a WAL file.
-MemberLog* make_log(Store& store) {
+MemberLog* make_overwritten_log(Store& store) {
   MemberLog* log = store.add("kv", "KVAAAA");
   EXPECT_TRUE(store.vote("KVAAAA", 3, std::nullopt));
   store.append(*log, entries(1, 10, 1));
@@ -44,7 +44,7 @@ TEST(Flush, NewEntriesDoNotComeBehindOldOnes) {
     MemoryDisk memory;
     {
       Store store(memory);
-      MemberLog* log = make_log(store);
+      MemberLog* log = make_overwritten_log(store);
       store.system->roll_over_wal();
       while (store.system->wal_writer().run_one_batch()) {
       }
@@ -65,7 +65,7 @@ TEST(Flush, ATruncationIsRememberedUntilItIsInASegment) {
   MemoryDisk memory;
   {
     Store store(memory);
-    MemberLog* log = make_log(store);
+    MemberLog* log = make_overwritten_log(store);
     log->truncate_after(4);
     store.roll_over();
     store.append(*log, entries(5, 6, 3));
@@ -88,7 +88,7 @@ TEST(Flush, VoidedEntriesStayBelowThoseOfTheNextFile) {
     MemoryDisk memory;
     {
       Store store(memory);
-      MemberLog* log = make_log(store);
+      MemberLog* log = make_overwritten_log(store);
       store.system->roll_over_wal();
       while (store.system->wal_writer().run_one_batch()) {
       }
@@ -117,7 +117,7 @@ TEST(Flush, EntriesThatAreVoidedOnTheirWayToTheWalStayBelowThoseOfTheNextFile) {
   MemoryDisk memory;
   {
     Store store(memory);
-    MemberLog* log = make_log(store);
+    MemberLog* log = make_overwritten_log(store);
     const auto write = [&] {
       while (store.system->wal_writer().run_one_batch()) {
       }

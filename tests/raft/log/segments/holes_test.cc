@@ -18,11 +18,11 @@ namespace {
 using testing::entries;
 using testing::expected_text;
 using ::testing::HasSubstr;
+using testing::kServerDirectory;
+using testing::kSystemDirectory;
 using testing::Store;
 using testing::text_at;
 
-constexpr char kDirectory[] = "/data/a@host";
-constexpr char kMember[] = "/data/a@host/KVAAAA";
 constexpr CrashMode kModes[] = {CrashMode::lose_unsynced, CrashMode::keep_everything,
                                 CrashMode::random};
 
@@ -96,7 +96,7 @@ TEST(RaHoles, H1LiveValuesOfASnapshotWithoutItsIndexes) {
     prepare(store);
     ASSERT_TRUE(store.snapshot(*store.system->find("KVAAAA"), 20, 1, IndexSet::of(live)));
   }
-  ASSERT_TRUE(disk.unlink(std::string(kMember) + "/snapshots/" + snapshot_directory_name({20, 1}) +
+  ASSERT_TRUE(disk.unlink(kServerDirectory + "/snapshots/" + snapshot_directory_name({20, 1}) +
                           "/indexes"));
   for (int start = 0; start < 2; ++start) {  // from the WAL, then from segments
     Store store(disk);
@@ -142,11 +142,11 @@ TEST(RaHoles, H2LiveValuesOfAnInterruptedCompaction) {
     Store store(disk);
     prepare(store);
   }
-  ASSERT_TRUE(replace_file(disk, std::string(kMember) + "/0000000000000001.compaction_group",
+  ASSERT_TRUE(replace_file(disk, kServerDirectory + "/0000000000000001.compaction_group",
                            "as written by ra"));
   Store store(disk);
   check(store);
-  EXPECT_FALSE(disk.exists(std::string(kMember) + "/0000000000000001.compaction_group").value());
+  EXPECT_FALSE(disk.exists(kServerDirectory + "/0000000000000001.compaction_group").value());
 }
 
 /// H3: the process ends in the first second of a new server.
@@ -190,7 +190,7 @@ TEST(RaHoles, H3ANewServerIsKnownBeforeItAcknowledges) {
     store.add("kv", "KVAAAA")->append(entries(1, 20, 1));
     store.settle();
   }
-  ASSERT_TRUE(write_names(disk, std::string(kDirectory) + "/names.dets", {}));
+  ASSERT_TRUE(write_names(disk, kSystemDirectory + "/names.dets", {}));
   Store store(disk);
   ASSERT_NE(store.system->find("KVAAAA"), nullptr);
   EXPECT_EQ(store.system->find("KVAAAA")->last_written().index, 20U);
@@ -201,7 +201,7 @@ TEST(RaHoles, H3ANewServerIsKnownBeforeItAcknowledges) {
 TEST(RaHoles, H4ADeadSegmentThatSurvivesItsCompaction) {
   MemoryDisk disk;
   const std::vector<Index> live = {3, 20, 70, 85};
-  const std::string dead = std::string(kMember) + "/0000000000000003.segment";
+  const std::string dead = kServerDirectory + "/0000000000000003.segment";
   std::string kept;
   {
     Store store(disk);
@@ -240,7 +240,7 @@ TEST(RaHoles, H5DamageInTheWalIsNotItsEnd) {
       store.append(*log, testing::entry(index, 1));
     }
   }
-  const std::string path = std::string(kDirectory) + "/0000000000000001.wal";
+  const std::string path = kSystemDirectory + "/0000000000000001.wal";
   const std::string bytes = read_file(disk, path).value();
   const auto records = parse_wal(path, bytes, nullptr).value();
   for (std::size_t i = 0; i + 1 < records.size(); ++i) {
@@ -287,7 +287,7 @@ TEST(RaHoles, H6AnOverwrittenEntryIsNeverRead) {
     expect_entries(*log, {4}, 1);
     expect_entries(*log, {5, 6}, 2);
     // What we write can't mislead ra's search: each index once.
-    const std::string path = std::string(kMember) + "/0000000000000001.segment";
+    const std::string path = kServerDirectory + "/0000000000000001.segment";
     const std::string bytes = read_file(disk, path).value();
     std::vector<Index> written;
     for (std::size_t at = 8; at + 32 <= bytes.size(); at += 32) {
@@ -299,7 +299,7 @@ TEST(RaHoles, H6AnOverwrittenEntryIsNeverRead) {
     EXPECT_THAT(written, ::testing::ElementsAre(1, 2, 3, 4, 5, 6));
   }
   // As ra leaves it: 4, 5 of term 1, 5 of term 2, 6.
-  const std::string path = std::string(kMember) + "/0000000000000001.segment";
+  const std::string path = kServerDirectory + "/0000000000000001.segment";
   std::string head("RASG");
   std::string data;
   const auto put = [&head](std::uint64_t value, int bytes) {

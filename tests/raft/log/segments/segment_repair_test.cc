@@ -13,14 +13,13 @@ namespace rakv::raftlog {
 namespace {
 
 using ::testing::ElementsAre;
-using testing::entries;
 using testing::entry;
 using testing::expected_text;
 using ::testing::HasSubstr;
+using testing::kServerDirectory;
 using testing::Store;
 using testing::text_at;
 
-constexpr char kDirectory[] = "/data/a@host/KVAAAA";
 constexpr char kSegment[] = "/data/a@host/KVAAAA/0000000000000002.segment";
 
 /// Ten segments and a snapshot at 150; the second segment holds 17..32.
@@ -169,7 +168,7 @@ TEST(SegmentRepair, EveryCrashLeavesTheOldSegmentOrTheNewOne) {
         EXPECT_THAT(text_at(*log, 20), HasSubstr("checksum of entry 20"));
       }
       EXPECT_FALSE(finished && is_old);
-      EXPECT_FALSE(disk.exists(std::string(kDirectory) + "/0000000000000002.compacting").value());
+      EXPECT_FALSE(disk.exists(kServerDirectory + "/0000000000000002.compacting").value());
       old_ones += is_old ? 1 : 0;
     }
   }

@@ -21,7 +21,7 @@ using testing::expected_text;
 using testing::Store;
 using testing::text_at;
 
-constexpr Index kSnapshot = 80;
+constexpr Index kInstalledSnapshot = 80;
 
 /// What the sender has at an index: its log is of term 1 up to 39 and of term 9 after it.
 StoredEntry sent(Index index) { return entry(index, index < 40 ? 1 : 9, "leader"); }
@@ -78,9 +78,9 @@ Outcome run(const Scenario& scenario, Disk& disk) {
   }
   if (log->pending_writes() > 0) return outcome;
   outcome.installed =
-      static_cast<bool>(store.install(*log, kSnapshot, 9, IndexSet::of(scenario.live)));
+      static_cast<bool>(store.install(*log, kInstalledSnapshot, 9, IndexSet::of(scenario.live)));
   if (!outcome.installed) return outcome;
-  log->append(entry(kSnapshot + 1, 9, "leader"));
+  log->append(entry(kInstalledSnapshot + 1, 9, "leader"));
   settle();
   return outcome;
 }
@@ -97,7 +97,7 @@ void check(const Scenario& scenario, const Outcome& outcome, Disk& disk) {
       for (const Index index : scenario.live) {
         EXPECT_EQ(text_at(*log, index), expected_text(index, sent(index).term, "leader")) << index;
       }
-      first = kSnapshot + 1;
+      first = kInstalledSnapshot + 1;
     }
     EXPECT_TRUE(!outcome.installed || log->snapshot());
     const Index safe =

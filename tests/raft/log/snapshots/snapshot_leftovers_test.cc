@@ -32,7 +32,7 @@ FaultyDisk::Rule snapshots_stay(MemoryDisk& memory) {
 }
 
 /// Entries 1 to 39 of term 1, and 9 the present term.
-MemberLog* make_log(Store& store) {
+MemberLog* make_log_of_old_term(Store& store) {
   MemberLog* log = store.add("kv", "KVAAAA");
   EXPECT_TRUE(store.vote("KVAAAA", 9, std::nullopt));
   store.append(*log, entries(1, 39, 1));
@@ -60,7 +60,7 @@ TEST(SnapshotLeftovers, WhatAFailedInstallNeedsStaysUntilItIsGone) {
     FaultyDisk disk(memory);
     {
       Store store(disk);
-      MemberLog* log = make_log(store);
+      MemberLog* log = make_log_of_old_term(store);
       log->write_sparse({entry(52, 9), entry(60, 9)});
       store.settle();
       disk.set_rule(snapshots_stay(memory));
@@ -89,7 +89,7 @@ TEST(SnapshotLeftovers, WhatAnOwnSnapshotNeedsStaysUntilItIsGone) {
     FaultyDisk disk(memory);
     {
       Store store(disk);
-      MemberLog* log = make_log(store);
+      MemberLog* log = make_log_of_old_term(store);
       store.roll_over();
       disk.set_rule(snapshots_stay(memory));
       EXPECT_FALSE(store.snapshot(*log, 30, 1, IndexSet::of({3, 20, 28})));

@@ -13,11 +13,10 @@ namespace {
 using testing::entries;
 using testing::entry;
 using testing::expected_text;
+using testing::kServerDirectory;
 using testing::names_in;
 using testing::Store;
 using testing::text_at;
-
-constexpr char kDirectory[] = "/data/a@host";
 
 TEST(LogSystem, SnapshotDropsAllButLiveEntries) {
   MemoryDisk disk;
@@ -59,7 +58,7 @@ TEST(LogSystem, SnapshotDropsAllButLiveEntries) {
   EXPECT_EQ((*again)->meta.index, 75U);
   EXPECT_EQ((*again)->live_indexes, IndexSet::of({66}));
   EXPECT_TRUE(decode_snapshot_file("sent", (*again)->bytes.view()));
-  EXPECT_EQ(names_in(disk, std::string(kDirectory) + "/KVAAAA/snapshots", "").size(), 1U);
+  EXPECT_EQ(names_in(disk, kServerDirectory + "/snapshots", "").size(), 1U);
 }
 
 TEST(LogSystem, InstalledSnapshotKeepsWhatAgreesAboveIt) {

@@ -16,6 +16,7 @@ using testing::add_with_ten_segments;
 using testing::entries;
 using testing::entry;
 using testing::expected_text;
+using testing::kServerDirectory;
 using testing::Store;
 
 constexpr milliseconds kKeepFor{1000};
@@ -25,8 +26,6 @@ std::string text_of(const StoredEntry& entry) {
   cursor.version();
   return std::string(cursor.binary().value_or("not a binary"));
 }
-
-constexpr char kMember[] = "/data/a@host/KVAAAA";
 
 /// As read by MemberLog::read, or the error's text.
 std::string read_at(Store& store, MemberLog& log, Index index) {
@@ -73,7 +72,8 @@ class Superseded : public ::testing::Test {
   bool readable(Index index, Term term = 1) { return read(index) == expected_text(index, term); }
   std::size_t files() {
     std::size_t count = 0;
-    for (const auto& file : disk_.list(kMember).value()) count += file.name.ends_with(".segment");
+    for (const auto& file : disk_.list(kServerDirectory).value())
+      count += file.name.ends_with(".segment");
     return count;
   }
 
@@ -248,7 +248,7 @@ TEST_F(Superseded, IsGivenUpWhenTheDiskIsNearlyFull) {
 TEST_F(Superseded, ADamagedFileMakesNothingReadableThatIsNotNeeded) {
   begin();
   ASSERT_TRUE(store_->snapshot(*log_, 40, 1, IndexSet::of({7})));
-  const std::string path = std::string(kMember) + "/superseded";
+  const std::string path = kServerDirectory + "/superseded";
   const std::string bytes = read_file(disk_, path).value();
   store_.reset();
   for (std::size_t at = 0; at < bytes.size(); ++at) {

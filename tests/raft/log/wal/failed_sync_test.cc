@@ -14,10 +14,9 @@ namespace {
 
 using testing::entries;
 using testing::expected_text;
+using testing::kSystemDirectory;
 using testing::Store;
 using testing::text_at;
-
-constexpr char kDirectory[] = "/data/a@host";
 
 /// Syncs of WAL files fail, and the kernel gives their pages up.
 FaultyDisk::Rule no_sync_of_wal_files(MemoryDisk& memory) {
@@ -162,7 +161,7 @@ TEST(FailedSync, AWalOfZerosIsNoEmptyOne) {
     store.append(*log, entries(1, 3, 1));
     store.append(*log, entries(4, 5, 1));
   }
-  const std::string path = std::string(kDirectory) + "/0000000000000001.wal";
+  const std::string path = kSystemDirectory + "/0000000000000001.wal";
   const std::string whole = read_file(memory, path).value();
   for (const bool cut : {false, true}) {
     const auto copy = memory.clone();

@@ -15,15 +15,14 @@ using testing::entry;
 using testing::expected_text;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using testing::kSystemDirectory;
 using testing::names_in;
 using testing::Store;
 using testing::text_at;
 
-constexpr char kDirectory[] = "/data/a@host";
-
 TEST(LogSystem, RollOverMovesEntriesToSegmentsAndRemovesTheWal) {
   MemoryDisk disk;
-  const std::string directory = kDirectory;
+  const std::string directory = kSystemDirectory;
   {
     Store store(disk);
     MemberLog* a = store.add("kv", "KVAAAA");
@@ -112,12 +111,12 @@ TEST(LogSystem, AFailedFlushKeepsTheWalAndIsTriedAgain) {
   });
   store.roll_over();
   EXPECT_THAT(store.watcher.events, ::testing::ElementsAre(HasSubstr("background job failed")));
-  EXPECT_EQ(names_in(memory, kDirectory, ".wal").size(), 2U);
+  EXPECT_EQ(names_in(memory, kSystemDirectory, ".wal").size(), 2U);
   EXPECT_NE(log->fetch(5), nullptr);
   disk.set_rule({});
   store.system->flush_metadata([](const Result<void>&) {});
   store.settle();
-  EXPECT_EQ(names_in(memory, kDirectory, ".wal").size(), 1U);
+  EXPECT_EQ(names_in(memory, kSystemDirectory, ".wal").size(), 1U);
   EXPECT_EQ(log->fetch(5), nullptr);
   EXPECT_EQ(text_at(*log, 5), expected_text(5, 1));
 }

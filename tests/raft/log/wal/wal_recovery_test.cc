@@ -21,18 +21,15 @@ namespace {
 using testing::entries;
 using testing::entry;
 using ::testing::HasSubstr;
+using testing::IgnoredWalEvents;
 using testing::value_with_adler_zero;
-
-struct Ignore final : CompletionSink {
-  void wal_events(std::vector<WalEvent>) override {}
-};
 
 /// The file that writing these batches (of writer A) gives. `closed`: with its final mark.
 std::string wal_of(const std::vector<std::vector<StoredEntry>>& batches, bool closed = false) {
   MemoryDisk disk;
   static_cast<void>(disk.make_directory("/w"));
   WalQueue queue;
-  Ignore sink;
+  IgnoredWalEvents sink;
   WalOptions options;
   options.salt_seed = 3;
   auto writer = WalWriter::open(disk, "/w", 1, options, queue, sink).value();
