@@ -64,7 +64,7 @@ void answer_read(node::RpcCall& call, std::uint64_t index,
 }
 
 /// Values up to this are read at once.
-constexpr std::uint64_t kSmallBytes = 64 * 1024;
+constexpr std::uint64_t kSmallBytes = std::uint64_t{64} * 1024;
 
 /// What the client allows for the read, in ms; anything else than an integer is `infinity`.
 std::chrono::milliseconds time_of(std::string_view timeout) {

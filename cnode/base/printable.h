@@ -17,6 +17,6 @@ bool can_be_shown(std::uint32_t character);
 /// that are not UTF-8 become \n, \r, \t, \xHH (a byte) or \x{HHHH} (a character); all else stays,
 /// backslashes too. What goes beyond `max_bytes` is left
 /// out, and "..." says so.
-std::string printable(std::string_view text, std::size_t max_bytes = 16 * 1024);
+std::string printable(std::string_view text, std::size_t max_bytes = std::size_t{16} * 1024);
 
 }  // namespace rakv

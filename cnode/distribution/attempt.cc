@@ -88,8 +88,9 @@ void Attempt::write() {
   if (write_pending_ || to_write_.empty()) return;
   writing_ = std::exchange(to_write_, {});
   write_pending_ = true;
-  transport_->write_all(
-      {writing_}, [self = shared_from_this()](Result<std::size_t> count) { self->wrote(count); });
+  transport_->write_all({writing_}, [self = shared_from_this()](const Result<std::size_t>& count) {
+    self->wrote(count);
+  });
 }
 
 void Attempt::wrote(const Result<std::size_t>& count) {

@@ -241,7 +241,7 @@ void Connection::write_batch() {
     return;
   }
   writing_ = true;
-  transport_->write_all(unwritten_, [self = shared_from_this()](Result<std::size_t> count) {
+  transport_->write_all(unwritten_, [self = shared_from_this()](const Result<std::size_t>& count) {
     self->writing_ = false;
     if (self->closed_) {
       self->outbox_ = Outbox();

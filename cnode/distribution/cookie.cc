@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::size_t kCreatedCookieLetters = 20;
 /// A cookie file is a line; whatever is longer is some other file.
-constexpr std::size_t kMaxCookieFileBytes = 64 * 1024;
+constexpr std::size_t kMaxCookieFileBytes = std::size_t{64} * 1024;
 
 std::string system_words(int error) { return std::strerror(error); }
 

@@ -64,15 +64,17 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     transport_ = std::move(*transport);
     const std::string remote = transport_->remote_address();
     address_ = remote.substr(0, remote.rfind(':'));
-    transport_->write_all({request_}, [self = shared_from_this()](Result<std::size_t> written) {
-      if (!written) return self->fail(ErrorCode::unavailable, written.error().message);
-      self->read();
-    });
+    transport_->write_all({request_},
+                          [self = shared_from_this()](const Result<std::size_t>& written) {
+                            if (!written)
+                              return self->fail(ErrorCode::unavailable, written.error().message);
+                            self->read();
+                          });
   }
 
   void read() {
-    transport_->read_some(piece_, [self = shared_from_this()](Result<std::size_t> count) {
-      self->received(std::move(count));
+    transport_->read_some(piece_, [self = shared_from_this()](const Result<std::size_t>& count) {
+      self->received(count);
     });
   }
 

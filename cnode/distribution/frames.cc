@@ -19,9 +19,9 @@ namespace rakv::distribution {
 namespace {
 
 /// What a peer has that says little, and one that keeps us busy.
-constexpr std::size_t kIdleSlabBytes = 16 * 1024;
-constexpr std::size_t kBusySlabBytes = 256 * 1024;
-constexpr std::size_t kMaxReadBytes = 1024 * 1024;
+constexpr std::size_t kIdleSlabBytes = std::size_t{16} * 1024;
+constexpr std::size_t kBusySlabBytes = std::size_t{256} * 1024;
+constexpr std::size_t kMaxReadBytes = std::size_t{1024} * 1024;
 constexpr std::size_t kLengthBytes = 4;
 /// What a fragmented message costs besides its bytes.
 constexpr std::size_t kSequenceBytes = 128;

@@ -100,11 +100,11 @@ class PeerMemory : public std::enable_shared_from_this<PeerMemory> {
   };
 
   /// A message's first piece and what one read may add to it: no more waits for room.
-  static constexpr std::uint64_t kSmallBytes = 68 * 1024;
+  static constexpr std::uint64_t kSmallBytes = std::uint64_t{68} * 1024;
   /// What is counted for a connection as such: its buffer for reading, timers, tables.
-  static constexpr std::uint64_t kConnectionBytes = 20 * 1024;
+  static constexpr std::uint64_t kConnectionBytes = std::uint64_t{20} * 1024;
   /// A connection that moves fewer bytes between two looks stands still.
-  static constexpr std::uint64_t kProgressBytes = 64 * 1024;
+  static constexpr std::uint64_t kProgressBytes = std::uint64_t{64} * 1024;
   static constexpr std::chrono::milliseconds kLookInterval{1000};
   static constexpr int kPatience = 5;  ///< looks
 

@@ -14,7 +14,7 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 /// Most bytes in one system call of a gathered write (Asio's own default is 64 KiB).
-constexpr std::size_t kWriteBytes = 1024 * 1024;
+constexpr std::size_t kWriteBytes = std::size_t{1024} * 1024;
 
 /// A range of buffers that is cheap to copy; the buffers stay with the transport.
 struct BufferRange {

@@ -3,7 +3,6 @@
 
 #include <charconv>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 
 #include "cnode/etf/text_syntax.h"
@@ -14,8 +13,8 @@ namespace {
 /// Whether a float that is out of range is so for being next to 0.
 bool is_tiny(const std::string& text) {
   if (text.find("e-") != std::string::npos) return true;
-  return text.find('e') == std::string::npos && text.find_first_not_of("0") != std::string::npos &&
-         text[text.find_first_not_of("0")] == '.';
+  return text.find('e') == std::string::npos && text.find_first_not_of('0') != std::string::npos &&
+         text[text.find_first_not_of('0')] == '.';
 }
 
 }  // namespace
@@ -67,7 +66,8 @@ bool NumberReader::unsigned_integer(BigInteger& number) {
   std::string text;
   if (!digits(10, text)) return false;
   if (peek() != '#' || looking_at("#{")) return to_number(text, 10, start, number);
-  const int base = text.size() > 2 ? 0 : std::atoi(text.c_str());
+  int base = 0;
+  if (text.size() <= 2) std::from_chars(text.data(), text.data() + text.size(), base);
   if (base < 2 || base > 36) return fail_at(start, "a base is 2 to 36");
   ++position_;
   text.clear();

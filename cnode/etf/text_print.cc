@@ -40,7 +40,7 @@ bool is_printable(std::uint32_t c) {
 }
 
 void append_hex(std::string& out, std::uint32_t value) {
-  char digits[8];
+  char digits[8] = {};
   const auto [end, error] = std::to_chars(digits, digits + sizeof digits, value, 16);
   RAKV_CHECK(error == std::errc());
   for (const char* p = digits; p != end; ++p) {

@@ -245,9 +245,8 @@ namespace {
 ApplyResult apply_result(std::string_view reason) {
   etf::Cursor cursor(reason, etf::kMessageLimits);
   if (cursor.kind() == etf::TermKind::tuple) {
-    const std::optional<std::uint32_t> arity = cursor.tuple();
-    if ((arity == 3u || arity == 4u) && cursor.kind() == etf::TermKind::reference &&
-        cursor.skip()) {
+    const std::uint32_t arity = cursor.tuple().value_or(0);
+    if ((arity == 3 || arity == 4) && cursor.kind() == etf::TermKind::reference && cursor.skip()) {
       const std::string_view name =
           cursor.kind() == etf::TermKind::atom ? *cursor.atom() : std::string_view{};
       const std::string_view term = cursor.skip().value_or(std::string_view{});
@@ -284,7 +283,7 @@ void Node::Impl::fire_own_monitor(const etf::ReferenceView& reference, std::stri
 etf::Reference Node::Impl::monitor(std::uint64_t watcher, std::string_view node,
                                    std::string_view name) {
   const std::uint64_t number = next_reference_++;
-  const etf::Reference reference = reference_of(number);
+  etf::Reference reference = reference_of(number);
   monitors_[number] = OwnMonitor{watcher, std::string(node), std::string(name), false};
   if (is_own(node)) {
     const auto found = names_.find(name);

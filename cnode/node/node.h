@@ -182,7 +182,7 @@ class Node {
   /// Monitors a registered name for `watcher` (a pid of this node); its Process gets on_down once.
   /// Connects if necessary.
   etf::Reference monitor(const etf::Pid& watcher, std::string_view node, std::string_view name);
-  void demonitor(const etf::Reference& monitor);
+  void demonitor(const etf::Reference& reference);
 
   // --- nodes
   // ----------------------------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ class Node::Impl : private Process {
   void write_memory(etf::Writer& writer) const;
 
   // peers.cc
-  void on_up(std::shared_ptr<distribution::Connection> connection);
+  void on_up(std::shared_ptr<distribution::Connection> made);
   void on_closed(const std::string& node, const distribution::Connection* connection,
                  const Error& reason);
   std::shared_ptr<distribution::Connection> connection(std::string_view node) const;

@@ -19,7 +19,7 @@ namespace rakv::node {
 class PeerCharge {
  public:
   /// A node that has no more than this has little.
-  static constexpr std::uint64_t kLittleBytes = 16 * 1024;
+  static constexpr std::uint64_t kLittleBytes = std::uint64_t{16} * 1024;
 
   PeerCharge() = default;
   /// `of_peer` counts what the node has in all.

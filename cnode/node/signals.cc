@@ -9,8 +9,8 @@ namespace rakv::node {
 namespace {
 
 std::string_view noproc() {
-  static const std::string term = etf::Writer().atom("noproc").take();
-  return term;
+  static const std::string kNoproc = etf::Writer().atom("noproc").take();
+  return kNoproc;
 }
 
 /// Whether `pid` is one of the peer's: only they may link, monitor and spawn. Else the connection

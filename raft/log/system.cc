@@ -422,7 +422,7 @@ void LogSystem::store_term_vote(const std::string& uid, Term term,
   }
   const std::uint64_t number = member->begin_term_vote(term, std::move(voted_for));
   meta_[uid] = member->meta();
-  metadata_waiting_.push_back(
+  metadata_waiting_.emplace_back(
       [this, uid, number, done = std::move(done)](const Result<void>& stored) {
         MemberLog* log = find(uid);
         if (stored && log != nullptr) log->term_vote_stored_up_to(number);

@@ -8,7 +8,7 @@ namespace rakv::member {
 namespace {
 
 /// A batch that has grown to this is sent before the entries end.
-constexpr std::size_t kNotificationBatchBytes = 256 * 1024;
+constexpr std::size_t kNotificationBatchBytes = std::size_t{256} * 1024;
 /// Events kept for clients that can't be reached now; beyond it the oldest go.
 constexpr std::size_t kUndeliveredMax = 10'000;
 /// What an event that waits takes besides its bytes.

@@ -120,15 +120,14 @@ void parse_meta(std::string_view meta, EntryView& view) {
 
 /// Reads a command's elements after its tag; false if they are not what the tag promises.
 bool parse_elements(etf::Cursor& cursor, std::uint32_t arity, EntryView& view) {
+  const bool whole = arity == 4;
   if (arity == 3 && cursor.is_atom("noop")) {
     view.kind = raft::EntryKind::noop;
-  } else if (arity != 4) {
-    return false;
-  } else if (cursor.is_atom("$usr")) {
+  } else if (whole && cursor.is_atom("$usr")) {
     view.kind = raft::EntryKind::user;
-  } else if (cursor.is_atom("$ra_cluster_change")) {
+  } else if (whole && cursor.is_atom("$ra_cluster_change")) {
     view.kind = raft::EntryKind::cluster_change;
-  } else if (cursor.is_atom("$ra_cluster")) {
+  } else if (whole && cursor.is_atom("$ra_cluster")) {
     view.kind = raft::EntryKind::cluster_delete;
   } else {
     return false;

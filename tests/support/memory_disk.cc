@@ -260,7 +260,7 @@ std::unique_ptr<MemoryDisk> MemoryDisk::clone() const {
     NodePtr& twin = made[node.get()];
     if (twin) return twin;
     twin = std::make_shared<Node>();
-    const NodePtr filled = twin;
+    NodePtr filled = twin;
     filled->is_directory = node->is_directory;
     filled->bytes = node->bytes;
     filled->durable_bytes = node->durable_bytes;

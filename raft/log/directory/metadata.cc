@@ -77,6 +77,7 @@ Result<std::vector<NameRow>> read_names(Disk& disk, const std::string& path) {
     by_name[std::string(*name)] = std::string(*uid);
   }
   std::vector<NameRow> rows;
+  rows.reserve(by_name.size());
   for (auto& [name, uid] : by_name) rows.push_back({name, uid});
   return rows;
 }
@@ -95,6 +96,7 @@ Result<std::vector<MetaRow>> read_meta(Disk& disk, const std::string& path) {
     }
   }
   std::vector<MetaRow> rows;
+  rows.reserve(by_uid.size());
   for (auto& [uid, row] : by_uid) rows.push_back(std::move(row));
   return rows;
 }

@@ -70,8 +70,8 @@ Result<void> remove_tree(Disk& disk, const std::string& path) {
   }
   for (const auto& entry : *entries) {
     const std::string child = path + "/" + entry.name;
-    const auto done = entry.kind == DirectoryEntry::Kind::directory ? remove_tree(disk, child)
-                                                                    : disk.unlink(child);
+    auto done = entry.kind == DirectoryEntry::Kind::directory ? remove_tree(disk, child)
+                                                              : disk.unlink(child);
     if (!done) return done;
   }
   return disk.remove_directory(path);

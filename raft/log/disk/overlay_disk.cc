@@ -189,6 +189,7 @@ Result<std::vector<DirectoryEntry>> OverlayDisk::list(const std::string& path) {
     }
   }
   std::vector<DirectoryEntry> listed;
+  listed.reserve(entries.size());
   for (const auto& [name, kind] : entries) listed.push_back({name, kind});
   return listed;
 }

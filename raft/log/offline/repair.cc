@@ -119,7 +119,7 @@ class Repairer {
     for (const auto& [uid, error] : (*system)->broken_servers()) {
       repair_.left.push_back("the server with UId " + uid + " can't be started: " + error.message);
     }
-    const auto stopped = (*system)->stop();
+    auto stopped = (*system)->stop();
     system->reset();
     owner.clear();
     worker.clear();

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kHeaderSize = 8;
 /// A SegmentWriter gathers payloads up to this size; larger ones are written from where they are.
-constexpr std::size_t kWriteBufferBytes = 1024 * 1024;
+constexpr std::size_t kWriteBufferBytes = std::size_t{1024} * 1024;
 
 /// Entries up to this size are read without asking for the file's size first.
 constexpr std::uint32_t kCheckedBelow = 64 * 1024;

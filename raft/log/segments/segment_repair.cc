@@ -9,7 +9,7 @@
 namespace rakv::raftlog {
 namespace {
 
-constexpr std::size_t kCopyBytes = 1024 * 1024;
+constexpr std::size_t kCopyBytes = std::size_t{1024} * 1024;
 
 /// Copies a file and makes the copy's bytes durable.
 Result<void> copy_file(Disk& disk, const std::string& from, const std::string& to) {

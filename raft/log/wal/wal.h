@@ -32,9 +32,9 @@ struct WalOptions {
       256'000'000;  ///< roll over when a file is larger; one batch may overshoot
   std::size_t max_batch_entries = 8192;  ///< entries per write and sync
   std::size_t max_batch_bytes =
-      16 * 1024 * 1024;  ///< payload bytes per write and sync (at least one entry)
+      std::size_t{16} * 1024 * 1024;  ///< payload bytes per write and sync (at least one entry)
   std::uint64_t preallocate_bytes =
-      16 * 1024 * 1024;  ///< reserve the file in steps of this size; 0 = never
+      std::uint64_t{16} * 1024 * 1024;  ///< reserve the file in steps of this size; 0 = never
   /// Bytes of WAL files that are not flushed to segments yet: with more than that, the writer takes
   /// nothing until the flush of a closed file is done (WalQueue::flushed).
   std::uint64_t max_unflushed_bytes = UINT64_MAX;

@@ -79,7 +79,7 @@ Result<void> set_damage_aside(Disk& disk, const WalDamage& damage) {
 }
 
 Result<void> write_again(Disk& disk, const UnprovenBytes& bytes) {
-  constexpr std::size_t kStep = 1024 * 1024;
+  constexpr std::size_t kStep = std::size_t{1024} * 1024;
   auto file = disk.open_write(bytes.path);
   if (!file) return file.error();
   std::uint32_t crc = 0;
