@@ -162,6 +162,16 @@ std::optional<raft::Cluster> StateJudge::committed_cluster() const {
   return std::nullopt;
 }
 
+std::vector<raft::Cluster> StateJudge::clusters_in_force() const {
+  std::vector<raft::Cluster> clusters;
+  if (auto committed = committed_cluster()) clusters.push_back(std::move(*committed));
+  for (const auto& [host, node] : cluster_.nodes()) {
+    auto view = node->view();
+    if (view && view->role == raft::Role::leader) clusters.push_back(std::move(view->cluster));
+  }
+  return clusters;
+}
+
 // --- the disks
 
 bool DurabilityJudge::has_bytes(const SimulatedNode& node, const std::string& bytes) const {
@@ -172,16 +182,18 @@ bool DurabilityJudge::has_bytes(const SimulatedNode& node, const std::string& by
 }
 
 bool DurabilityJudge::is_majority(const std::set<std::string>& nodes) const {
-  const std::optional<raft::Cluster> members = states_.committed_cluster();
-  if (!members) return true;
-  std::size_t voters = 0;
-  std::size_t having = 0;
-  for (const auto& [id, config] : *members) {
-    if (!config.is_voter()) continue;
-    ++voters;
-    having += nodes.contains(id.node()) ? 1 : 0;
-  }
-  return having > voters / 2;
+  const auto has_majority = [&nodes](const raft::Cluster& cluster) {
+    std::size_t voters = 0;
+    std::size_t having = 0;
+    for (const auto& [id, config] : cluster) {
+      if (!config.is_voter()) continue;
+      ++voters;
+      having += nodes.contains(id.node()) ? 1 : 0;
+    }
+    return having > voters / 2;
+  };
+  const std::vector<raft::Cluster> clusters = states_.clusters_in_force();
+  return clusters.empty() || std::any_of(clusters.begin(), clusters.end(), has_majority);
 }
 
 void DurabilityJudge::acknowledged(std::size_t operation, std::uint64_t index) {

@@ -30,6 +30,9 @@ class StateJudge {
   /// The configuration as of the highest index that was ever seen committed, if a member that runs
   /// knows it; else null.
   std::optional<raft::Cluster> committed_cluster() const;
+  /// The configurations whose majorities may commit an entry: that one, and the newest of each
+  /// leader, which counts as soon as it is appended (Raft, section 6). Empty when nobody knows.
+  std::vector<raft::Cluster> clusters_in_force() const;
   /// Leaders that were seen.
   std::uint64_t terms() const { return terms_; }
   /// Those of them that behave as on a BEAM.
@@ -87,7 +90,8 @@ class DurabilityJudge {
                 std::map<std::size_t, std::set<std::string>>& having);
   void rehearse_beam(const BeamNode& node, const std::map<std::size_t, std::uint64_t>& wanted,
                      std::map<std::size_t, std::set<std::string>>& having);
-  /// Whether these nodes are a majority of the members; also when nobody knows who is one.
+  /// Whether these nodes are a majority of a configuration that is in force; also when nobody
+  /// knows of one. Majorities of two configurations that follow each other have a member in common.
   bool is_majority(const std::set<std::string>& nodes) const;
   std::map<std::size_t, std::uint64_t> current() const;
 
