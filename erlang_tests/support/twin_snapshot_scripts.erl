@@ -5,7 +5,7 @@
 
 -export([all/0]).
 
--import(twin_records, [aer/4, aer/5, reply/6, put/4, noop/2, put_command/2, heartbeat/3, vote/4, prevote/4, info/2,
+-import(twin_records, [aer/4, aer/5, reply/6, put/4, noop/2, cluster/3, put_command/2, heartbeat/3, vote/4, prevote/4, info/2,
                        meta/2, snapshot_rpc/4, lcall/1, command/2, three/0, leads/0]).
 
 %% {Name, Options, Steps}; options: config (added to the configuration of the server), initial (members but for $me).
@@ -23,6 +23,7 @@ all() ->
      {crash_gap, #{}, crash_gap()},
      {crash_truncation, #{}, crash_truncation()},
      {crash_overwriting, #{}, crash_overwriting()},
+     {crash_configuration, #{}, crash_configuration()},
      {overwriting_last_applied, #{}, overwriting_last_applied()},
      {crash_same_term, #{}, crash_same_term()},
      {crash_heartbeat, #{}, crash_heartbeat()},
@@ -217,6 +218,15 @@ crash_overwriting() ->
      {may_differ, crash_by_overwriting_of_applied_entries, await_alive},
      {cast, aer(2, {3, 1}, [put(4, 2, <<"k">>, 1)], 4)},
      read].
+
+%% It reads the configuration from its log, and keeps none to go back to; so it ends at every such message.
+crash_configuration() ->
+    three() ++
+    [{cast, aer(1, {3, 1}, [cluster(4, 1, [{'$me', #{}}, {'$a', #{}}, {'$b', #{}}, {'$c', #{}}])], 3)},
+     restart,
+     {ask, {state_query, members}},
+     {differs, crash_by_a_configuration_of_before_the_start, {cast, aer('$b', 2, {3, 1}, [noop(4, 2)], 3)}},
+     {may_differ, crash_by_a_configuration_of_before_the_start, await_alive}].
 
 overwriting_last_applied() ->
     three() ++ [{differs, applied_entry_is_overwritten, {cast, aer(2, {2, 1}, [noop(3, 2)], 3)}}].

@@ -136,7 +136,10 @@ void BeamRules::pre_append(const raft::Entry& entry) {
   const bool is_change = entry.kind == raft::EntryKind::cluster_change;
   if (cluster_at_.index == entry.index && cluster_at_.term != entry.term) {
     if (is_change) return adopt(*entry.cluster, {entry.index, entry.term});
-    if (!previous_cluster_) throw BeamCrash("badkey: previous_cluster");
+    if (!previous_cluster_) {
+      witness_.on_broken_rule("a configuration that a start read from the log cannot be undone");
+      throw BeamCrash("badkey: previous_cluster");
+    }
     cluster_ = previous_cluster_->cluster;
     membership_ = membership_in(configs(cluster_));
     cluster_at_ = previous_cluster_->at;
