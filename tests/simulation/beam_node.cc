@@ -191,6 +191,7 @@ void BeamNode::start() {
   life_->node->subscribe(*this);
   life_->node->start([this](const Result<void>& started) {
     RAKV_CHECK(started || started.error().code != ErrorCode::invalid_argument);
+    life_->failed = !started;
     if (!started) return;
     life_->node->accept_peers();
     life_->serves = true;

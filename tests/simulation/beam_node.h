@@ -26,7 +26,7 @@ class BeamNode final : public SimulatedNode, private node::NodeObserver {
   void kill(raftlog::CrashMode mode) override;
   bool runs() const override { return life_ != nullptr; }
   bool serves() const override { return runs() && life_->serves; }
-  bool failed() const override { return false; }
+  bool failed() const override { return runs() && life_->failed; }
   Runtime& runtime() override { return *life_->runtime; }
   const BeamNode* beam() const override { return this; }
   BeamNode* beam() override { return this; }
@@ -61,6 +61,7 @@ class BeamNode final : public SimulatedNode, private node::NodeObserver {
     std::optional<node::Node> node;
     std::mt19937_64 random;
     bool serves = false;
+    bool failed = false;
     bool wal_is_due = false;
     std::map<std::string, std::shared_ptr<ServerProcess>> servers;
     std::map<std::string, std::deque<Nanoseconds>> crashes;  ///< that the supervisor has seen

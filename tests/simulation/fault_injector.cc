@@ -151,6 +151,12 @@ void FaultInjector::inflict(FaultKind kind) {
       return disk_errors(node);
     case FaultKind::full_disk:
       return fill_disk(node);
+    case FaultKind::flap:
+      return flap(node.host(), any_host(node.host()));
+    case FaultKind::epmd:
+      return restart_epmd(node.host());
+    case FaultKind::clock_jump:
+      return jump_clock(node);
   }
 }
 
@@ -213,6 +219,14 @@ void FaultInjector::freeze(SimulatedNode& node) {
   after(about(options_.fault_length_ms), [weak = node.runtime().weak_from_this()] {
     if (const auto runtime = weak.lock()) runtime->thaw();
   });
+}
+
+void FaultInjector::jump_clock(SimulatedNode& node) {
+  if (!node.runs()) return;
+  const Nanoseconds time = about(3'600'000);
+  const bool back = random_() % 2 == 0;
+  cluster_.trace.line(node.name() + " has its clock set " + (back ? "back" : "forward"));
+  node.runtime().jump_clock(back ? -time : time);
 }
 
 // --- servers inside a process
@@ -300,6 +314,22 @@ void FaultInjector::isolate(const std::string& host) {
   });
 }
 
+void FaultInjector::flap(const std::string& one, const std::string& other) {
+  const std::uint64_t times = 2 + random_() % 8;
+  Nanoseconds at{0};
+  for (std::uint64_t i = 0; i < times; ++i) {
+    after(at, [this, one, other] { cluster_.network.cut(one, other); });
+    at += about(options_.fault_length_ms) / times;
+    after(at, [this, one, other] { cluster_.network.mend(one, other); });
+    at += about(options_.fault_length_ms) / times;
+  }
+}
+
+void FaultInjector::restart_epmd(const std::string& host) {
+  cluster_.network.stop_epmd(host);
+  after(about(options_.fault_length_ms), [this, host] { cluster_.network.start_epmd(host); });
+}
+
 // --- disks
 
 void FaultInjector::set_rule(SimulatedNode& node, raftlog::FaultyDisk::Rule rule) {
@@ -376,6 +406,7 @@ void FaultInjector::heal() {
     for (const std::string& other : hosts_) cluster_.network.mend(one, other);
   }
   for (SimulatedNode* node : nodes_) {
+    cluster_.network.start_epmd(node->host());
     for (const auto pace : kPaces) {
       (node->*pace).stands_until = Nanoseconds(0);
       (node->*pace).factor = 1;

@@ -55,7 +55,10 @@ class FaultInjector {
   void start_again(SimulatedNode& node);
   void cut(const std::string& one, const std::string& other);
   void isolate(const std::string& host);
+  void flap(const std::string& one, const std::string& other);
+  void restart_epmd(const std::string& host);
   void freeze(SimulatedNode& node);
+  void jump_clock(SimulatedNode& node);
   void disk_errors(SimulatedNode& node);
   void fill_disk(SimulatedNode& node);
   /// In the place of the node's disk rules, for a while.

@@ -101,7 +101,18 @@ bool Host::take_in(std::uint16_t port, const std::shared_ptr<Stream>& stream) {
   return true;
 }
 
+Epmd::~Epmd() {
+  for (const auto& weak : streams_) {
+    const auto stream = weak.lock();
+    if (!stream) continue;
+    stream->ends[1].on_arrival = nullptr;
+    stream->close(1);
+  }
+}
+
 void Epmd::serve(const std::shared_ptr<Stream>& stream) {
+  std::erase_if(streams_, [](const auto& old) { return old.expired(); });
+  streams_.push_back(stream);
   stream->ends[1].on_arrival = [this, weak = std::weak_ptr<Stream>(stream)] {
     if (const auto open = weak.lock()) look(*open);
   };
@@ -133,7 +144,7 @@ std::string Epmd::answer(std::string_view request, std::uint64_t stream) {
     if (!taken) names_[name] = {port, stream};
     put_number(reply, 'v', 1);
     put_number(reply, taken ? 1 : 0, 1);
-    put_number(reply, taken ? 0 : ++last_creation_, 4);
+    put_number(reply, taken ? 0 : next_creation_++, 4);
   } else if (request.front() == 'z') {
     const auto found = names_.find(std::string(request.substr(1)));
     put_number(reply, 'w', 1);

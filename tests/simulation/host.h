@@ -65,6 +65,12 @@ class Host final : public distribution::Network {
 /// docs/protocol/distribution.md 1.
 class Epmd {
  public:
+  /// `first_creation`: of the node that registers next.
+  explicit Epmd(std::uint32_t first_creation) : next_creation_(first_creation) {}
+  /// Its end: the names are forgotten, and whoever is connected sees it.
+  ~Epmd();
+  Epmd(const Epmd&) = delete;
+  Epmd& operator=(const Epmd&) = delete;
   /// Serves end 1 of the stream.
   void serve(const std::shared_ptr<Stream>& stream);
 
@@ -77,7 +83,8 @@ class Epmd {
   std::string answer(std::string_view request, std::uint64_t stream);
 
   std::map<std::string, Registered> names_;
-  std::uint32_t last_creation_ = 100;
+  std::uint32_t next_creation_;
+  std::vector<std::weak_ptr<Stream>> streams_;
 };
 
 }  // namespace rakv::simulation

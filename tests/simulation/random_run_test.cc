@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <fstream>
 #include <iostream>
 #include <string>
 
@@ -57,6 +58,21 @@ TEST_F(RandomRunTest, NoJudgeFindsAnything) {
   std::cout << done << " seeds from " << first << "\n";
 }
 
+/// Runs that found something once (known_runs.txt), a fault or a judge's mistake.
+TEST_F(RandomRunTest, KnownRunsPass) {
+  std::ifstream file(RAKV_KNOWN_RUNS);
+  std::size_t runs = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line.front() == '#') continue;
+    const auto options = RunOptions::parse(line);
+    ASSERT_TRUE(options) << options.error().message;
+    const RunReport report = run_quietly(*options);
+    EXPECT_FALSE(report.violation) << *report.violation << "\nrakv_sim " << line;
+    ++runs;
+  }
+  EXPECT_GT(runs, 0U);
+}
+
 TEST_F(RandomRunTest, TheSameOptionsAreTheSameRun) {
   for (const std::uint64_t seed : {3U, 4U}) {
     const RunReport first = run_quietly(small_options(seed));
@@ -70,18 +86,15 @@ TEST_F(RandomRunTest, TheSameOptionsAreTheSameRun) {
 TEST(RunOptionsTest, TextIsReadBack) {
   for (std::uint64_t seed = 1; seed < 50; ++seed) {
     const RunOptions options = RunOptions::draw(seed);
-    RunOptions read;
-    std::string text = options.text() + " ";
-    for (std::size_t end = 0; (end = text.find(' ')) != std::string::npos; text.erase(0, end + 1)) {
-      const std::size_t equals = text.find('=');
-      ASSERT_TRUE(read.set(text.substr(2, equals - 2), text.substr(equals + 1, end - equals - 1)));
-    }
-    EXPECT_EQ(read, options) << options.text();
+    const auto read = RunOptions::parse(options.text());
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(*read, options) << options.text();
   }
   RunOptions options;
   EXPECT_FALSE(options.set("nodes", "many"));
   EXPECT_FALSE(options.set("cows", "1"));
   EXPECT_FALSE(options.set("faults", "kill,rain"));
+  EXPECT_FALSE(RunOptions::parse("--nodes=3 nodes"));
 }
 
 TEST(ShrinkTest, LeavesOutWhatIsNotNeeded) {

@@ -36,6 +36,9 @@ constexpr FaultName kFaultNames[] = {
     {FaultKind::membership, "membership"},
     {FaultKind::disk_errors, "disk_errors"},
     {FaultKind::full_disk, "full_disk"},
+    {FaultKind::flap, "flap"},
+    {FaultKind::epmd, "epmd"},
+    {FaultKind::clock_jump, "clock_jump"},
 };
 
 struct NumberOption {
@@ -47,7 +50,7 @@ struct NumberOption {
 const std::vector<NumberOption>& number_options() {
   static const std::vector<NumberOption> kOptions = {
       {"seed", &RunOptions::seed, {}},
-      {"nodes", &RunOptions::nodes, {1, 2, 3, 3, 3, 3, 5}},
+      {"nodes", &RunOptions::nodes, {1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7}},
       {"beam_nodes", &RunOptions::beam_nodes, {0, 0, 0, 0, 0, 1, 1, 2, 3}},
       {"clients", &RunOptions::clients, {1, 2, 3, 4}},
       {"keys", &RunOptions::keys, {1, 2, 3, 8}},
@@ -126,6 +129,20 @@ Result<void> RunOptions::set(std::string_view name, std::string_view value) {
     return {};
   }
   return make_error(ErrorCode::invalid_argument, "there is no option --" + std::string(name));
+}
+
+Result<RunOptions> RunOptions::parse(std::string_view text) {
+  RunOptions options;
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    const std::size_t equals = word.find('=');
+    if (!word.starts_with("--") || equals == std::string_view::npos)
+      return make_error(ErrorCode::invalid_argument, "not --NAME=VALUE: " + std::string(word));
+    if (auto set = options.set(word.substr(2, equals - 2), word.substr(equals + 1)); !set)
+      return set.error();
+  }
+  return options;
 }
 
 std::string RunOptions::text() const {

@@ -35,6 +35,9 @@ enum class FaultKind : std::uint8_t {
   membership,       ///< a member leaves, and comes back as a new one
   disk_errors,      ///< what changes the disk fails now and then
   full_disk,        ///< nothing can be written for want of room
+  flap,             ///< a link carries nothing, then something, and so on
+  epmd,             ///< a host's epmd ends, and a new one starts
+  clock_jump,       ///< a wall clock is set forward or back
 };
 /// All of them, in order.
 const std::vector<FaultKind>& all_fault_kinds();
@@ -62,6 +65,8 @@ struct RunOptions {
   static RunOptions draw(std::uint64_t seed);
   /// Replaces one by its name, as in text(). invalid_argument: no such name or value.
   Result<void> set(std::string_view name, std::string_view value);
+  /// Reads what text() gives, or a part of it. invalid_argument as of set().
+  static Result<RunOptions> parse(std::string_view text);
   /// All as arguments of rakv_sim: `--seed=1 --nodes=3 ...`.
   std::string text() const;
 

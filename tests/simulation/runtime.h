@@ -60,6 +60,8 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   void freeze() { frozen_ = true; }
   void thaw();
   bool frozen() const { return frozen_; }
+  /// Sets the wall clock forward, or back.
+  void jump_clock(Nanoseconds time) { clock_->jump(time); }
   /// The process comes no further than so many more handlers of its event loop; then it is as after
   /// freeze(), to be ended there.
   void halt_after(std::uint64_t handlers) { handlers_left_ = handlers; }

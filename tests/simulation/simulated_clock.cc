@@ -68,8 +68,8 @@ void SimulatedClock::end() {
 }
 
 Clock::WallTime SimulatedClock::wall_now() const {
-  return WallTime(kBeginning +
-                  std::chrono::duration_cast<WallTime::duration>(now().time_since_epoch()));
+  return WallTime(kBeginning + std::chrono::duration_cast<WallTime::duration>(
+                                   now().time_since_epoch() + jumped_));
 }
 
 Nanoseconds SimulatedClock::scheduled(time_point at) const {

@@ -20,6 +20,8 @@ class SimulatedClock final : public Clock {
       : schedule_(schedule), rate_(rate), offset_(offset), turn_(std::move(turn)) {}
 
   time_point now() const override { return time_point(offset_ + scaled(schedule_.now(), rate_)); }
+  /// From now on the wall clock shows so much more, as when somebody sets it; time goes on as ever.
+  void jump(Nanoseconds time) { jumped_ += time; }
   /// Nothing rings any more; what was to be called is destroyed, as an io_context's end does it.
   void end();
   WallTime wall_now() const override;
@@ -36,6 +38,7 @@ class SimulatedClock final : public Clock {
   Schedule& schedule_;
   double rate_;
   Nanoseconds offset_;
+  Nanoseconds jumped_{0};
   std::function<void()> turn_;
   std::map<std::uint64_t, ScheduledAlarm*> alarms_;  ///< by the order of their making
   std::uint64_t alarms_made_ = 0;

@@ -13,6 +13,8 @@ namespace {
 
 /// A connection is tried again after so long while the link is cut, as TCP does.
 constexpr Nanoseconds kSynInterval = std::chrono::seconds(1);
+/// What an epmd gives the first node; another one begins at a multiple of it.
+constexpr std::uint32_t kFirstCreation = 101;
 
 }  // namespace
 
@@ -26,7 +28,7 @@ distribution::Network& SimulatedNetwork::switch_on(const std::string& host,
                                                    boost::asio::io_context& io,
                                                    std::function<void()> turn) {
   RAKV_CHECK(!hosts_.contains(host));
-  if (!epmds_.contains(host)) epmds_[host] = std::make_unique<Epmd>();
+  if (!epmds_.contains(host)) epmds_[host] = std::make_unique<Epmd>(kFirstCreation);
   return *(hosts_[host] = std::make_unique<Host>(*this, host, io, std::move(turn)));
 }
 
@@ -46,6 +48,20 @@ void SimulatedNetwork::mend(const std::string& one, const std::string& other) {
   if (cut_.erase({one, other}) + cut_.erase({other, one}) == 0) return;
   note("mend " + one + " " + other);
   for (const auto& stream : streams_between(one, other)) stream->mend();
+}
+
+void SimulatedNetwork::stop_epmd(const std::string& host) {
+  std::unique_ptr<Epmd>& epmd = epmds_[host];
+  if (!epmd) return;
+  note("the epmd of " + host + " ends");
+  epmd.reset();
+}
+
+void SimulatedNetwork::start_epmd(const std::string& host) {
+  std::unique_ptr<Epmd>& epmd = epmds_[host];
+  if (epmd) return;
+  note("the epmd of " + host + " starts");
+  epmd = std::make_unique<Epmd>(kFirstCreation * ++epmds_made_);
 }
 
 void SimulatedNetwork::reset(const std::string& one, const std::string& other) {
@@ -111,11 +127,10 @@ void SimulatedNetwork::connect(Host& from, const std::string& to, std::uint16_t 
       return attempt->end(make_error(ErrorCode::not_found, "Host not found"));
     const auto stream = open_stream(name, to);
     const auto target = hosts_.find(to);
-    if (port == distribution::epmd::kDefaultPort) {
-      epmd->second->serve(stream);
-    } else if (target == hosts_.end() || !target->second->take_in(port, stream)) {
+    const bool to_epmd = port == distribution::epmd::kDefaultPort;
+    if (to_epmd ? !epmd->second : target == hosts_.end() || !target->second->take_in(port, stream))
       return attempt->end(make_error(ErrorCode::unavailable, "Connection refused"));
-    }
+    if (to_epmd) epmd->second->serve(stream);
     host->second->hold(stream, 0);
     attempt->end(
         std::unique_ptr<distribution::Transport>(std::make_unique<SimulatedTransport>(stream, 0)));

@@ -49,6 +49,9 @@ class SimulatedNetwork {
   void cut_one_way(const std::string& from, const std::string& to);
   /// Both ways.
   void mend(const std::string& one, const std::string& other);
+  /// The host's epmd ends and takes its names with it; or a new one starts, which knows nobody.
+  void stop_epmd(const std::string& host);
+  void start_epmd(const std::string& host);
   /// All streams between the two end, and what was under way is lost.
   void reset(const std::string& one, const std::string& other);
 
@@ -75,7 +78,8 @@ class SimulatedNetwork {
   std::mt19937_64 random_;
   NetworkOptions options_;
   std::map<std::string, std::unique_ptr<Host>> hosts_;
-  std::map<std::string, std::unique_ptr<Epmd>> epmds_;
+  std::map<std::string, std::unique_ptr<Epmd>> epmds_;  ///< by host; null while it is stopped
+  std::uint32_t epmds_made_ = 1;
   std::vector<std::weak_ptr<Stream>> streams_;
   std::uint64_t streams_made_ = 0;
   std::set<std::pair<std::string, std::string>> cut_;  ///< from and to
