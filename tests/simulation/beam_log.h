@@ -94,6 +94,8 @@ class BeamLog {
   /// What is on the disk and, after a restart of the server alone, on its way there: ra_log:init/1.
   explicit BeamLog(BeamDisk& disk);
 
+  /// Whose log it is.
+  const raft::ServerId& id() const { return disk_.config.id; }
   raft::IndexTerm last() const;
   raft::Index next_index() const { return last().index + 1; }
   raft::IndexTerm last_written() const { return written_; }

@@ -345,8 +345,8 @@ void BeamNode::ping(const std::vector<std::string>& nodes) {
   life_->runtime->turn();
 }
 
-void BeamNode::trigger_election() {
-  const auto found = life_->servers.find("kv");
+void BeamNode::trigger_election(const std::string& server) {
+  const auto found = life_->servers.find(server);
   if (found == life_->servers.end()) return;
   found->second->server().on_cast(etf::Writer().atom("election_timeout").view());
   life_->runtime->turn();

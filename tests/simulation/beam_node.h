@@ -42,7 +42,7 @@ class BeamNode final : public SimulatedNode, private node::NodeObserver {
       const std::string& server = "kv") override;
   std::optional<MemberView> view(const std::string& server = "kv") override;
   std::optional<raft::Term> term_at(raft::Index index, const std::string& server = "kv") override;
-  void trigger_election() override;
+  void trigger_election(const std::string& server = "kv") override;
   void visit_durable(const std::function<void(const std::string& bytes)>& visit) const override;
 
   /// Connects with these nodes, as an operator's net_adm:ping/1.

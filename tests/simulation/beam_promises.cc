@@ -29,7 +29,7 @@ void BeamPromises::on_cut(const BeamLog& log, raft::Index index, raft::Index las
   if (!sight_.is_committed) return;
   for (raft::Index cut = index + 1; cut <= last; ++cut) {
     const raft::Entry* const entry = log.read(cut);
-    if (entry != nullptr && sight_.is_committed(*entry))
+    if (entry != nullptr && sight_.is_committed(log.id().name(), *entry))
       return on_broken_rule("a committed entry was cut away");
   }
 }

@@ -19,8 +19,8 @@ class BeamPromises final : public BeamWitness {
   struct Sight {
     /// The node of that name; null without one.
     std::function<SimulatedNode*(const std::string& node)> node;
-    /// Whether this entry has been seen applied at its index.
-    std::function<bool(const raft::Entry& entry)> is_committed;
+    /// Whether this entry has been seen applied at its index, in the cluster of that name.
+    std::function<bool(const std::string& cluster, const raft::Entry& entry)> is_committed;
   };
   void set_sight(Sight sight) { sight_ = std::move(sight); }
   /// The first one that was broken.

@@ -31,9 +31,29 @@ SimulatedCluster::SimulatedCluster(std::uint64_t seed, const std::vector<std::st
       nodes_[host] =
           std::make_unique<SimulatedNode>(schedule, network, trace, host, random(), limits);
     }
-    servers_.push_back({"kv", nodes_[host]->name()});
   }
-  client_ = std::make_unique<SimulatedClient>(schedule, network, "client", random(), servers_);
+  add_cluster("kv", hosts);
+  client_ = std::make_unique<SimulatedClient>(schedule, network, "client", random(), servers());
+}
+
+void SimulatedCluster::add_cluster(const std::string& name, const std::vector<std::string>& hosts) {
+  names_.push_back(name);
+  for (const std::string& host : hosts) servers_[name].push_back({name, node(host).name()});
+}
+
+SimulatedNode& SimulatedCluster::node_of(const raft::ServerId& server) {
+  return node(server.node().substr(0, server.node().find('@')));
+}
+
+std::vector<std::string> SimulatedCluster::clusters_on(const SimulatedNode& node) const {
+  std::vector<std::string> clusters;
+  for (const std::string& name : names_) {
+    const auto& servers = servers_.at(name);
+    if (std::find(servers.begin(), servers.end(), raft::ServerId{name, node.name()}) !=
+        servers.end())
+      clusters.push_back(name);
+  }
+  return clusters;
 }
 
 bool SimulatedCluster::run_until(const std::function<bool()>& done, Nanoseconds time) {
@@ -51,21 +71,31 @@ void SimulatedCluster::form() {
                                            [](const auto& node) { return node.second->serves(); });
   };
   RAKV_CHECK_MSG(run_until(all_serve, kCallTime), "the nodes do not start");
-  for (auto& [host, node] : nodes_) node->make_server("kv", "UID" + host + "AAAAA", servers_);
-  const auto all_run = [this] {
-    return std::all_of(nodes_.begin(), nodes_.end(),
-                       [](const auto& node) { return node.second->standing().has_value(); });
-  };
-  RAKV_CHECK_MSG(run_until(all_run, kCallTime), "the servers do not start");
-  nodes_.begin()->second->trigger_election();
-  RAKV_CHECK_MSG(run_until([this] { return leader() != nullptr; }, kCallTime), "no leader");
+  for (const std::string& name : names_) form(name);
 }
 
-SimulatedNode* SimulatedCluster::leader() {
+void SimulatedCluster::form(const std::string& name) {
+  const std::vector<raft::ServerId>& servers = servers_.at(name);
+  for (const raft::ServerId& server : servers) {
+    SimulatedNode& node = node_of(server);
+    const std::string unique = name == "kv" ? node.host() : node.host() + name;
+    node.make_server(name, "UID" + unique + "AAAAA", servers);
+  }
+  const auto all_run = [&] {
+    return std::all_of(servers.begin(), servers.end(), [&](const raft::ServerId& server) {
+      return node_of(server).standing(name).has_value();
+    });
+  };
+  RAKV_CHECK_MSG(run_until(all_run, kCallTime), "the servers do not start");
+  node_of(servers.front()).trigger_election(name);
+  RAKV_CHECK_MSG(run_until([&] { return leader(name) != nullptr; }, kCallTime), "no leader");
+}
+
+SimulatedNode* SimulatedCluster::leader(const std::string& cluster) {
   SimulatedNode* found = nullptr;
   raft::Term highest;
   for (auto& [host, node] : nodes_) {
-    const auto standing = node->standing();
+    const auto standing = node->standing(cluster);
     if (!standing || standing->first != raft::Role::leader) continue;
     if (found != nullptr && standing->second < highest) continue;
     highest = standing->second;

@@ -18,22 +18,24 @@
 
 namespace rakv::simulation {
 
-/// Nodes a, b, c... of one cluster kv, and a client.
+/// Nodes a, b, c... with a cluster kv of all of them, perhaps more clusters, and a client of kv.
 class SimulatedCluster {
  public:
   /// `beam_hosts`: those of the hosts that have a node that behaves as a BEAM's.
   SimulatedCluster(std::uint64_t seed, const std::vector<std::string>& hosts,
                    const NodeLimits& limits = {}, const std::set<std::string>& beam_hosts = {});
 
-  /// Starts all nodes, makes the cluster of all of them, and waits for its leader.
+  /// Before form(): the nodes on these hosts have a cluster of that name, too.
+  void add_cluster(const std::string& name, const std::vector<std::string>& hosts);
+  /// Starts all nodes, makes the clusters, and waits for their leaders.
   void form();
   /// Lets time pass. Gives whether `done` came true within it.
   bool run_until(const std::function<bool()>& done, Nanoseconds time);
   void run_for(Nanoseconds time) {
     run_until([] { return false; }, time);
   }
-  /// The node whose server leads in the highest term; null without one.
-  SimulatedNode* leader();
+  /// The node whose server leads that cluster in the highest term; null without one.
+  SimulatedNode* leader(const std::string& cluster = "kv");
   SimulatedNode& node(const std::string& host) { return *nodes_.at(host); }
   const std::map<std::string, std::unique_ptr<SimulatedNode>>& nodes() const { return nodes_; }
   SimulatedClient& client() { return *client_; }
@@ -41,7 +43,14 @@ class SimulatedCluster {
   bool put(std::string_view key, std::uint64_t value);
   /// A linearizable get; the value, "not_found", or "error: ...".
   std::string get(std::string_view key);
-  const std::vector<raft::ServerId>& servers() const { return servers_; }
+  SimulatedNode& node_of(const raft::ServerId& server);
+  /// The names of the clusters, and the members that each was made of.
+  const std::vector<std::string>& names() const { return names_; }
+  const std::vector<raft::ServerId>& servers(const std::string& cluster = "kv") const {
+    return servers_.at(cluster);
+  }
+  /// The clusters that have a server on this node.
+  std::vector<std::string> clusters_on(const SimulatedNode& node) const;
 
   Schedule schedule;
   Trace trace{schedule};
@@ -49,7 +58,10 @@ class SimulatedCluster {
   BeamPromises promises;
 
  private:
-  std::vector<raft::ServerId> servers_;
+  void form(const std::string& name);
+
+  std::vector<std::string> names_;
+  std::map<std::string, std::vector<raft::ServerId>> servers_;  ///< by cluster
   std::map<std::string, std::unique_ptr<SimulatedNode>> nodes_;
   std::unique_ptr<SimulatedClient> client_;
 };

@@ -78,6 +78,11 @@ Nanoseconds FaultInjector::about(std::uint64_t milliseconds) {
 
 SimulatedNode& FaultInjector::any_node() { return *nodes_[random_() % nodes_.size()]; }
 
+std::string FaultInjector::any_server(const SimulatedNode& node) {
+  const std::vector<std::string> servers = cluster_.clusters_on(node);
+  return servers.size() == 1 ? servers.front() : servers[random_() % servers.size()];
+}
+
 std::string FaultInjector::any_host(const std::string& but) {
   Hosts others = hosts_;
   std::erase(others, but);
@@ -111,11 +116,11 @@ void FaultInjector::inflict(FaultKind kind) {
     case FaultKind::power_cut:
       return power_cut();
     case FaultKind::restart_server:
-      return restart_server(node);
+      return restart_server(node, any_server(node));
     case FaultKind::stop_server:
-      return stop_server(node);
+      return stop_server(node, any_server(node));
     case FaultKind::crash_server:
-      return node.crash_server("kv");
+      return node.crash_server(any_server(node));
     case FaultKind::slow_wal:
       return slow(node, &SimulatedNode::wal_pace);
     case FaultKind::slow_worker:
@@ -140,11 +145,12 @@ void FaultInjector::inflict(FaultKind kind) {
     case FaultKind::freeze:
       return freeze(node);
     case FaultKind::snapshot:
-      return ask(node, etf::Writer().tuple(2).atom("aux_command").atom("take_snapshot").take());
+      return ask(node, any_server(node),
+                 etf::Writer().tuple(2).atom("aux_command").atom("take_snapshot").take());
     case FaultKind::transfer:
       return transfer();
     case FaultKind::election:
-      return ask(node, etf::Writer().atom("trigger_election").take());
+      return ask(node, any_server(node), etf::Writer().atom("trigger_election").take());
     case FaultKind::membership:
       return membership_.remove(node);
     case FaultKind::disk_errors:
@@ -198,16 +204,24 @@ void FaultInjector::look_after(SimulatedNode& node) {
     for (const SimulatedNode* other : nodes_) names.push_back(other->name());
     node.beam()->ping(names);
   }
-  const bool changes = options_.faults.contains(FaultKind::membership);
-  if ((changes && !membership_.look_after(node)) || node.runs_server("kv")) {
-    without_server_since_.erase(&node);
+  for (const std::string& server : cluster_.clusters_on(node)) {
+    if (node.runs()) look_after(node, server);
+  }
+}
+
+void FaultInjector::look_after(SimulatedNode& node, const std::string& server) {
+  const Nanoseconds now = cluster_.schedule.now();
+  const Server which{&node, server};
+  const bool changes = server == "kv" && options_.faults.contains(FaultKind::membership);
+  if ((changes && !membership_.look_after(node)) || node.runs_server(server)) {
+    without_server_since_.erase(which);
     return;
   }
-  if (healed_ || now >= server_back_at_[&node]) node.restart_server("kv");
+  if (healed_ || now >= server_back_at_[which]) node.restart_server(server);
   // A server that could not be read at the node's start needs another start.
-  const Nanoseconds since = without_server_since_.emplace(&node, now).first->second;
+  const Nanoseconds since = without_server_since_.emplace(which, now).first->second;
   if (now > since + kServerPatience) {
-    without_server_since_.erase(&node);
+    without_server_since_.erase(which);
     kill(node, CrashMode::keep_everything);
   }
 }
@@ -231,14 +245,14 @@ void FaultInjector::jump_clock(SimulatedNode& node) {
 
 // --- servers inside a process
 
-void FaultInjector::restart_server(SimulatedNode& node) {
-  node.stop_server("kv");
-  node.restart_server("kv");
+void FaultInjector::restart_server(SimulatedNode& node, const std::string& server) {
+  node.stop_server(server);
+  node.restart_server(server);
 }
 
-void FaultInjector::stop_server(SimulatedNode& node) {
-  server_back_at_[&node] = cluster_.schedule.now() + about(options_.fault_length_ms);
-  node.stop_server("kv");
+void FaultInjector::stop_server(SimulatedNode& node, const std::string& server) {
+  server_back_at_[{&node, server}] = cluster_.schedule.now() + about(options_.fault_length_ms);
+  node.stop_server(server);
 }
 
 // --- what is slow
@@ -270,7 +284,7 @@ void FaultInjector::slow_restart(SimulatedNode& node) {
 /// tick, and when nobody else can acknowledge what it was asked for.
 void FaultInjector::hanging_restart() {
   const Nanoseconds time = kTick + about(1000);
-  const SimulatedNode* const leader = cluster_.leader();
+  const SimulatedNode* const leader = cluster_.leader(any_server(any_node()));
   std::vector<SimulatedNode*> followers = nodes_;
   if (followers.size() > 1) std::erase(followers, leader);
   for (SimulatedNode* follower : followers) stand_still(*follower, &SimulatedNode::wal_pace, time);
@@ -286,13 +300,14 @@ void FaultInjector::start_again_within(Nanoseconds time, const std::vector<Simul
 }
 
 void FaultInjector::start_again(SimulatedNode& node) {
+  const std::string server = any_server(node);
   switch (random_() % 4) {
     case 0:
-      return stop_server(node);
+      return stop_server(node, server);
     case 1:
-      return node.crash_server("kv");
+      return node.crash_server(server);
     default:
-      return restart_server(node);
+      return restart_server(node, server);
   }
 }
 
@@ -380,21 +395,24 @@ void FaultInjector::fill_disk(SimulatedNode& node) {
 
 // --- requests
 
-void FaultInjector::ask(const SimulatedNode& node, const std::string& request) {
+void FaultInjector::ask(const SimulatedNode& node, const std::string& server,
+                        const std::string& request) {
   SimulatedClient& client = cluster_.client();
   client.node().call(
-      node.name(), "kv", [&](distribution::OutMessage& out) { out.text.append(request); },
+      node.name(), server, [&](distribution::OutMessage& out) { out.text.append(request); },
       kRequestTime, [](const node::CallResult&) {});
   client.turn();
 }
 
 void FaultInjector::transfer() {
-  SimulatedNode* const leader = cluster_.leader();
+  const SimulatedNode& to = any_node();
+  const std::string server = any_server(to);
+  SimulatedNode* const leader = cluster_.leader(server);
   if (leader == nullptr) return;
   etf::Writer request;
   request.tuple(2).atom("transfer_leadership");
-  wire::write_server_id(request, {"kv", any_node().name()});
-  ask(*leader, request.take());
+  wire::write_server_id(request, {server, to.name()});
+  ask(*leader, server, request.take());
 }
 
 // --- the end

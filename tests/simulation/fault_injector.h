@@ -7,6 +7,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/simulation/cluster.h"
@@ -41,12 +42,13 @@ class FaultInjector {
   void inflict(FaultKind kind);
   void look_after_all();
   void look_after(SimulatedNode& node);
+  void look_after(SimulatedNode& node, const std::string& server);
 
   void kill(SimulatedNode& node, raftlog::CrashMode mode);
   void kill_later(SimulatedNode& node, Nanoseconds time);
   void power_cut();
-  void restart_server(SimulatedNode& node);
-  void stop_server(SimulatedNode& node);
+  void restart_server(SimulatedNode& node, const std::string& server);
+  void stop_server(SimulatedNode& node, const std::string& server);
   void slow(SimulatedNode& node, Pace SimulatedNode::*pace);
   void stand_still(SimulatedNode& node, Pace SimulatedNode::*pace, Nanoseconds time);
   void slow_restart(SimulatedNode& node);
@@ -65,10 +67,12 @@ class FaultInjector {
   void set_rule(SimulatedNode& node, raftlog::FaultyDisk::Rule rule);
   static void mend_disk(SimulatedNode& node);
   /// A request to a member, by a remote call of the operator's.
-  void ask(const SimulatedNode& node, const std::string& request);
+  void ask(const SimulatedNode& node, const std::string& server, const std::string& request);
   void transfer();
 
   SimulatedNode& any_node();
+  /// The name of one that the node has.
+  std::string any_server(const SimulatedNode& node);
   std::string any_host(const std::string& but);
   raftlog::CrashMode any_crash();
   Nanoseconds about(std::uint64_t milliseconds);
@@ -84,8 +88,9 @@ class FaultInjector {
   std::vector<FaultKind> kinds_;
   std::map<FaultKind, std::uint64_t> counts_;
   std::map<const SimulatedNode*, Nanoseconds> starts_at_;  ///< of those that are down
-  std::map<const SimulatedNode*, Nanoseconds> server_back_at_;
-  std::map<const SimulatedNode*, Nanoseconds> without_server_since_;
+  using Server = std::pair<const SimulatedNode*, std::string>;
+  std::map<Server, Nanoseconds> server_back_at_;
+  std::map<Server, Nanoseconds> without_server_since_;
   Nanoseconds still_until_{0};
   bool healed_ = false;
 };

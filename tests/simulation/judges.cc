@@ -21,20 +21,13 @@ std::uint64_t entry_sum(std::uint64_t term, std::string_view payload) {
 
 // --- the members' states
 
-StateJudge::StateJudge(SimulatedCluster& cluster, Violation violation)
-    : cluster_(cluster), violation_(std::move(violation)) {
-  cluster.promises.set_sight({[this](const std::string& name) -> SimulatedNode* {
-                                for (const auto& [host, node] : cluster_.nodes()) {
-                                  if (node->name() == name) return node.get();
-                                }
-                                return nullptr;
-                              },
-                              [this](const raft::Entry& entry) {
-                                const auto known = entries_.find(entry.index.value());
-                                return known != entries_.end() &&
-                                       known->second ==
-                                           entry_sum(entry.term.value(), entry.payload.view());
-                              }});
+StateJudge::StateJudge(SimulatedCluster& cluster, std::string server, Violation violation)
+    : cluster_(cluster), server_(std::move(server)), violation_(std::move(violation)) {}
+
+bool StateJudge::is_committed(const raft::Entry& entry) const {
+  const auto known = entries_.find(entry.index.value());
+  return known != entries_.end() &&
+         known->second == entry_sum(entry.term.value(), entry.payload.view());
 }
 
 void StateJudge::look() {
@@ -43,7 +36,7 @@ void StateJudge::look() {
       look_at_beam(host, *beam);
       continue;
     }
-    member::Member* member = node->member();
+    member::Member* member = node->member(server_);
     if (member == nullptr) {
       seen_.erase(host);
       continue;
@@ -102,14 +95,14 @@ void StateJudge::note_leader(const raft::ServerId& id, raft::Term term) {
 }
 
 void StateJudge::look_at_beam(const std::string& host, BeamNode& node) {
-  const BeamRules* const rules = node.rules();
+  const BeamRules* const rules = node.rules(server_);
   if (rules == nullptr) {
     seen_.erase(host);
     return;
   }
   const raft::Index last = rules->log().last().index;
   const raft::Index commit = std::min(rules->commit_index(), last);
-  const auto start = static_cast<std::uint32_t>(node.starts());
+  const auto start = static_cast<std::uint32_t>(node.starts(server_));
   Seen now{{start, 0}, rules->term(),         rules->role(),        last,
            commit,     rules->last_applied(), rules->last_applied()};
   Seen& before = seen_[host];
@@ -149,13 +142,13 @@ std::optional<raft::Cluster> StateJudge::committed_cluster() const {
   for (const auto& [host, node] : cluster_.nodes()) {
     if (BeamNode* const beam = node->beam()) {
       // ra knows the newest configuration only.
-      const BeamRules* const rules = beam->rules();
+      const BeamRules* const rules = beam->rules(server_);
       const bool knows = rules != nullptr && rules->last_applied() >= committed_ &&
                          rules->cluster_at().index <= committed_;
-      if (knows) return node->view()->cluster;
+      if (knows) return node->view(server_)->cluster;
       continue;
     }
-    const member::Member* member = node->member();
+    const member::Member* member = node->member(server_);
     if (member == nullptr || member->core().commit_index() < committed_) continue;
     return member->core().cluster_at(committed_);
   }
@@ -166,8 +159,8 @@ std::vector<raft::Cluster> StateJudge::clusters_in_force() const {
   std::vector<raft::Cluster> clusters;
   if (auto committed = committed_cluster()) clusters.push_back(std::move(*committed));
   for (const auto& [host, node] : cluster_.nodes()) {
-    auto view = node->view();
-    if (view && view->role == raft::Role::leader) clusters.push_back(std::move(view->cluster));
+    auto view = node->view(server_);
+    if (view && view->last >= committed_) clusters.push_back(std::move(view->cluster));
   }
   return clusters;
 }
@@ -196,6 +189,18 @@ bool DurabilityJudge::is_majority(const std::set<std::string>& nodes) const {
   return clusters.empty() || std::any_of(clusters.begin(), clusters.end(), has_majority);
 }
 
+std::string DurabilityJudge::describe_holders(const std::set<std::string>& nodes) const {
+  std::string text = ", on";
+  for (const std::string& node : nodes) text += " " + node;
+  text += nodes.empty() ? " none" : "";
+  for (const raft::Cluster& cluster : states_.clusters_in_force()) {
+    text += "; members may be";
+    for (const auto& [id, config] : cluster)
+      text += " " + id.node() + (config.is_voter() ? "" : " (no voter)");
+  }
+  return text;
+}
+
 void DurabilityJudge::acknowledged(std::size_t operation, std::uint64_t index) {
   acknowledged_[operation] = index;
   const ClientOperation& put = history_.operation(operation);
@@ -205,8 +210,8 @@ void DurabilityJudge::acknowledged(std::size_t operation, std::uint64_t index) {
     if (has_bytes(*node, mark)) having.insert(node->name());
   }
   if (is_majority(having) || history_.may_be_superseded(operation)) return;
-  violation_("an acknowledged write is on " + std::to_string(having.size()) +
-             " disks only: " + to_string(put) + " at index " + std::to_string(index));
+  violation_("an acknowledged write is not on a majority of disks: " + to_string(put) +
+             " at index " + std::to_string(index) + describe_holders(having));
 }
 
 std::map<std::size_t, std::uint64_t> DurabilityJudge::current() const {
@@ -253,7 +258,7 @@ void DurabilityJudge::rehearse(const SimulatedNode& node,
                       " could not be started after a power cut: " + recovered.failure);
   if (!recovered.system->broken_servers().empty())
     return violation_(node.name() + " would have a broken server after a power cut");
-  raftlog::MemberLog* log = recovered.system->find_by_name("kv");
+  raftlog::MemberLog* log = recovered.system->find_by_name(states_.server());
   if (log == nullptr) return;
   if (log->amnesia()) return violation_(node.name() + " would take a power cut for a loss");
   for (const auto& [operation, index] : wanted) {
@@ -267,7 +272,7 @@ void DurabilityJudge::rehearse(const SimulatedNode& node,
 void DurabilityJudge::rehearse_beam(const BeamNode& node,
                                     const std::map<std::size_t, std::uint64_t>& wanted,
                                     std::map<std::size_t, std::set<std::string>>& having) {
-  const std::unique_ptr<BeamDisk> left = node.after_power_cut();
+  const std::unique_ptr<BeamDisk> left = node.after_power_cut(states_.server());
   if (!left) return;
   const BeamLog log(*left);
   for (const auto& [operation, index] : wanted) {
@@ -291,9 +296,9 @@ void DurabilityJudge::rehearse_power_cut() {
   }
   for (const auto& [operation, index] : wanted) {
     if (is_majority(having[operation])) continue;
-    violation_("after a power cut an acknowledged write would be on " +
-               std::to_string(having[operation].size()) + " members: " +
-               to_string(history_.operation(operation)) + " at index " + std::to_string(index));
+    violation_("after a power cut a majority would not have an acknowledged write: " +
+               to_string(history_.operation(operation)) + " at index " + std::to_string(index) +
+               describe_holders(having[operation]));
   }
 }
 

@@ -21,18 +21,23 @@ using Violation = std::function<void(const std::string& what)>;
 
 /// What must hold between members after every event: one leader per term, what is committed is the
 /// same everywhere and stays, nobody applies what is not committed (raft/core/invariants.h), and
-/// entries of one place have the same bytes.
+/// entries of one place have the same bytes. Of one of the nodes' clusters.
 class StateJudge {
  public:
-  StateJudge(SimulatedCluster& cluster, Violation violation);
+  StateJudge(SimulatedCluster& cluster, std::string server, Violation violation);
   /// After an event.
   void look();
   /// The configuration as of the highest index that was ever seen committed, if a member that runs
   /// knows it; else null.
   std::optional<raft::Cluster> committed_cluster() const;
   /// The configurations whose majorities may commit an entry: that one, and the newest of each
-  /// leader, which counts as soon as it is appended (Raft, section 6). Empty when nobody knows.
+  /// member that may have led since, which counts as soon as it is appended (Raft, section 6).
+  /// Empty when nobody knows.
   std::vector<raft::Cluster> clusters_in_force() const;
+  /// Whether this entry has been seen applied at its index.
+  bool is_committed(const raft::Entry& entry) const;
+  /// The name of the cluster, and of its servers.
+  const std::string& server() const { return server_; }
   /// Leaders that were seen.
   std::uint64_t terms() const { return terms_; }
   /// Those of them that behave as on a BEAM.
@@ -59,6 +64,7 @@ class StateJudge {
   void compare_entry(const raft::ServerId& id, std::uint64_t index, std::uint64_t sum);
 
   SimulatedCluster& cluster_;
+  std::string server_;
   Violation violation_;
   raft::ClusterInvariants invariants_;
   std::map<std::string, Seen> seen_;
@@ -93,6 +99,7 @@ class DurabilityJudge {
   /// Whether these nodes are a majority of a configuration that is in force; also when nobody
   /// knows of one. Majorities of two configurations that follow each other have a member in common.
   bool is_majority(const std::set<std::string>& nodes) const;
+  std::string describe_holders(const std::set<std::string>& nodes) const;
   std::map<std::size_t, std::uint64_t> current() const;
 
   SimulatedCluster& cluster_;

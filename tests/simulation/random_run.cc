@@ -22,6 +22,7 @@ constexpr Nanoseconds kReadTime = std::chrono::seconds(20);
 /// Each second a node measures the room on its disk, and until then it takes no writes.
 constexpr Nanoseconds kMeasureTime = std::chrono::seconds(2);
 constexpr std::uint64_t kFinalOperations = 6;
+constexpr std::uint64_t kOtherNodes = 3;
 constexpr Nanoseconds kNudgePause = std::chrono::seconds(5);
 /// Of a client's last operations, however little it had before: a connection to a node that has
 /// just come back takes a second.
@@ -56,10 +57,10 @@ std::set<std::string> beam_hosts(const RunOptions& options) {
 RandomRun::RandomRun(const RunOptions& options)
     : options_(options),
       random_(options.seed),
-      cluster_(random_(), host_names(options.nodes), limits(options), beam_hosts(options)),
-      state_judge_(cluster_, [this](const std::string& what) { fail(what); }),
-      durability_judge_(cluster_, history_, state_judge_,
-                        [this](const std::string& what) { fail(what); }) {}
+      cluster_(random_(), host_names(options.nodes), limits(options), beam_hosts(options)) {
+  if (options.clusters > 1)
+    cluster_.add_cluster("other", host_names(std::min(options.nodes, kOtherNodes)));
+}
 
 void RandomRun::fail(const std::string& what) {
   if (failed()) return;
@@ -76,130 +77,167 @@ bool RandomRun::run_until(const std::function<bool()>& done, Nanoseconds time) {
   const Nanoseconds end = cluster_.schedule.now() + time;
   while (!failed() && !done()) {
     if (!cluster_.schedule.run_next(end)) return done();
-    state_judge_.look();
+    for (const auto& tested : tested_) tested->states().look();
   }
   return !failed();
 }
 
+void RandomRun::make_tested_clusters() {
+  for (const std::string& name : cluster_.names()) {
+    tested_.push_back(std::make_unique<TestedCluster>(
+        cluster_, options_, name, tested_.size(), random_(),
+        TestedCluster::Seams{[this](const std::string& what) { fail(what); },
+                             [this] { injector_->note_acknowledged(); },
+                             [this](const std::function<bool()>& done, Nanoseconds time) {
+                               return run_until(done, time);
+                             }}));
+  }
+  cluster_.promises.set_sight({[this](const std::string& name) -> SimulatedNode* {
+                                 for (const auto& [host, node] : cluster_.nodes()) {
+                                   if (node->name() == name) return node.get();
+                                 }
+                                 return nullptr;
+                               },
+                               [this](const std::string& name, const raft::Entry& entry) {
+                                 return !of_all([&](TestedCluster& tested) {
+                                   return tested.name() != name ||
+                                          !tested.states().is_committed(entry);
+                                 });
+                               }});
+}
+
 RunReport RandomRun::run() {
   cluster_.form();
-  workload_ = std::make_unique<Workload>(
-      cluster_, options_, history_, random_(),
-      Workload::Seams{[this](std::size_t operation, std::uint64_t index) {
-                        durability_judge_.acknowledged(operation, index);
-                        injector_->note_acknowledged();
-                        if (random_() % 50 == 0) durability_judge_.rehearse_power_cut();
-                      },
-                      [this](const std::string& what) { fail(what); }});
-  injector_ = std::make_unique<FaultInjector>(cluster_, state_judge_, options_, workload_->hosts(),
-                                              random_());
+  make_tested_clusters();
+  std::vector<std::string> clients;
+  for (const auto& tested : tested_) {
+    const std::vector<std::string>& hosts = tested->workload().hosts();
+    clients.insert(clients.end(), hosts.begin(), hosts.end());
+  }
+  injector_ = std::make_unique<FaultInjector>(cluster_, tested_.front()->states(), options_,
+                                              std::move(clients), random_());
   faults();
   if (!failed()) heal();
   if (!failed()) converge();
   if (!failed()) serve_everybody();
-  if (!failed()) compare_machines();
-  if (!failed()) read_all_entries();
-  if (!failed()) look_at_accounts();
-  if (!failed()) durability_judge_.rehearse_power_cut();
-  if (!failed()) check_histories();
-  report_.trace_sum = cluster_.trace.sum();
-  report_.events = cluster_.schedule.happened();
-  report_.virtual_seconds = std::chrono::duration<double>(cluster_.schedule.now()).count();
-  report_.counts["operations"] = workload_->answered();
-  report_.counts["operations with success"] = workload_->succeeded();
-  if (options_.beam_nodes > 0) {
-    ++report_.counts["runs with members as on a BEAM"];
-    report_.counts["leaders as on a BEAM"] = state_judge_.beam_leaders();
+  for (const auto& tested : tested_) {
+    if (!failed()) tested->compare_machines();
+    if (!failed()) tested->read_all_entries();
   }
-  if (cluster_.promises.broken()) ++report_.counts["ra broke: " + *cluster_.promises.broken()];
-  report_.counts["leaders"] = state_judge_.terms();
-  report_.counts["power cuts rehearsed"] = durability_judge_.rehearsals();
-  for (const auto& [kind, count] : injector_->counts())
-    report_.counts[std::string(to_string(kind))] = count;
+  if (!failed()) look_at_accounts();
+  for (const auto& tested : tested_) {
+    if (!failed()) tested->durability().rehearse_power_cut();
+    if (!failed()) tested->check_histories(report_.counts);
+  }
+  count_what_happened();
   return report_;
 }
 
+void RandomRun::count_what_happened() {
+  report_.trace_sum = cluster_.trace.sum();
+  report_.events = cluster_.schedule.happened();
+  report_.virtual_seconds = std::chrono::duration<double>(cluster_.schedule.now()).count();
+  auto& counts = report_.counts;
+  for (const auto& tested : tested_) {
+    counts["operations"] += tested->workload().answered();
+    counts["operations with success"] += tested->workload().succeeded();
+    counts["leaders"] += tested->states().terms();
+    counts["power cuts rehearsed"] += tested->durability().rehearsals();
+    if (options_.beam_nodes > 0) counts["leaders as on a BEAM"] += tested->states().beam_leaders();
+  }
+  if (options_.beam_nodes > 0) ++counts["runs with members as on a BEAM"];
+  if (options_.clusters > 1) ++counts["runs with two clusters"];
+  if (cluster_.promises.broken()) ++counts["ra broke: " + *cluster_.promises.broken()];
+  for (const auto& [kind, count] : injector_->counts())
+    counts["fault " + std::string(to_string(kind))] = count;
+}
+
+bool RandomRun::of_all(const std::function<bool(TestedCluster&)>& holds) {
+  return std::all_of(tested_.begin(), tested_.end(),
+                     [&](const auto& tested) { return holds(*tested); });
+}
+
+bool RandomRun::all_lead() {
+  return of_all([this](TestedCluster& one) { return cluster_.leader(one.name()) != nullptr; });
+}
+
+bool RandomRun::all_converged() {
+  return of_all([](TestedCluster& one) { return one.converged(); });
+}
+
+bool RandomRun::all_idle() {
+  return of_all([](TestedCluster& one) { return one.workload().idle(); });
+}
+
+void RandomRun::begin_operations(std::uint64_t operations) {
+  for (const auto& tested : tested_) tested->workload().begin(operations);
+}
+
+std::string RandomRun::states() {
+  std::string text;
+  for (const auto& tested : tested_) text += tested->describe();
+  return text;
+}
+
 void RandomRun::faults() {
-  if (!run_until([this] { return workload_->ready(); }, kReadTime))
+  if (!run_until(
+          [this] { return of_all([](TestedCluster& one) { return one.workload().ready(); }); },
+          kReadTime))
     return fail("the clients do not start");
   injector_->begin();
-  workload_->begin(options_.operations);
-  run_until([this] { return workload_->idle() || workload_->overdue() != nullptr; },
+  begin_operations(options_.operations);
+  const ClientOperation* late = nullptr;
+  const auto none_is_late = [&late](TestedCluster& one) {
+    late = one.workload().overdue();
+    return late == nullptr;
+  };
+  run_until([&] { return all_idle() || !of_all(none_is_late); },
             std::chrono::seconds(options_.fault_seconds));
-  if (const ClientOperation* late = workload_->overdue())
-    fail("an operation did not end at its deadline: " + to_string(*late));
+  if (late != nullptr) fail("an operation did not end at its deadline: " + to_string(*late));
 }
 
 void RandomRun::heal() {
-  workload_->stop();
+  for (const auto& tested : tested_) tested->workload().stop();
   injector_->heal();
   const Nanoseconds patience = std::chrono::milliseconds(options_.deadline_ms) * 2;
-  if (!run_until([this] { return workload_->idle(); }, patience))
+  if (!run_until([this] { return all_idle(); }, patience))
     return fail("an operation did not end after its deadline");
   const Nanoseconds now = cluster_.schedule.now();
   run_until([] { return false; }, std::max(now, injector_->still_until()) - now + kMeasureTime);
 }
 
-bool RandomRun::converged() {
-  SimulatedNode* const leader = cluster_.leader();
-  if (leader == nullptr) return false;
-  const MemberView leading = *leader->view();
-  return std::all_of(cluster_.nodes().begin(), cluster_.nodes().end(), [&](const auto& each) {
-    const auto member = each.second->view();
-    return member && member->applied == leading.last && member->leader == leading.id &&
-           leading.cluster.contains(member->id);
-  });
-}
-
-std::string RandomRun::states() {
-  std::string text;
-  for (const auto& [host, node] : cluster_.nodes()) {
-    text += "\n" + node->name() + ": ";
-    if (const member::Member* const member = node->member()) {
-      text += raft::describe(member->core());
-    } else if (const auto view = node->view()) {
-      text += "as a BEAM, " + std::string(to_string(view->role)) + " in term " +
-              std::to_string(view->term.value()) + " of " +
-              (view->leader ? to_string(*view->leader) : "nobody") + ", last " +
-              std::to_string(view->last.value()) + ", commit " +
-              std::to_string(view->commit.value()) + ", applied " +
-              std::to_string(view->applied.value()) + ", " + std::to_string(view->cluster.size()) +
-              " members\n";
-    } else {
-      text += "no server\n";
-    }
-  }
-  return text;
-}
-
 void RandomRun::converge() {
-  if (!run_until([this] { return cluster_.leader() != nullptr; }, kLeaderTime))
+  if (!run_until([this] { return all_lead(); }, kLeaderTime))
     return fail("no leader after all was made whole:" + states());
   // A leader on a BEAM sends again what was lost only once somebody writes.
   const bool nudges = options_.beam_nodes > 0;
   for (Nanoseconds waited{0}; waited < kConvergenceTime && !failed(); waited += kNudgePause) {
-    if (run_until([this] { return converged(); }, nudges ? kNudgePause : kConvergenceTime)) return;
+    if (run_until([this] { return all_converged(); }, nudges ? kNudgePause : kConvergenceTime))
+      return;
     if (!nudges) break;
-    workload_->begin(1);
+    begin_operations(1);
   }
   fail("the members do not agree after all was made whole:" + states());
 }
 
 void RandomRun::serve_everybody() {
-  const std::uint64_t succeeded = workload_->succeeded();
   options_.deadline_ms = std::max(options_.deadline_ms, kFinalDeadlineMs);
-  workload_->begin(kFinalOperations);
-  if (!run_until([this] { return workload_->idle(); }, kServiceTime))
+  std::map<const TestedCluster*, std::uint64_t> wanted;
+  for (const auto& tested : tested_) {
+    wanted[tested.get()] = tested->workload().succeeded() + options_.clients * kFinalOperations;
+  }
+  begin_operations(kFinalOperations);
+  if (!run_until([this] { return all_idle(); }, kServiceTime))
     return fail("clients are not answered after all was made whole");
-  if (workload_->succeeded() - succeeded < options_.clients * kFinalOperations)
+  if (!of_all([&](TestedCluster& one) { return one.workload().succeeded() >= wanted[&one]; }))
     fail("clients are not served after all was made whole");
   if (!failed()) look_at_answers();
-  if (!run_until([this] { return converged(); }, kConvergenceTime))
+  if (!run_until([this] { return all_converged(); }, kConvergenceTime))
     fail("the members do not agree at the end:" + states());
 }
 
 void RandomRun::look_at_answers() {
-  if (!run_until([this] { return cluster_.leader() != nullptr; }, kLeaderTime))
+  if (!run_until([this] { return all_lead(); }, kLeaderTime))
     return fail("no leader after all was made whole:" + states());
   if (cluster_.leader()->member() == nullptr) return;  // it is as on a BEAM
   AnswerJudge answers(
@@ -208,40 +246,6 @@ void RandomRun::look_at_answers() {
       [this](const std::string& what) { fail(what); });
   answers.ask();
   if (!failed()) answers.ask_and_leave();
-}
-
-void RandomRun::compare_machines() {
-  const std::vector<std::uint64_t> live = cluster_.leader()->view()->live;
-  for (const auto& [host, node] : cluster_.nodes()) {
-    if (node->view()->live != live) fail(node->name() + " has another state than the leader");
-  }
-}
-
-void RandomRun::read_all_entries() {
-  const auto waiting = std::make_shared<std::size_t>(0);
-  for (const auto& [host, node] : cluster_.nodes()) {
-    const std::vector<std::uint64_t> live = node->view()->live;
-    if (BeamNode* const beam = node->beam()) {
-      for (const std::uint64_t index : live) {
-        if (beam->rules()->log().read(raft::Index(index)) == nullptr)
-          fail(node->name() + " does not have its entry " + std::to_string(index));
-      }
-      continue;
-    }
-    for (const std::uint64_t index : live) {
-      ++*waiting;
-      node->member()->read_entry(index, std::chrono::seconds(10),
-                                 [this, waiting, index, name = node->name()](
-                                     const Result<std::vector<raftlog::StoredEntry>>& entries) {
-                                   --*waiting;
-                                   if (!entries)
-                                     fail(name + " can't read its entry " + std::to_string(index) +
-                                          ": " + entries.error().message);
-                                 });
-    }
-    node->runtime().turn();
-  }
-  if (!run_until([&] { return *waiting == 0; }, kReadTime)) fail("an entry was never read");
 }
 
 /// When nobody asks for anything, nothing is held for anybody.
@@ -261,14 +265,6 @@ void RandomRun::look_at_accounts() {
     return held.empty();
   };
   if (!run_until(nothing_is_held, kReadTime)) fail("bytes are held for nobody:" + held);
-}
-
-void RandomRun::check_histories() {
-  for (const auto& [key, operations] : history_.by_key()) {
-    const LinearizabilityVerdict verdict = check_linearizable(operations);
-    if (!verdict.decided) ++report_.counts["histories undecided"];
-    if (!verdict.linearizable) fail(verdict.why);
-  }
 }
 
 }  // namespace rakv::simulation

@@ -2,17 +2,17 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tests/simulation/cluster.h"
 #include "tests/simulation/fault_injector.h"
-#include "tests/simulation/history.h"
-#include "tests/simulation/judges.h"
 #include "tests/simulation/run_options.h"
-#include "tests/simulation/workload.h"
+#include "tests/simulation/tested_cluster.h"
 
 namespace rakv::simulation {
 
@@ -26,9 +26,9 @@ struct RunReport {
   std::map<std::string, std::uint64_t> counts;
 };
 
-/// One random run of a cluster of whole nodes: faults under traffic, then all is made whole, then
-/// the cluster must come to rest and serve everybody. Judges look all the time. The first violation
-/// ends it.
+/// One random run of whole nodes with one cluster or two: faults under traffic, then all is made
+/// whole, then each cluster must come to rest and serve everybody. Judges look all the time. The
+/// first violation ends it.
 class RandomRun {
  public:
   explicit RandomRun(const RunOptions& options);
@@ -42,26 +42,27 @@ class RandomRun {
   /// Nothing more is to be judged.
   bool failed() const { return ended_by_ra_ || report_.violation.has_value(); }
 
+  void make_tested_clusters();
   void faults();
   void heal();
   void converge();
   void serve_everybody();
   void look_at_answers();
-  void compare_machines();
-  void read_all_entries();
   void look_at_accounts();
-  void check_histories();
-  bool converged();
+  void count_what_happened();
+  /// Whether that is so of all clusters.
+  bool of_all(const std::function<bool(TestedCluster&)>& holds);
+  bool all_lead();
+  bool all_converged();
+  bool all_idle();
+  void begin_operations(std::uint64_t operations);
   std::string states();
 
   RunOptions options_;
   std::mt19937_64 random_;
   SimulatedCluster cluster_;
-  History history_;
-  std::unique_ptr<Workload> workload_;
+  std::vector<std::unique_ptr<TestedCluster>> tested_;
   std::unique_ptr<FaultInjector> injector_;
-  StateJudge state_judge_;
-  DurabilityJudge durability_judge_;
   RunReport report_;
   bool ended_by_ra_ = false;  ///< something is wrong after ra broke a rule of Raft's
 };

@@ -52,6 +52,7 @@ const std::vector<NumberOption>& number_options() {
       {"seed", &RunOptions::seed, {}},
       {"nodes", &RunOptions::nodes, {1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7}},
       {"beam_nodes", &RunOptions::beam_nodes, {0, 0, 0, 0, 0, 1, 1, 2, 3}},
+      {"clusters", &RunOptions::clusters, {1, 1, 1, 2}},
       {"clients", &RunOptions::clients, {1, 2, 3, 4}},
       {"keys", &RunOptions::keys, {1, 2, 3, 8}},
       {"operations", &RunOptions::operations, {25, 50, 100}},

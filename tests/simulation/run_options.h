@@ -48,7 +48,8 @@ struct RunOptions {
   std::uint64_t seed = 1;
   std::uint64_t nodes = 3;
   std::uint64_t beam_nodes = 0;  ///< so many of the nodes behave as BEAM nodes with ra
-  std::uint64_t clients = 3;
+  std::uint64_t clusters = 1;    ///< another one is on the first three nodes
+  std::uint64_t clients = 3;     ///< of each cluster
   std::uint64_t keys = 3;
   std::uint64_t operations = 100;        ///< of each client, during the faults
   std::uint64_t think_ms = 20;           ///< between two of a client's operations, at most

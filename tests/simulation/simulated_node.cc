@@ -160,8 +160,8 @@ std::optional<raft::Term> SimulatedNode::term_at(raft::Index index, const std::s
   return found->core().log().term_at(index);
 }
 
-void SimulatedNode::trigger_election() {
-  if (member::Member* const found = member()) found->trigger_election();
+void SimulatedNode::trigger_election(const std::string& server) {
+  if (member::Member* const found = member(server)) found->trigger_election();
 }
 
 void SimulatedNode::visit_durable(

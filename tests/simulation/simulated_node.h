@@ -92,7 +92,7 @@ class SimulatedNode {
   /// Of the entry at that index of its log; nothing when the server does not have it, or not run.
   virtual std::optional<raft::Term> term_at(raft::Index index, const std::string& server = "kv");
   /// The call `trigger_election`.
-  virtual void trigger_election();
+  virtual void trigger_election(const std::string& server = "kv");
   /// The bytes that a power cut would leave, file by file or entry by entry.
   virtual void visit_durable(const std::function<void(const std::string& bytes)>& visit) const;
 

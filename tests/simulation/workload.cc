@@ -41,12 +41,13 @@ Workload::Workload(SimulatedCluster& cluster, const RunOptions& options, History
       options_(options),
       history_(history),
       random_(seed),
-      seams_(std::move(seams)) {
+      seams_(std::move(seams)),
+      last_value_(seams_.first_value) {
   for (std::uint64_t i = 0; i < options.clients; ++i) {
-    std::vector<raft::ServerId> servers = cluster.servers();
+    std::vector<raft::ServerId> servers = cluster.servers(seams_.cluster);
     std::rotate(servers.begin(), servers.begin() + static_cast<long>(i % servers.size()),
                 servers.end());
-    hosts_.push_back("client" + std::to_string(i));
+    hosts_.push_back(seams_.cluster + "client" + std::to_string(i));
     callers_.push_back(std::make_unique<Caller>());
     callers_.back()->client = std::make_unique<SimulatedClient>(
         cluster.schedule, cluster.network, hosts_.back(), random_(), std::move(servers));

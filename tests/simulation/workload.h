@@ -23,6 +23,8 @@ std::string value_mark(std::uint64_t number);
 class Workload {
  public:
   struct Seams {
+    std::string cluster = "kv";
+    std::uint64_t first_value = 0;  ///< values are numbered from here; so many are for others
     /// A put was acknowledged at that index.
     std::function<void(std::size_t operation, std::uint64_t index)> acknowledged;
     /// An answer that no member may give.
