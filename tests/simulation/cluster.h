@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -56,6 +57,8 @@ class SimulatedCluster {
   Trace trace{schedule};
   SimulatedNetwork network;
   BeamPromises promises;
+  /// The name of a node whose disk loses what it had; nobody counts on it.
+  std::optional<std::string> damaged;
 
  private:
   void form(const std::string& name);

@@ -31,6 +31,7 @@ FaultInjector::FaultInjector(SimulatedCluster& cluster, const StateJudge& states
     : cluster_(cluster),
       options_(options),
       membership_(cluster, [&states] { return states.committed_cluster(); }),
+      damage_(cluster, seed),
       random_(seed),
       hosts_(std::move(clients)),
       kinds_(options.faults.begin(), options.faults.end()) {
@@ -163,6 +164,8 @@ void FaultInjector::inflict(FaultKind kind) {
       return restart_epmd(node.host());
     case FaultKind::clock_jump:
       return jump_clock(node);
+    case FaultKind::flip_bits:
+      return flip_bits();
   }
 }
 
@@ -191,7 +194,10 @@ void FaultInjector::look_after_all() {
 }
 
 void FaultInjector::look_after(SimulatedNode& node) {
-  if (node.failed()) kill(node, CrashMode::keep_everything);
+  if (node.failed()) {
+    kill(node, CrashMode::keep_everything);
+    damage_.repair(node);
+  }
   const Nanoseconds now = cluster_.schedule.now();
   if (!node.runs()) {
     if (healed_ || now >= starts_at_[&node]) node.start();
@@ -223,6 +229,7 @@ void FaultInjector::look_after(SimulatedNode& node, const std::string& server) {
   if (now > since + kServerPatience) {
     without_server_since_.erase(which);
     kill(node, CrashMode::keep_everything);
+    damage_.repair(node);
   }
 }
 
@@ -391,6 +398,13 @@ void FaultInjector::fill_disk(SimulatedNode& node) {
                return std::nullopt;
              return make_error(ErrorCode::no_space, path + ": no space left on device");
            });
+}
+
+void FaultInjector::flip_bits() {
+  SimulatedNode* const damaged = damage_.flip();
+  // Much of the damage is seen by a start only.
+  if (damaged != nullptr && random_() % 2 == 0)
+    kill_later(*damaged, std::chrono::milliseconds(1 + random_() % 100));
 }
 
 // --- requests

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/simulation/cluster.h"
+#include "tests/simulation/disk_damage.h"
 #include "tests/simulation/judges.h"
 #include "tests/simulation/membership_changes.h"
 #include "tests/simulation/run_options.h"
@@ -63,6 +64,7 @@ class FaultInjector {
   void jump_clock(SimulatedNode& node);
   void disk_errors(SimulatedNode& node);
   void fill_disk(SimulatedNode& node);
+  void flip_bits();
   /// In the place of the node's disk rules, for a while.
   void set_rule(SimulatedNode& node, raftlog::FaultyDisk::Rule rule);
   static void mend_disk(SimulatedNode& node);
@@ -82,6 +84,7 @@ class FaultInjector {
   SimulatedCluster& cluster_;
   const RunOptions& options_;
   MembershipChanges membership_;
+  DiskDamage damage_;
   std::mt19937_64 random_;
   std::vector<SimulatedNode*> nodes_;
   Hosts hosts_;  ///< of nodes and clients

@@ -175,13 +175,13 @@ bool DurabilityJudge::has_bytes(const SimulatedNode& node, const std::string& by
 }
 
 bool DurabilityJudge::is_majority(const std::set<std::string>& nodes) const {
-  const auto has_majority = [&nodes](const raft::Cluster& cluster) {
+  const auto has_majority = [&](const raft::Cluster& cluster) {
     std::size_t voters = 0;
     std::size_t having = 0;
     for (const auto& [id, config] : cluster) {
       if (!config.is_voter()) continue;
       ++voters;
-      having += nodes.contains(id.node()) ? 1 : 0;
+      having += nodes.contains(id.node()) || id.node() == cluster_.damaged ? 1 : 0;
     }
     return having > voters / 2;
   };
@@ -288,6 +288,7 @@ void DurabilityJudge::rehearse_power_cut() {
   const auto wanted = current();
   std::map<std::size_t, std::set<std::string>> having;
   for (const auto& [host, node] : cluster_.nodes()) {
+    if (node->name() == cluster_.damaged) continue;
     if (const BeamNode* const beam = std::as_const(*node).beam()) {
       rehearse_beam(*beam, wanted, having);
     } else {

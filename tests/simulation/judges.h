@@ -98,6 +98,7 @@ class DurabilityJudge {
                      std::map<std::size_t, std::set<std::string>>& having);
   /// Whether these nodes are a majority of a configuration that is in force; also when nobody
   /// knows of one. Majorities of two configurations that follow each other have a member in common.
+  /// A damaged disk counts as if it had all: its member does not vote until it has.
   bool is_majority(const std::set<std::string>& nodes) const;
   std::string describe_holders(const std::set<std::string>& nodes) const;
   std::map<std::size_t, std::uint64_t> current() const;

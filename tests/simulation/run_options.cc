@@ -39,6 +39,7 @@ constexpr FaultName kFaultNames[] = {
     {FaultKind::flap, "flap"},
     {FaultKind::epmd, "epmd"},
     {FaultKind::clock_jump, "clock_jump"},
+    {FaultKind::flip_bits, "flip_bits"},
 };
 
 struct NumberOption {
@@ -104,6 +105,8 @@ RunOptions RunOptions::draw(std::uint64_t seed) {
     if (random() % one_in == 0) options.faults.insert(kind);
   }
   options.faults.insert(kinds[random() % kinds.size()]);
+  // A member that has lost what it promised and one that is being replaced are two of three.
+  if (options.faults.contains(FaultKind::membership)) options.faults.erase(FaultKind::flip_bits);
   return options;
 }
 

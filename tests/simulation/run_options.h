@@ -38,6 +38,7 @@ enum class FaultKind : std::uint8_t {
   flap,             ///< a link carries nothing, then something, and so on
   epmd,             ///< a host's epmd ends, and a new one starts
   clock_jump,       ///< a wall clock is set forward or back
+  flip_bits,        ///< a bit of a node's files, always the same node's
 };
 /// All of them, in order.
 const std::vector<FaultKind>& all_fault_kinds();

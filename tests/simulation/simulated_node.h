@@ -98,6 +98,7 @@ class SimulatedNode {
 
   /// What is on the disk, and what of it is durable.
   const raftlog::MemoryDisk& disk() const { return *disk_; }
+  raftlog::MemoryDisk& disk() { return *disk_; }
   void give_up_unsynced(const std::string& path) { disk_->give_up_unsynced(path); }
   std::string directory() const { return "/data/" + name_; }
   /// Between the process and the disk, until the process ends.

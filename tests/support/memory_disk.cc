@@ -302,6 +302,18 @@ void MemoryDisk::give_up_unsynced(const std::string& path) {
   }
 }
 
+void MemoryDisk::flip(const std::string& path, std::size_t at, char bits) {
+  const auto node = find_file(path);
+  if (!node) return;
+  for (FileBytes* bytes : {&(*node)->bytes, &(*node)->durable_bytes}) {
+    if (at >= bytes->size()) continue;
+    char byte = 0;
+    bytes->read(at, &byte, 1);
+    byte = static_cast<char>(byte ^ bits);
+    bytes->write(at, {&byte, 1});
+  }
+}
+
 void MemoryDisk::crash(CrashMode mode, std::uint64_t seed) {
   locked_ = std::make_shared<std::set<std::string>>();
   if (mode == CrashMode::keep_everything) return;

@@ -41,6 +41,9 @@ class MemoryDisk final : public Disk {
   /// is in the page cache, and later syncs leave it out and succeed, until it is written again.
   void give_up_unsynced(const std::string& path);
 
+  /// Flips bits of a byte that is durable, in what is read and in what a power cut would leave.
+  void flip(const std::string& path, std::size_t at, char bits);
+
   /// Every file that a power cut would leave, with the bytes that it would have.
   void visit_durable(
       const std::function<void(const std::string& path, const std::string& bytes)>& visit) const;
