@@ -132,7 +132,7 @@ void Node::Impl::send_apply(std::uint64_t number, std::string_view module,
 
 void Node::Impl::apply_locally(std::string_view caller, std::string_view module,
                                std::string_view function, std::string_view arguments,
-                               RpcCall::Answer answer) {
+                               const RpcCall::Answer& answer) {
   PeerCharge charge = is_own(caller) ? PeerCharge() : watch_charge(caller);
   if (!charge.try_grow(arguments.size())) {
     answer(RpcOutcome::raised, atom_term(kNoRoom), etf::Writer().nil().view());

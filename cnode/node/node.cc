@@ -39,7 +39,7 @@ Node::Impl::Impl(boost::asio::io_context& io, NodeOptions options)
       poll_timer_(io),
       random_(Randomness::of(io)()) {
   distribution::Endpoint::Events events;
-  events.on_up = [this](std::shared_ptr<distribution::Connection> made) { on_up(std::move(made)); };
+  events.on_up = [this](const std::shared_ptr<distribution::Connection>& made) { on_up(made); };
   events.on_note = options_.on_note;
   distribution::EndpointOptions endpoint = endpoint_options(options_);
   if (options_.memory != nullptr) {
@@ -354,8 +354,8 @@ void Node::when_room(const std::string& peer, std::uint64_t bytes,
 
 RpcTable& Node::functions() { return impl_->functions_; }
 void Node::apply_locally(std::string_view module, std::string_view function,
-                         std::string_view arguments, RpcCall::Answer answer) {
-  impl_->apply_locally(impl_->options_.name, module, function, arguments, std::move(answer));
+                         std::string_view arguments, const RpcCall::Answer& answer) {
+  impl_->apply_locally(impl_->options_.name, module, function, arguments, answer);
 }
 
 }  // namespace rakv::node

@@ -219,7 +219,7 @@ class Node {
   RpcTable& functions();
   /// Applies a function of functions() here, as if a peer had asked.
   void apply_locally(std::string_view module, std::string_view function, std::string_view arguments,
-                     RpcCall::Answer answer);
+                     const RpcCall::Answer& answer);
 
  private:
   class Impl;  // node_impl.h

@@ -87,7 +87,6 @@ class Node::Impl : private Process {
   void signal(std::string_view node, const etf::PidView& from, distribution::OutMessage message);
 
   // signals.cc
-  distribution::Connection* receiving_ = nullptr;  ///< whose message a process is handling
   void on_connection_message(const std::shared_ptr<distribution::Connection>& connection,
                              const distribution::ControlMessage& control, std::string_view payload);
   void handle(distribution::Connection& peer, const distribution::MessageSignal& signal,
@@ -117,7 +116,7 @@ class Node::Impl : private Process {
   void send_apply(std::uint64_t number, std::string_view module, std::string_view function,
                   std::string_view arguments);
   void apply_locally(std::string_view caller, std::string_view module, std::string_view function,
-                     std::string_view arguments, RpcCall::Answer answer);
+                     std::string_view arguments, const RpcCall::Answer& answer);
   etf::Reference monitor(std::uint64_t watcher, std::string_view node, std::string_view name);
   void demonitor(const etf::Reference& reference);
   void fire_own_monitor(const etf::ReferenceView& reference, std::string_view reason);
@@ -127,7 +126,7 @@ class Node::Impl : private Process {
   void write_memory(etf::Writer& writer) const;
 
   // peers.cc
-  void on_up(std::shared_ptr<distribution::Connection> made);
+  void on_up(const std::shared_ptr<distribution::Connection>& made);
   void on_closed(const std::string& node, const distribution::Connection* connection,
                  const Error& reason);
   std::shared_ptr<distribution::Connection> connection(std::string_view node) const;
@@ -140,6 +139,9 @@ class Node::Impl : private Process {
   void poll_detector();
   void notify(FunctionRef<void(NodeObserver&)> tell);
 
+ private:
+  friend Node;
+
   boost::asio::io_context& io_;
   NodeOptions options_;
   std::shared_ptr<distribution::PeerMemory> peer_memory_;  ///< null without NodeOptions::memory
@@ -150,6 +152,7 @@ class Node::Impl : private Process {
   RpcTable functions_;
   FailureDetector detector_;
   std::set<NodeObserver*> observers_;
+  distribution::Connection* receiving_ = nullptr;  ///< whose message a process is handling
 
   // --- what lives here ---
 

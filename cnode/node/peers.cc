@@ -9,7 +9,7 @@ std::shared_ptr<distribution::Connection> Node::Impl::connection(std::string_vie
   return endpoint_->connection(node);
 }
 
-void Node::Impl::on_up(std::shared_ptr<distribution::Connection> made) {
+void Node::Impl::on_up(const std::shared_ptr<distribution::Connection>& made) {
   const std::string node = made->peer().name;
   distribution::Connection::Handlers handlers;
   // Weak: the connection owns its handlers.
