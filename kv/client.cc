@@ -250,7 +250,7 @@ void Client::after_pause(Clock::time_point deadline, std::function<void()> then)
   });
 }
 
-void Client::write(std::string command, Clock::time_point deadline,
+void Client::write(std::string_view command, Clock::time_point deadline,
                    Handler<CommittedPosition> handler) {
   etf::Writer writer;
   wire::write_leader_call(writer);
@@ -282,12 +282,12 @@ void Client::put(std::string_view key, std::string_view value, Clock::time_point
   etf::Writer command;
   command.tuple(4).atom("put").raw(key).raw(value).map(2);
   command.atom("size").u64(*size).atom("hash").u64(*hash);
-  write(command.take(), deadline, std::move(handler));
+  write(command.view(), deadline, std::move(handler));
 }
 
 void Client::remove(std::string_view key, Clock::time_point deadline,
                     Handler<CommittedPosition> handler) {
-  write(etf::Writer().tuple(2).atom("delete").raw(key).take(), deadline, std::move(handler));
+  write(etf::Writer().tuple(2).atom("delete").raw(key).view(), deadline, std::move(handler));
 }
 
 void Client::get(std::string_view key, Clock::time_point deadline, Handler<StoredValue> handler) {

@@ -101,7 +101,8 @@ class Client {
   void take_down(const std::shared_ptr<Operation>& operation, const raft::ServerId& server,
                  std::string_view reason);
   void follow(const std::shared_ptr<Operation>& operation, const raft::ServerId& leader);
-  void write(std::string command, Clock::time_point deadline, Handler<CommittedPosition> handler);
+  void write(std::string_view command, Clock::time_point deadline,
+             Handler<CommittedPosition> handler);
   void find_entry(const std::shared_ptr<Read>& read);
   void read_entry(const std::shared_ptr<Read>& read, const raft::ServerId& server,
                   std::uint64_t index, std::string_view members);

@@ -129,6 +129,8 @@ void Attempt::end_if_flushed() {
   }
 }
 
+// A copy: it may be failed_, and who is told may let go of this.
+// NOLINTNEXTLINE(performance-unnecessary-value-param)
 void Attempt::fail(Error error) {
   if (std::exchange(over_, true)) return;
   deadline_.cancel();

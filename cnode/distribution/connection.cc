@@ -40,8 +40,8 @@ OutboxLimits send_limits(const ConnectionOptions& options) {
 }  // namespace
 
 Connection::Connection(asio::io_context& io, std::unique_ptr<Transport> transport,
-                       PeerIdentity peer, std::string leftover, ConnectionOptions options,
-                       std::function<void()> on_gone)
+                       PeerIdentity peer, std::string_view leftover,
+                       const ConnectionOptions& options, std::function<void()> on_gone)
     : io_(io),
       transport_(std::move(transport)),
       peer_(std::move(peer)),

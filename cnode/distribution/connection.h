@@ -57,7 +57,8 @@ class Connection : public std::enable_shared_from_this<Connection>, private Peer
 
   /// `on_gone` is called from inside close(), for the one who keeps a table of connections.
   Connection(boost::asio::io_context& io, std::unique_ptr<Transport> transport, PeerIdentity peer,
-             std::string leftover, ConnectionOptions options, std::function<void()> on_gone = {});
+             std::string_view leftover, const ConnectionOptions& options,
+             std::function<void()> on_gone = {});
   ~Connection() override;
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;

@@ -318,9 +318,9 @@ struct Endpoint::Impl : std::enable_shared_from_this<Endpoint::Impl> {
     auto gone = [weak = weak_from_this(), peer, attempt] {
       if (const auto self = weak.lock()) self->connection_gone(peer, attempt);
     };
-    const auto connection = std::make_shared<Connection>(
-        io, std::move(transport), std::move(finished.peer), std::move(finished.leftover),
-        options.connection, std::move(gone));
+    const auto connection =
+        std::make_shared<Connection>(io, std::move(transport), std::move(finished.peer),
+                                     finished.leftover, options.connection, std::move(gone));
     connections[peer] = connection;
     connection->hold(holds.contains(peer));
     // Posted, so that on_closed of the old connection, which is posted too, comes before.

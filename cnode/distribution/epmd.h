@@ -111,11 +111,11 @@ struct NodeAddress {
 /// Asks the epmd of `host` for `alive_name`. `host` is resolved as written. `done` gets the
 /// endpoint, or `not_found`, `unavailable` (host unknown, no epmd there), `timeout`; it is called
 /// exactly once, from the io_context.
-void lookup(boost::asio::io_context& io, const Options& options, std::string alive_name,
-            std::string host, std::function<void(Result<NodeAddress>)> done);
+void lookup(boost::asio::io_context& io, const Options& options, const std::string& alive_name,
+            std::string host, const std::function<void(Result<NodeAddress>)>& done);
 
 /// Asks the epmd of `host` for all its names.
 void names(boost::asio::io_context& io, const Options& options, std::string host,
-           std::function<void(Result<std::vector<NamedPort>>)> done);
+           const std::function<void(Result<std::vector<NamedPort>>)>& done);
 
 }  // namespace rakv::distribution::epmd

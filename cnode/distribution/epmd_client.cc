@@ -123,8 +123,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
 
 }  // namespace
 
-void lookup(asio::io_context& io, const Options& options, std::string alive_name, std::string host,
-            std::function<void(Result<NodeAddress>)> done) {
+void lookup(asio::io_context& io, const Options& options, const std::string& alive_name,
+            std::string host, const std::function<void(Result<NodeAddress>)>& done) {
   Result<std::string> request = encode_lookup(alive_name);
   if (!request) {
     asio::post(io, [done, error = request.error()] { done(error); });
@@ -147,7 +147,7 @@ void lookup(asio::io_context& io, const Options& options, std::string alive_name
 }
 
 void names(asio::io_context& io, const Options& options, std::string host,
-           std::function<void(Result<std::vector<NamedPort>>)> done) {
+           const std::function<void(Result<std::vector<NamedPort>>)>& done) {
   auto feed = [done](std::string_view bytes, bool at_end, const std::string&) {
     if (!at_end) return false;
     done(decode_names_reply(bytes));

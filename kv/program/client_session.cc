@@ -103,8 +103,7 @@ Result<void> ClientSession::start_node(const std::string& cookie, const ClientOp
     node_options.visible = false;
     node_options.listen_address = "127.0.0.1";
     auto node = std::make_unique<node::Node>(*io_, std::move(node_options));
-    const Result<void> started =
-        wait<void>(late, [&](auto handler) { node->start(std::move(handler)); });
+    Result<void> started = wait<void>(late, [&](auto handler) { node->start(std::move(handler)); });
     if (started) {
       node_ = std::move(node);
       node_->accept_peers();

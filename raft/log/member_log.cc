@@ -164,7 +164,7 @@ Error missing_entry(const std::string& directory, Index index) {
 
 }  // namespace
 
-void MemberLog::read(std::vector<Index> indexes, ReadCallback callback) {
+void MemberLog::read(const std::vector<Index>& indexes, ReadCallback callback) {
   std::vector<StoredEntry> entries;
   std::vector<std::pair<std::size_t, SegmentTable::Place>> on_disk;
   std::optional<Error> missing;

@@ -117,7 +117,7 @@ class MemberLog final : private FlushSource {
   /// among them (superseded_entries.h); not_found names the first that is missing, corrupt one
   /// whose checksum fails. The callback always comes later on the owner's executor.
   using ReadCallback = std::function<void(Result<std::vector<StoredEntry>>)>;
-  void read(std::vector<Index> indexes, ReadCallback callback);
+  void read(const std::vector<Index>& indexes, ReadCallback callback);
   /// As read, at once, waiting for the disk: for tools and tests.
   Result<StoredEntry> read_blocking(Index index) const;
   /// The newest snapshot. Its state bytes stay in memory only until release_snapshot_state().

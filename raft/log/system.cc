@@ -215,7 +215,7 @@ void LogSystem::give_up_registration(const ServerConfig& config, const Error& er
       });
 }
 
-void LogSystem::update_config(ServerConfig config, DoneCallback done) {
+void LogSystem::update_config(const ServerConfig& config, DoneCallback done) {
   if (find(config.uid) == nullptr) {
     context_.owner().post(
         [done = std::move(done),

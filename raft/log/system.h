@@ -123,7 +123,7 @@ class LogSystem final : private FlushOwner {
   /// the way. After any error nothing is left of it.
   void register_server(ServerConfig config, std::function<void(Result<MemberLog*>)> done);
   /// Replaces the config file of a registered server.
-  void update_config(ServerConfig config, DoneCallback done);
+  void update_config(const ServerConfig& config, DoneCallback done);
   /// Whether the server is between segments_down() and segments_up().
   bool keeps_records_of(const std::string& uid) const { return flusher_.keeps(uid); }
   /// Why the registered server of that name can't be started; null when it can, or is not known.

@@ -38,6 +38,14 @@ class SystemRecovery {
   Result<void> give_up_metadata(const Error& damage);
   Result<void> remove_leftovers();
   void note_unflushed();
+  void note_missing_directory(const std::string& name, const std::string& uid) {
+    system_.notices.push_back(directory_ + ": server " + name + " (UId " + uid +
+                              ") has no directory and was taken off the list");
+  }
+  void note_kept_records(const std::string& path, const std::string& uid) {
+    system_.notices.push_back(path + ": has what the WAL had of server " + uid +
+                              ", until that can be started");
+  }
   Result<void> write_names();
   Result<void> write_metadata();
   std::string directory_of(const std::string& uid) const {
@@ -201,8 +209,7 @@ Result<void> SystemRecovery::finish_deletions() {
     });
     if (there) continue;
     gone.push_back(uid);
-    system_.notices.push_back(directory_ + ": server " + name + " (UId " + uid +
-                              ") has no directory and was taken off the list");
+    note_missing_directory(name, uid);
   }
   for (const auto& uid : gone) {
     names_changed_ |=
@@ -335,8 +342,7 @@ Result<void> SystemRecovery::keep_records_of_broken() {
     }
     const std::string path = directory_ + "/" + numbered_name(++wal_.last_number, kKeptSuffix);
     if (auto done = write_kept_records(disk_, path, uid, writer); !done) return done;
-    system_.notices.push_back(path + ": has what the WAL had of server " + uid +
-                              ", until that can be started");
+    note_kept_records(path, uid);
   }
   return {};
 }

@@ -62,7 +62,7 @@ void Applier::read_from_disk(const raft::effect::Apply& range) {
     wanted.push_back(index.value());
   }
   seams_.wait();
-  seams_.log.read(std::move(wanted),
+  seams_.log.read(wanted,
                   [this, alive = alive_](Result<std::vector<raftlog::StoredEntry>> entries) {
                     if (!*alive || stopped_) return;
                     // The start finds out what of the log can be read, and fetches the rest from

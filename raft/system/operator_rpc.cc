@@ -51,7 +51,8 @@ void ServerSystem::ask_members(std::shared_ptr<node::RpcCall> call, const raft::
         wire::write_state_query(writer, "members");
       },
       timeout,
-      [this, call, server, timeout, redirects, alive = alive_](const node::CallResult& result) {
+      [this, call = std::move(call), server, timeout, redirects,
+       alive = alive_](const node::CallResult& result) {
         if (!*alive) return;
         etf::Writer reply;
         if (result.status == node::CallResult::Status::timeout) {

@@ -165,21 +165,21 @@ void ServerSystem::restart_server_rpc(node::RpcCall call) {
     stop_member(id->name(), "shutdown");  // to be started with these settings
   }
   auto waiting = std::make_shared<node::RpcCall>(std::move(call));
-  log_system_.update_config(std::move(config), [this, uid = log->uid(), waiting,
-                                                alive = alive_](const Result<void>& stored) {
-    if (!*alive) return;
-    raftlog::MemberLog* again = log_system_.find(uid);
-    if (again == nullptr) return answer_error(*waiting, "name_not_registered");
-    const std::string name = again->config().id.name();
-    if (names_in_change_.contains(name)) return answer_error(*waiting, "name_not_registered");
-    if (const auto running = pid_of(name)) return answer_already_started(*waiting, *running);
-    const auto finish = [name, waiting](const Result<member::Member*>& started) {
-      if (started) return answer_pid(*waiting, **started);
-      waiting->answer(child_failure(name, reason_term(started.error())));
-    };
-    if (!stored) return finish(stored.error());
-    start_member(*again, finish);
-  });
+  log_system_.update_config(
+      config, [this, uid = log->uid(), waiting, alive = alive_](const Result<void>& stored) {
+        if (!*alive) return;
+        raftlog::MemberLog* again = log_system_.find(uid);
+        if (again == nullptr) return answer_error(*waiting, "name_not_registered");
+        const std::string name = again->config().id.name();
+        if (names_in_change_.contains(name)) return answer_error(*waiting, "name_not_registered");
+        if (const auto running = pid_of(name)) return answer_already_started(*waiting, *running);
+        const auto finish = [name, waiting](const Result<member::Member*>& started) {
+          if (started) return answer_pid(*waiting, **started);
+          waiting->answer(child_failure(name, reason_term(started.error())));
+        };
+        if (!stored) return finish(stored.error());
+        start_member(*again, finish);
+      });
 }
 
 void ServerSystem::prepare_server_stop_rpc(node::RpcCall call) {

@@ -18,6 +18,10 @@ constexpr std::string_view kSnapshotMagic{"RASN\x01", 5};
 constexpr std::string_view kIndexesMagic{"RASI\x01", 5};
 constexpr std::size_t kBodyAt = 9;  // after magic and CRC
 
+std::string in_directory(const std::string& directory, std::string_view name) {
+  return directory + "/" + std::string(name);
+}
+
 Error bad_snapshot(ErrorCode code, const std::string& name, const std::string& what) {
   return make_error(code, name + ": " + what);
 }
@@ -271,7 +275,7 @@ Result<FoundSnapshot> find_snapshot(Disk& disk, const std::string& snapshots_dir
   }
   bool changed = false;
   for (const auto& name : snapshot_names(*entries)) {
-    const std::string directory = snapshots_directory + "/" + name;
+    const std::string directory = in_directory(snapshots_directory, name);
     const auto complete = disk.exists(directory + "/snapshot.dat");
     if (!complete) return complete.error();
     if (found.snapshot || !*complete) {  // older than the newest, or never finished
@@ -314,7 +318,8 @@ Result<void> remove_other_snapshots(Disk& disk, const std::string& snapshots_dir
   std::reverse(names.begin(), names.end());
   for (const auto& name : names) {
     if (name == snapshot_directory_name(keep)) continue;
-    if (auto done = remove_snapshot(disk, snapshots_directory + "/" + name); !done) return done;
+    if (auto done = remove_snapshot(disk, in_directory(snapshots_directory, name)); !done)
+      return done;
   }
   return {};
 }

@@ -127,6 +127,13 @@ std::uint64_t number_of(const std::string& path) {
   return number_of_name(name, ".wal").value_or(number_of_kept(name).value_or(0));
 }
 
+Error too_many_to_keep(const std::string& directory, const std::string& uid,
+                       std::uint64_t most_bytes) {
+  return make_error(ErrorCode::limit_exceeded,
+                    directory + ": the WAL has more than " + std::to_string(most_bytes) +
+                        " bytes of server " + uid + ", too many to keep beside it");
+}
+
 }  // namespace
 
 std::optional<std::uint64_t> number_of_kept(std::string_view name, std::string_view suffix) {
@@ -168,9 +175,7 @@ Result<std::optional<KeptFile>> keep_records(Disk& disk, const std::string& dire
     }
     if (auto done = writer.add(found->records); !done) return done.error();
     if (writer.bytes() > most_bytes) {
-      return make_error(ErrorCode::limit_exceeded,
-                        directory + ": the WAL has more than " + std::to_string(most_bytes) +
-                            " bytes of server " + uid + ", too many to keep beside it");
+      return too_many_to_keep(directory, uid, most_bytes);
     }
   }
   if (!writer.begun()) return std::optional<KeptFile>();
