@@ -164,9 +164,9 @@ void BeamNode::ServerProcess::add_surroundings(BeamSeams& seams) {
 
 // --- the node
 
-BeamNode::BeamNode(Schedule& schedule, SimulatedNetwork& network, Trace& trace, std::string name,
-                   std::uint64_t seed, BeamWitness& witness)
-    : SimulatedNode(schedule, network, trace, std::move(name), seed),
+BeamNode::BeamNode(Schedule& schedule, SimulatedNetwork& network, Trace& trace,
+                   const std::string& name, std::uint64_t seed, BeamWitness& witness)
+    : SimulatedNode(schedule, network, trace, name, seed),
       witness_(witness),
       machine_random_(seed) {}
 

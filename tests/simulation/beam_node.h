@@ -18,7 +18,7 @@ namespace rakv::simulation {
 /// and monitors are real, and under it servers that follow ra's rules.
 class BeamNode final : public SimulatedNode, private node::NodeObserver {
  public:
-  BeamNode(Schedule& schedule, SimulatedNetwork& network, Trace& trace, std::string name,
+  BeamNode(Schedule& schedule, SimulatedNetwork& network, Trace& trace, const std::string& name,
            std::uint64_t seed, BeamWitness& witness);
   ~BeamNode() override;
 

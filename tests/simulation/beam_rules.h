@@ -96,9 +96,9 @@ class BeamRules {
   const BeamLog& log() const { return log_; }
   const BeamDisk& disk() const { return disk_; }
   kv::ReplicatedMachine& machine() { return machine_; }
-  void set_status(const raft::ServerId& peer, raft::PeerStatus status, std::uint64_t failures);
+  void set_status(const raft::ServerId& id, raft::PeerStatus status, std::uint64_t failures);
   /// A transfer of a snapshot ended: ra_server:handle_down/5 for snapshot_sender.
-  beam::Effects snapshot_sender_ended(const raft::ServerId& peer, bool in_order);
+  beam::Effects snapshot_sender_ended(const raft::ServerId& id, bool in_order);
   void node_up(const std::string& node);
   /// Callers of reads that a leader of before did not answer.
   std::vector<std::string> take_waiting_readers();
@@ -195,7 +195,7 @@ class BeamRules {
   void leader_refusal(const beam::AppendEntriesReply& replied);
   void leader_snapshot_result(const beam::InstallSnapshotResult& result);
   void leader_heartbeat_reply(const beam::HeartbeatReply& replied);
-  void leader_abdicates(raft::Term term, const beam::Event* event);
+  void leader_abdicates(raft::Term newer, const beam::Event* event);
   void leader_command(const beam::Command& command);
   void leader_commands(const std::vector<beam::Command>& commands);
   void leader_transfer(const beam::Event& event, const raft::ServerId& target);
@@ -209,13 +209,13 @@ class BeamRules {
   void send_heartbeats();
   /// Gives whether there is more to send.
   bool send_pipelined(bool force);
-  raft::Index send_entries(const raft::ServerId& to, const BeamPeer& peer, std::uint64_t most);
+  raft::Index send_entries(const raft::ServerId& to, const BeamPeer& known, std::uint64_t most);
   void enforce_leadership();
   void send_info_rpcs();
   void initialise_peers();
 
   // --- beam_apply.cc
-  void apply_to(raft::Index index, bool recovers);
+  void apply_to(raft::Index until, bool recovers);
   void apply_user(const raft::Entry& entry, bool recovers);
   void command_reply(std::string_view from, std::string_view mode, std::string reply);
   /// Appends it, or gives ra's reason why not.

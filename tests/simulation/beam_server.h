@@ -115,18 +115,18 @@ class BeamServer {
   bool answers_here(const beam::CommandReply& reply, raft::Role role) const;
 
   // --- beam_clients.cc
-  void take_call(std::string_view from, std::string_view request);
-  void take_cast(std::string_view request);
-  bool take_peer_call(std::string_view from, std::string_view request);
-  void take_unknown(std::string_view from, std::string_view request);
-  void take_command(std::string_view from, std::string_view request);
+  void take_call(std::string_view from, std::string_view call);
+  void take_cast(std::string_view cast);
+  bool take_peer_call(std::string_view from, std::string_view term);
+  void take_unknown(std::string_view from, std::string_view term);
+  void take_command(std::string_view from, std::string_view term);
   void leader_takes_command(std::string_view from, const beam::Command& command, bool low);
-  void other_takes_command(std::string_view from, std::string_view request,
+  void other_takes_command(std::string_view from, std::string_view term,
                            const beam::Command& command, bool low);
   void flush_low_priority();
   void reject(std::string_view mode, const std::optional<raft::ServerId>& leader);
-  void redirect_or_hold(std::string_view from, std::string_view request);
-  void trigger_election(std::string_view from, std::string_view request);
+  void redirect_or_hold(std::string_view from, std::string_view call);
+  void trigger_election(std::string_view from, std::string_view term);
   void query_state(std::string_view from, std::string_view what);
   void query_locally(std::string_view from, std::string_view query, raft::IndexTerm condition);
   void answer_pending_queries(raft::Role role);

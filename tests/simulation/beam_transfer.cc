@@ -53,7 +53,8 @@ void BeamTransfer::ended(bool in_order, std::optional<std::string> answer) {
 void BeamTransfer::apply(std::string_view module, std::string_view function, std::string arguments,
                          Step then) {
   seams_.apply(to_.node(), module, function, std::move(arguments),
-               [self = shared_from_this(), then](const std::optional<std::string>& answer) {
+               [self = shared_from_this(),
+                then = std::move(then)](const std::optional<std::string>& answer) {
                  if (!*self->alive_) return;
                  if (!answer) return self->ended(false);
                  then(*answer);
@@ -132,7 +133,8 @@ void BeamTransfer::call(std::uint64_t number, raft::ChunkFlag flag, std::string_
   wire::write_install_snapshot_head(record, {term_, rules_.id(), meta_, number, flag});
   record.raw(data);
   seams_.call(to_, record.take(), kCallMs,
-              [self = shared_from_this(), then](const std::optional<std::string>& answer) {
+              [self = shared_from_this(),
+               then = std::move(then)](const std::optional<std::string>& answer) {
                 if (!*self->alive_) return;
                 if (!answer) return self->ended(false);
                 then(*answer);

@@ -38,7 +38,7 @@ SimulatedCluster::SimulatedCluster(std::uint64_t seed, const std::vector<std::st
 
 void SimulatedCluster::add_cluster(const std::string& name, const std::vector<std::string>& hosts) {
   names_.push_back(name);
-  for (const std::string& host : hosts) servers_[name].push_back({name, node(host).name()});
+  for (const std::string& host : hosts) servers_[name].emplace_back(name, node(host).name());
 }
 
 SimulatedNode& SimulatedCluster::node_of(const raft::ServerId& server) {

@@ -51,7 +51,7 @@ class Runtime::SlowExecutor final : public Executor {
 };
 
 std::shared_ptr<Runtime> Runtime::make(Schedule& schedule, SimulatedNetwork& network,
-                                       Options options) {
+                                       const Options& options) {
   std::shared_ptr<Runtime> made(new Runtime(schedule, network, options));
   const auto turn = [weak = std::weak_ptr(made)] {
     if (const auto runtime = weak.lock()) runtime->turn();

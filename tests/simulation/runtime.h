@@ -49,7 +49,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::function<void()> after_turn;
 
   static std::shared_ptr<Runtime> make(Schedule& schedule, SimulatedNetwork& network,
-                                       Options options);
+                                       const Options& options);
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;

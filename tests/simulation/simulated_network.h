@@ -23,8 +23,9 @@ namespace rakv::simulation {
 struct NetworkOptions {
   Nanoseconds shortest = std::chrono::microseconds(50);  ///< that a piece is under way
   Nanoseconds longest = std::chrono::microseconds(400);
-  std::size_t longest_piece = 16 * 1024;  ///< in bytes
-  std::size_t window = 256 * 1024;        ///< bytes under way or unread, each way of a stream
+  std::size_t longest_piece = std::size_t{16} * 1024;  ///< in bytes
+  std::size_t window =
+      std::size_t{256} * 1024;  ///< bytes under way or unread, each way of a stream
 };
 
 struct Stream;

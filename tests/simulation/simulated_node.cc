@@ -20,7 +20,7 @@ distribution::epmd::Options epmd_options() {
 }
 
 SimulatedNode::SimulatedNode(Schedule& schedule, SimulatedNetwork& network, Trace& trace,
-                             std::string name, std::uint64_t seed, NodeLimits limits)
+                             const std::string& name, std::uint64_t seed, NodeLimits limits)
     : schedule_(schedule),
       network_(network),
       trace_(trace),

@@ -45,8 +45,8 @@ class BeamNode;
 /// disk outlives it. A BeamNode is another kind of it.
 class SimulatedNode {
  public:
-  SimulatedNode(Schedule& schedule, SimulatedNetwork& network, Trace& trace, std::string name,
-                std::uint64_t seed, NodeLimits limits = {});
+  SimulatedNode(Schedule& schedule, SimulatedNetwork& network, Trace& trace,
+                const std::string& name, std::uint64_t seed, NodeLimits limits = {});
   virtual ~SimulatedNode();
   /// This node, if it is a BEAM's; else null.
   virtual const BeamNode* beam() const { return nullptr; }

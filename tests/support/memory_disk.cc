@@ -286,8 +286,9 @@ void MemoryDisk::visit_durable_node(
     const Node& node, const std::string& path,
     const std::function<void(const std::string& path, const std::string& bytes)>& visit) {
   if (!node.is_directory) return visit(path, node.durable_bytes.text());
+  const std::string directory = path + "/";
   for (const auto& [name, child] : node.durable_entries)
-    visit_durable_node(*child, path + "/" + name, visit);
+    visit_durable_node(*child, directory + name, visit);
 }
 
 void MemoryDisk::give_up_unsynced(const std::string& path) {

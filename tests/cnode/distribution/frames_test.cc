@@ -96,19 +96,19 @@ TEST(FrameAssemblerTest, AnAssembledMessageCanBeKept) {
 }
 
 TEST(FrameAssemblerTest, AssemblingReservesNoMoreThanTheFragmentsSay) {
-  const std::string part(64 * 1024, 'x');
+  const std::string part(std::size_t{64} * 1024, 'x');
   FrameAssembler assembler;
   for (std::uint64_t left = 40; left > 1; --left) {
     assembler.feed(fragment(left == 40, 7, left, part));
     ASSERT_FALSE(*assembler.next());
   }
   // 39 of 40 have come: not the 64 that doubling would make room for.
-  EXPECT_LE(assembler.memory_bytes(), 40 * part.size() + 512 * 1024);
+  EXPECT_LE(assembler.memory_bytes(), 40 * part.size() + std::size_t{512} * 1024);
   // A peer that announces the impossible gets memory for what it sends.
   assembler.feed(fragment(true, 8, std::uint64_t{1} << 63, part));
   assembler.feed(fragment(false, 8, (std::uint64_t{1} << 63) - 1, part));
   ASSERT_FALSE(*assembler.next());
-  EXPECT_LE(assembler.memory_bytes(), 43 * part.size() + 512 * 1024);
+  EXPECT_LE(assembler.memory_bytes(), 43 * part.size() + std::size_t{512} * 1024);
 }
 
 TEST(FrameAssemblerTest, EverySplitGivesTheSame) {
@@ -269,7 +269,7 @@ TEST(FrameAssemblerTest, MemoryFollowsWhatArrivedNotWhatWasAnnounced) {
 
 TEST(FrameAssemblerTest, WhatIsNotWholeIsHeldUntilItIs) {
   FrameAssembler assembler;
-  const std::string part(64 * 1024, 'x');
+  const std::string part(std::size_t{64} * 1024, 'x');
   Collected got;
   assembler.feed(whole("small") + std::string("\0\0", 2));
   collect(assembler, got);

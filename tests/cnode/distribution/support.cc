@@ -15,8 +15,6 @@
 #include <fstream>
 #include <sstream>
 
-extern char** environ;
-
 namespace rakv::distribution::test {
 
 std::mt19937_64 seeded_generator() {

@@ -11,7 +11,7 @@ namespace {
 
 IndexTerm at(std::uint64_t index, std::uint64_t term) { return {Index(index), Term(term)}; }
 
-LogShape with(std::vector<std::uint64_t> terms) {
+LogShape with(const std::vector<std::uint64_t>& terms) {
   LogShape log;
   for (const std::uint64_t term : terms) log.append(log.next(), Term(term));
   return log;

@@ -43,7 +43,7 @@ TEST(DiskFull, RoomIsMeasuredWithHysteresis) {
     return std::exchange(store.watcher.events, {});
   };
   EXPECT_EQ(SpaceWatch::low_water({0, 1024 * kMiB}), 64 * kMiB);
-  EXPECT_EQ(SpaceWatch::low_water({0, 1024 * 1024 * kMiB}), 128 * kMiB);
+  EXPECT_EQ(SpaceWatch::low_water({0, std::uint64_t{1024} * 1024 * kMiB}), 128 * kMiB);
   EXPECT_THAT(measure(100), IsEmpty());
   EXPECT_THAT(measure(63), ElementsAre(HasSubstr("low: ")));
   EXPECT_THAT(measure(10), IsEmpty());
