@@ -318,6 +318,7 @@ TEST(KvMachine, BehavesLikeAMap) {
   for (const auto& [key, index] : model) ASSERT_EQ(machine.find(key), index);
   std::vector<std::uint64_t> live = machine.live_indexes();
   std::vector<std::uint64_t> expected;
+  expected.reserve(model.size());
   for (const auto& [key, index] : model) expected.push_back(index);
   std::sort(live.begin(), live.end());
   std::sort(expected.begin(), expected.end());

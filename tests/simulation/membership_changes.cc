@@ -78,6 +78,7 @@ void MembershipChanges::make(SimulatedNode& node, Newcomer& newcomer,
   newcomer.asked_at = cluster_.schedule.now();
   newcomer.made = true;
   std::vector<raft::ServerId> known;
+  known.reserve(members.size());
   for (const auto& [id, config] : members) known.push_back(id);
   node.make_server("kv", node.host() + "NEW" + std::to_string(++newcomer.number) + "AAAAA", known);
 }

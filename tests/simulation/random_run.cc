@@ -30,6 +30,7 @@ constexpr std::uint64_t kFinalDeadlineMs = 5000;
 
 std::vector<std::string> host_names(std::uint64_t count) {
   std::vector<std::string> hosts;
+  hosts.reserve(count);
   for (std::uint64_t i = 0; i < count; ++i) hosts.emplace_back(1, static_cast<char>('a' + i));
   return hosts;
 }

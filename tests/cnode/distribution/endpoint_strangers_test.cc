@@ -33,6 +33,7 @@ TEST_F(EndpointTest, HalfOpenConnectionsAreBoundedAndTimeOut) {
   strict.step_timeout = std::chrono::milliseconds(300);
   TestNode a(io_, "a@127.0.0.1", strict);
   std::vector<tcp::socket> sockets;
+  sockets.reserve(10);
   for (int i = 0; i < 10; ++i) sockets.push_back(raw_socket("127.0.0.1"));
   ASSERT_TRUE(run_until(io_, [&] { return a.notes.size() >= 7; }));
   EXPECT_EQ(a.endpoint->half_open(), 3u);
@@ -156,7 +157,7 @@ TEST_F(EndpointTest, AClaimOfAConnectedNameDoesNotKeepTheNodeOut) {
   anew.cookie = "cookie";
   Endpoint restarted(io_, anew, {});
   std::optional<Result<void>> up;
-  restarted.dial(b.name, [&](Result<void> result) { up = result; });
+  restarted.dial(b.name, [&](const Result<void>& result) { up = result; });
   ASSERT_TRUE(run_until(io_, [&] { return up.has_value(); }));
   EXPECT_TRUE(up->has_value()) << up->error().message;
 }

@@ -126,7 +126,7 @@ TEST_F(EndpointTest, AThiefOfANameWithoutTheCookieBreaksNothing) {
   thief.cookie = "guess";
   Endpoint stranger(io_, thief, {});
   std::optional<Result<void>> refused;
-  stranger.dial(b.name, [&](Result<void> result) { refused = result; });
+  stranger.dial(b.name, [&](const Result<void>& result) { refused = result; });
   ASSERT_TRUE(run_until(io_, [&] { return refused.has_value(); }));
   ASSERT_FALSE(refused->has_value());
   EXPECT_EQ(refused->error().code, ErrorCode::refused);

@@ -146,7 +146,7 @@ TEST(EpmdDaemonTest, IsRunWhenNobodyListens) {
   options.daemon_path = program;
   Registrar registrar(io, options);
   std::optional<Result<std::uint32_t>> outcome;
-  registrar.start({"kv", 1, true}, [&](Result<std::uint32_t> result) { outcome = result; });
+  registrar.start({"kv", 1, true}, [&](const Result<std::uint32_t>& result) { outcome = result; });
   ASSERT_TRUE(test::run_until(io, [&] { return outcome.has_value(); }));
   ASSERT_FALSE(outcome->has_value());
   EXPECT_EQ(outcome->error().code, ErrorCode::unavailable);

@@ -362,7 +362,7 @@ TEST_F(LiveTest, ATakenNameIsSaidInWords) {
   options.port = epmd_port_;
   epmd::Registrar second(io_, options);
   std::optional<Result<std::uint32_t>> outcome;
-  second.start({"tiny", 1, true}, [&](Result<std::uint32_t> result) { outcome = result; });
+  second.start({"tiny", 1, true}, [&](const Result<std::uint32_t>& result) { outcome = result; });
   ASSERT_TRUE(run_until(io_, [&] { return outcome.has_value(); }));
   ASSERT_FALSE(outcome->has_value());
   EXPECT_EQ(outcome->error().code, ErrorCode::already_exists);
@@ -418,7 +418,8 @@ TEST(EpmdClientTest, WithoutEpmdTheErrorSaysWhatToDo) {
   options.start_daemon = false;
   epmd::Registrar registrar(io, options);
   std::optional<Result<std::uint32_t>> outcome;
-  registrar.start({"tiny", 1, true}, [&](Result<std::uint32_t> result) { outcome = result; });
+  registrar.start({"tiny", 1, true},
+                  [&](const Result<std::uint32_t>& result) { outcome = result; });
   ASSERT_TRUE(run_until(io, [&] { return outcome.has_value(); }));
   ASSERT_FALSE(outcome->has_value());
   EXPECT_EQ(outcome->error().code, ErrorCode::unavailable);

@@ -92,7 +92,8 @@ TEST(EpmdClientTest, OddAnswersToARegistrationAreErrorsInWords) {
     OddEpmd odd(io, c.answer, c.endless, c.closes);
     epmd::Registrar registrar(io, odd.options());
     std::optional<Result<std::uint32_t>> outcome;
-    registrar.start({"tiny", 1, true}, [&](Result<std::uint32_t> result) { outcome = result; });
+    registrar.start({"tiny", 1, true},
+                    [&](const Result<std::uint32_t>& result) { outcome = result; });
     ASSERT_TRUE(run_until(io, [&] { return outcome.has_value(); })) << c.answer.size();
     ASSERT_FALSE(outcome->has_value());
     EXPECT_EQ(outcome->error().code, c.code) << outcome->error().message;
@@ -108,7 +109,8 @@ TEST(EpmdClientTest, AnEpmdThatTalksOnIsLeft) {
   std::vector<std::string> events;
   registrar.on_event([&](const std::string& line) { events.push_back(line); });
   std::optional<Result<std::uint32_t>> outcome;
-  registrar.start({"tiny", 1, true}, [&](Result<std::uint32_t> result) { outcome = result; });
+  registrar.start({"tiny", 1, true},
+                  [&](const Result<std::uint32_t>& result) { outcome = result; });
   ASSERT_TRUE(run_until(io, [&] { return !events.empty(); }));
   EXPECT_TRUE(outcome->has_value());
   EXPECT_NE(events[0].find("what nobody asked for"), std::string::npos) << events[0];

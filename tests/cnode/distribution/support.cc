@@ -55,9 +55,11 @@ Child::Child(std::vector<std::string> argv, std::vector<std::string> variables) 
                                    O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
   posix_spawn_file_actions_adddup2(&actions, 1, 2);
   std::vector<char*> arguments;
+  arguments.reserve(argv.size() + 1);
   for (std::string& argument : argv) arguments.push_back(argument.data());
   arguments.push_back(nullptr);
   std::vector<char*> environment;
+  environment.reserve(variables.size());
   for (std::string& variable : variables) environment.push_back(variable.data());
   for (char** inherited = environ; *inherited != nullptr; ++inherited) {
     const std::string entry(*inherited);

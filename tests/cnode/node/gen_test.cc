@@ -11,7 +11,7 @@ namespace {
 using etf::Writer;
 
 const etf::Pid& caller() {
-  static const etf::Pid pid = [] {
+  static const etf::Pid kPid = [] {
     const std::string encoded(
         "\x58\x77\x03"
         "b@h"
@@ -20,7 +20,7 @@ const etf::Pid& caller() {
     etf::Cursor cursor(encoded);
     return etf::Pid(*cursor.pid_view());
   }();
-  return pid;
+  return kPid;
 }
 
 std::string pid_bytes() {

@@ -26,6 +26,7 @@ class RandomRun {
     world_.options.max_append_entries_rpc_batch_size = 1 + pick(8);
     const std::size_t size = 1 + 2 * pick(3);
     std::vector<std::string> names;
+    names.reserve(size);
     for (std::size_t i = 0; i < size; ++i) names.push_back(next_name());
     for (const std::string& name : names) world_.add(name, names);
     loss_ = pick(3) == 0 ? 0 : pick(20);
@@ -209,6 +210,7 @@ class RandomRun {
     } else if (cluster.size() < 6 && names_made_ < 20) {
       command.kind = event::CommandKind::join;
       std::vector<std::string> known;
+      known.reserve(cluster.size());
       for (const auto& [id, config] : cluster) known.push_back(id.node());
       const std::string newcomer = next_name();
       const bool promotable = one_in(2);
@@ -424,6 +426,7 @@ class RandomRun {
       const Peers* peers = member.core->peers();
       if (peers == nullptr) continue;
       std::vector<ServerId> ids;
+      ids.reserve(peers->size());
       for (const auto& [id, peer] : *peers) ids.push_back(id);
       for (const ServerId& id : ids) {
         step(name, event::PeerResumed{id}, "resumed");

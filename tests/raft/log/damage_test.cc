@@ -130,7 +130,7 @@ TEST(Damage, ADamagedWalIsCutSetAsideAndToldToAllServers) {
   MemberLog* log = store.system->find("KVAAAA");
   log->append(entries(4, 6, 1));
   bool done = false;
-  log->end_amnesia([&](Result<void> got) { done = static_cast<bool>(got); });
+  log->end_amnesia([&](const Result<void>& got) { done = static_cast<bool>(got); });
   EXPECT_FALSE(log->amnesia());
   store.settle();
   EXPECT_TRUE(done);
@@ -280,7 +280,7 @@ void expect_to_begin_anew(Index last_applied) {
     meta.cluster = cluster.take();
     bool written = false;
     log->write_snapshot(meta, testing::payload("state"), IndexSet::of({4}),
-                        [&](Result<void> got) { written = static_cast<bool>(got); });
+                        [&](const Result<void>& got) { written = static_cast<bool>(got); });
     store.settle();
     ASSERT_TRUE(written);
     store.system->note_last_applied("KVAAAA", last_applied);

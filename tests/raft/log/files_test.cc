@@ -30,6 +30,7 @@ std::string term_of(const std::string& text) { return "\x83" + etf::parse_text(t
 
 std::vector<std::string> rows(int count) {
   std::vector<std::string> made;
+  made.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
     made.push_back(term_of("{<<\"UID" + std::to_string(i) + "\">>, " + std::to_string(i) + "}"));
   }
@@ -469,6 +470,7 @@ TEST(PosixDisk, DoesWhatItSays) {
   {
     auto file = disk->create(directory + "/a").value();
     std::vector<std::string> parts;
+    parts.reserve(3000);
     for (int i = 0; i < 3000; ++i)
       parts.push_back(std::string(static_cast<std::size_t>(i % 7), 'x') + ",");
     std::vector<IoSlice> slices;

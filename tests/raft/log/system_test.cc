@@ -47,7 +47,7 @@ TEST(LogSystem, NamesAndUidsAreUnique) {
   Store store(disk);
   ASSERT_NE(store.add("kv", "KVAAAA"), nullptr);
   Result<MemberLog*> outcome = nullptr;
-  const auto keep = [&](Result<MemberLog*> got) { outcome = got; };
+  const auto keep = [&](const Result<MemberLog*>& got) { outcome = got; };
   store.system->register_server(config("kv", "KVBBBB"), keep);
   store.settle();
   ASSERT_FALSE(outcome);
@@ -76,8 +76,8 @@ TEST(LogSystem, DeletionIsFinishedAfterACrash) {
       store.settle();
       before = disk.operations();
       disk.stop_at(before + stop);
-      store.system->delete_server("KVAAAA",
-                                  [&](Result<void> got) { deleted = static_cast<bool>(got); });
+      store.system->delete_server(
+          "KVAAAA", [&](const Result<void>& got) { deleted = static_cast<bool>(got); });
       EXPECT_EQ(store.system->find("KVAAAA"), nullptr);
       store.settle();
     }

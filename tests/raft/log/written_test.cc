@@ -130,7 +130,7 @@ TEST(LogSystem, LastAppliedRidesAlongAndIsBoundedByWhatIsWritten) {
     log->append(entries(10, 12, 1));
     store.system->note_last_applied("KVAAAA", 12);  // not durable yet
     bool done = false;
-    store.system->flush_metadata([&](Result<void> got) { done = static_cast<bool>(got); });
+    store.system->flush_metadata([&](const Result<void>& got) { done = static_cast<bool>(got); });
     store.settle();
     EXPECT_TRUE(done);
   }

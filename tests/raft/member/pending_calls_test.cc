@@ -80,6 +80,7 @@ TEST(PendingCallsTest, WhatTheyTakeIsCharged) {
 TEST(PendingCallsTest, AfterAFloodTheSlotsGoAndOldTokensStayStale) {
   PendingCalls calls;
   std::vector<raft::CallToken> tokens;
+  tokens.reserve(20'000);
   for (int i = 0; i < 20'000; ++i) tokens.push_back(calls.add("from", "request"));
   for (const raft::CallToken token : tokens) calls.remove(token);
   EXPECT_EQ(calls.slots(), 0u);

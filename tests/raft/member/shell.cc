@@ -186,7 +186,7 @@ raftlog::ServerConfig Shell::config_of(const std::string& name,
 void Shell::add(const raftlog::ServerConfig& config) {
   bool registered = false;
   log_system_->register_server(
-      config, [&](Result<raftlog::MemberLog*> got) { registered = got.has_value(); });
+      config, [&](const Result<raftlog::MemberLog*>& got) { registered = got.has_value(); });
   run();
   RAKV_CHECK(registered);
   start();

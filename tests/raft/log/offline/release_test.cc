@@ -277,6 +277,7 @@ void replace_segments(Disk& disk, const std::vector<Index>& first,
   std::uint64_t number = 1;
   for (const auto& indexes : {first, second}) {
     std::vector<StoredEntry> content;
+    content.reserve(indexes.size());
     for (const Index index : indexes) content.push_back(entry(index, 1));
     const std::string path = kServerDirectory + "/" + numbered_name(number, ".segment");
     ASSERT_TRUE(Segment::create(disk, path, number, content, {}));
@@ -347,6 +348,7 @@ using Segments = std::vector<std::shared_ptr<const Segment>>;
 
 void add_segment(Disk& disk, Segments& segments, const std::vector<Index>& indexes, Term term) {
   std::vector<StoredEntry> content;
+  content.reserve(indexes.size());
   for (const Index index : indexes) content.push_back(entry(index, term));
   const std::uint64_t number = segments.size() + 1;
   segments.push_back(

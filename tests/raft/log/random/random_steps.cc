@@ -267,6 +267,7 @@ void RandomNode::send_entries(MemberModel& model, MemberLog& log) {
   const std::vector<Index> sent(unsent.begin(), unsent.begin() + count);
   unsent.erase(unsent.begin(), unsent.begin() + count);
   std::vector<StoredEntry> entries;
+  entries.reserve(sent.size());
   for (const Index index : sent) {
     entries.push_back(cluster_entry(model.uid, index, model.cluster.term_of(index)));
   }

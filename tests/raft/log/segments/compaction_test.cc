@@ -46,6 +46,7 @@ void expect_live(const MemberLog& log, const IndexSet& live) {
 /// A segment of `entries` entries of 10 bytes, of which the first `live` are live.
 LiveSegment part(MemoryDisk& disk, std::uint64_t number, Index entries_count, std::size_t live) {
   std::vector<StoredEntry> all;
+  all.reserve(entries_count);
   for (Index i = 0; i < entries_count; ++i) {
     all.push_back({number * 100 + i, 1, SharedBytes::copy_of("0123456789")});
   }
@@ -58,6 +59,7 @@ LiveSegment part(MemoryDisk& disk, std::uint64_t number, Index entries_count, st
 
 std::vector<std::uint64_t> numbers(const std::vector<LiveSegment>& group) {
   std::vector<std::uint64_t> all;
+  all.reserve(group.size());
   for (const auto& member : group) all.push_back(member.segment->number());
   return all;
 }
@@ -258,7 +260,7 @@ TEST(Compaction, ADeletedMemberEndsIt) {
   log->trigger_major_compaction();
   bool deleted = false;
   store.system->delete_server("KVAAAA",
-                              [&](Result<void> done) { deleted = static_cast<bool>(done); });
+                              [&](const Result<void>& done) { deleted = static_cast<bool>(done); });
   store.settle();
   EXPECT_TRUE(deleted);
   EXPECT_FALSE(disk.exists(kServerDirectory).value());

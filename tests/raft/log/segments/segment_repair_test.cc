@@ -34,6 +34,7 @@ void damage(Disk& disk, Index index) { testing::damage_value(disk, kSegment, ind
 
 std::vector<Index> indexes(const std::vector<SegmentSlot>& slots) {
   std::vector<Index> all;
+  all.reserve(slots.size());
   for (const auto& slot : slots) all.push_back(slot.index);
   return all;
 }
@@ -115,7 +116,8 @@ TEST(SegmentRepair, NoCompactionAtTheSameTime) {
   const auto found = find_damage(store, *log, 20);
   ASSERT_TRUE(found);
   const auto start = [&](std::optional<Result<void>>& outcome) {
-    log->replace_damaged(*found, {{20, entry(20, 1)}}, [&](Result<void> done) { outcome = done; });
+    log->replace_damaged(*found, {{20, entry(20, 1)}},
+                         [&](const Result<void>& done) { outcome = done; });
   };
   std::optional<Result<void>> refused;
   log->trigger_major_compaction();

@@ -64,6 +64,7 @@ TEST(Install, WhatLiesBelowTheOwnSnapshotVoidsNothingAboveIt) {
       {
         Store store(disk);
         std::vector<StoredEntry> sent;
+        sent.reserve(live.size());
         for (const Index index : live) sent.push_back(entry(index, index == 50 ? 9 : 1));
         take_in_over_own_snapshot(store, where, 60, std::move(sent));
       }

@@ -194,7 +194,7 @@ TEST(LogSystem, UnknownLiveIndexesKeepEverythingUntilTheyAreSet) {
     EXPECT_TRUE(log->has(5));
     bool done = false;
     log->set_live_indexes(IndexSet::of({4}),
-                          [&](Result<void> got) { done = static_cast<bool>(got); });
+                          [&](const Result<void>& got) { done = static_cast<bool>(got); });
     store.settle();
     EXPECT_TRUE(done);
     EXPECT_FALSE(log->has(5));
