@@ -70,13 +70,13 @@ class TimedCluster {
   };
 
   void after(Millis delay, std::function<void()> what);
-  Effects step(std::size_t node, Event event);
+  Effects step(std::size_t i, Event event);
   void give(std::size_t node, Event event);
-  void run(std::size_t node);
-  void carry_out(std::size_t node, Effect& effect);
+  void run(std::size_t i);
+  void carry_out(std::size_t i, Effect& any);
   void send(std::size_t from, const ServerId& to, Event event);
   void answer(std::size_t from, CallToken token, std::function<Event(const Call&)> make);
-  void set_timer(std::size_t node, const effect::SetElectionTimer& timer);
+  void set_timer(std::size_t i, const effect::SetElectionTimer& wanted);
   ServerId id(std::size_t node) const;
   std::size_t index(const ServerId& id) const;
 

@@ -132,10 +132,10 @@ class World {
   bool carry_out_all(const std::string& name, std::deque<Effect> effects,
                      std::vector<std::string>& lines);
   void after_effects(const std::string& name, std::vector<std::string>& lines);
-  void carry_out(const std::string& name, Effect& effect);
+  void carry_out(const std::string& name, Effect& any);
   void send_snapshot(const std::string& name, const effect::SendSnapshot& send);
-  void reply_to_call(CallToken call, Event reply);
-  void fail_call(CallToken call);
+  void reply_to_call(CallToken token, Event reply);
+  void fail_call(CallToken token);
   void post(const std::string& from, const ServerId& to, Event event);
   void note(const std::string& violation);
   CallToken new_call(PeerCall call);
