@@ -17,7 +17,7 @@ FUZZ_SECONDS ?= 600
 BENCH_ARGS ?=
 # `make asan-suites SUITE=mixed_SUITE`: only that one.
 SUITE ?=
-# `make lint LINT=raft/core`: only below that folder.
+# `make lint LINT=raft/core`, `make lint-deep LINT=raft/core`: only below that folder.
 LINT ?=
 
 # `make harness`: how many operations, which nodes are rakv (all, odd, one, none), and the seed of a run to be replayed.
@@ -39,7 +39,8 @@ SENSITIVITY_SEEDS ?= 300
 SENSITIVITY_ARGS ?=
 
 .PHONY: help setup otp29 beam-scripts build install run test asan tsan asan-suites tsan-suites bench bench-kv bench-instructions \
-	bench-mixed bench-large bench-memory bench-start bench-keys fuzz harness sim nemesis sensitivity format pictures lint clean
+	bench-mixed bench-large bench-memory bench-start bench-keys fuzz harness sim nemesis sensitivity format pictures lint \
+	lint-deep clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -142,8 +143,10 @@ pictures: ## docs/pictures: each SVG from its text
 	@scripts/pictures.sh
 
 lint: setup ## format, clang-tidy, headers that stand alone, shellcheck; all warnings are errors (LINT)
-	@scripts/build.sh --configure debug
 	@scripts/lint.sh $(LINT)
+
+lint-deep: setup ## clang-tidy's path-sensitive checks, source by source: hours, or minutes for a small folder (LINT)
+	@scripts/lint.sh --deep $(LINT)
 
 clean: ## remove what was built; .deps and data stay
 	rm -rf build

@@ -3,22 +3,27 @@
 # Reads the sources with every tool that has an opinion; any warning makes it fail.
 #
 #   usage: scripts/lint.sh [--quick] [FOLDER...]        default: the whole repository
+#          scripts/lint.sh --deep [FOLDER...]           only what takes hours: clang-tidy for each source by itself
 #
 # --quick leaves out what has to compile: format, includes, shellcheck and what is said of documents remain.
+# --deep runs the checks that clang-tidy 14 makes for the file that it is given, not for those that this one includes, and
+# that the large sources of clang-tidy below therefore miss: the path-sensitive part of clang-analyzer-*,
+# misc-unused-using-decls, and bugprone-suspicious-include. Hours for everything, so give it the folder that changed.
 # What is read: format (clang-format), includes (only of modules that the table in docs/architecture.md allows), names of
 # classes (each once) and functions that nobody calls (both in the whole repository only), headers that compile alone (all
 # of them, whatever folder), clang-tidy (.clang-tidy), scripts (shellcheck), licence lines, the version (one everywhere),
 # the bugs of tests/sensitivity (each can still be planted), the commands of transcripts (each has an example), pictures
 # (made anew from their texts they are the same), and citations: documents and sections of docs/protocol that files
 # name, and the links of documents, are there.
-# Configures the presets that it needs: debug for the headers, lint for clang-tidy.
+# Configures the presets that it needs: debug for the headers and for --deep, lint for clang-tidy.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 quick=
-if [ "${1:-}" = --quick ]; then
-  quick=1
-  shift
-fi
+deep=
+case ${1:-} in
+  --quick) quick=1 && shift ;;
+  --deep) deep=1 && shift ;;
+esac
 folders=("$@")
 jobs=${JOBS:-$(nproc)}
 failed=()
@@ -66,19 +71,33 @@ check_headers() {
   cmake --build build/debug -j "$jobs" --target all_verify_interface_header_sets >"$output" || show_output
 }
 
-# The lint preset makes few large sources of each target's, so that the headers of Boost and of the standard library are read
-# once for many of them. Those with a source of the folders are read, and what is found in the folders counts. Two things
-# clang-tidy 14 does for a source itself only, not for sources that it includes: the path-sensitive part of clang-analyzer-*,
-# and misc-unused-using-decls. Only what this preset compiles: fuzz targets and benchmarks have presets of their own.
+# What paths below the folders asked for begin with, as a regular expression.
+within_folders() {
+  local chosen=("${folders[@]%/}")
+  printf '%s/(%s)/' "$PWD" "$(IFS='|' && echo "${chosen[*]:-cnode|raft|kv|tests}")"
+}
+
+# The lint preset makes one or two large sources of each target's, so that the headers of Boost and of the standard library
+# are read once for many of them. Those with a source of the folders are read, and what is found in the folders counts. Only
+# what this preset compiles: fuzz targets and benchmarks have presets of their own. What this misses is for --deep.
 check_tidy() {
   local within large=()
   scripts/build.sh --configure lint || return 1
-  within=$(printf '%s/(%s)/' "$PWD" "$(IFS='|' && chosen=("${folders[@]%/}") && echo "${chosen[*]:-cnode|raft|kv|tests}")")
+  within=$(within_folders)
   mapfile -t large < <(grep -rlE --include='*.cxx' "^#include \"$within" build/lint | grep /Unity/)
   [ ${#large[@]} -gt 0 ] || return 0
   # That they include sources is what they are for.
   run-clang-tidy -p build/lint -quiet -j "$jobs" -checks=-bugprone-suspicious-include -header-filter="^$within" \
     "${large[@]}" >"$output" 2>&1 || show_output
+}
+
+check_deep() {
+  local within
+  scripts/build.sh --configure debug || return 1
+  within=$(within_folders)
+  run-clang-tidy -p build/debug -quiet -j "$jobs" -header-filter="^$within" \
+    -checks='-*,clang-analyzer-*,misc-unused-using-decls,bugprone-suspicious-include' "^$within" \
+    >"$output" 2>&1 || show_output
 }
 
 show_output() {
@@ -299,6 +318,11 @@ check_calls() {
     }' "$@"
 }
 
+if [ -n "$deep" ]; then
+  check "clang-tidy, source by source" check_deep
+  [ ${#failed[@]} -eq 0 ] || exit 1
+  exit 0
+fi
 if [ ${#sources[@]} -gt 0 ]; then check format check_format; fi
 if [ ${#sources[@]} -gt 0 ]; then check includes check_includes "${sources[@]}" "${headers[@]}"; fi
 if [ ${#folders[@]} -eq 0 ]; then
