@@ -11,7 +11,7 @@
 namespace rakv::simulation {
 namespace {
 
-constexpr Nanoseconds kReadTime = std::chrono::seconds(20);
+constexpr Nanoseconds kAllEntriesTime = std::chrono::seconds(20);
 constexpr std::chrono::seconds kEntryTime{10};
 /// More than a run has puts.
 constexpr std::uint64_t kValues = 1'000'000;
@@ -103,7 +103,7 @@ void TestedCluster::read_all_entries() {
     }
     node.runtime().turn();
   }
-  if (!seams_.run_until([&] { return *waiting == 0; }, kReadTime))
+  if (!seams_.run_until([&] { return *waiting == 0; }, kAllEntriesTime))
     seams_.violation("an entry was never read");
 }
 

@@ -11,7 +11,7 @@
 namespace rakv::wire {
 namespace {
 
-using Kind = request::Command::Kind;
+using CommandKind = request::Command::Kind;
 
 std::string text(std::string_view encoded) { return etf::print_text(encoded); }
 
@@ -39,7 +39,7 @@ struct Decoded {
 
 TEST(ClientRequests, ACommandForTheMachine) {
   const Decoded<request::Command> put("{command, normal, {'$usr', {put, k, v}, await_consensus}}");
-  EXPECT_EQ(put.value.kind, Kind::user);
+  EXPECT_EQ(put.value.kind, CommandKind::user);
   EXPECT_EQ(put.value.priority, raft::event::Priority::normal);
   EXPECT_EQ(text(put.value.data), "{put,k,v}");
   EXPECT_EQ(text(put.value.mode), "await_consensus");
@@ -57,25 +57,25 @@ TEST(ClientRequests, TheViewsOfACommandPointIntoTheRequest) {
 
 TEST(ClientRequests, WhoJoinsAndWhoLeaves) {
   const Decoded<request::Command> join("{command, normal, {'$ra_join', {kv, 'n@h'}, noreply}}");
-  EXPECT_EQ(join.value.kind, Kind::join);
+  EXPECT_EQ(join.value.kind, CommandKind::join);
   EXPECT_EQ(join.value.server, raft::ServerId("kv", "n@h"));
   EXPECT_FALSE(join.value.voter_status.has_value());
   const Decoded<request::Command> promotable(
       "{command, normal, {'$ra_join', #{id => {kv, 'n@h'}, membership => promotable, uid => "
       "<<\"U\">>}, noreply}}");
-  EXPECT_EQ(promotable.value.kind, Kind::join);
+  EXPECT_EQ(promotable.value.kind, CommandKind::join);
   EXPECT_EQ(promotable.value.server, raft::ServerId("kv", "n@h"));
   ASSERT_TRUE(promotable.value.voter_status.has_value());
   EXPECT_EQ(promotable.value.voter_status->membership, raft::Membership::promotable);
   EXPECT_EQ(promotable.value.voter_status->uid, "U");
   const Decoded<request::Command> leave("{command, normal, {'$ra_leave', {kv, 'n@h'}, noreply}}");
-  EXPECT_EQ(leave.value.kind, Kind::leave);
+  EXPECT_EQ(leave.value.kind, CommandKind::leave);
   EXPECT_EQ(leave.value.server, raft::ServerId("kv", "n@h"));
 }
 
 TEST(ClientRequests, TheEndOfACluster) {
   const Decoded<request::Command> end("{command, normal, {'$ra_cluster', delete, noreply}}");
-  EXPECT_EQ(end.value.kind, Kind::delete_cluster);
+  EXPECT_EQ(end.value.kind, CommandKind::delete_cluster);
   EXPECT_EQ(text(end.value.mode), "noreply");
 }
 
@@ -88,7 +88,7 @@ TEST(ClientRequests, CommandsOfATypeThatIsNotKnownOrWithoutAServer) {
         "{command, normal, {'$ra_join', #{voter_status => #{}}, mode}}",
         "{command, normal, {'$ra_leave', {kv}, mode}}"}) {
     const Decoded<request::Command> command(asked);
-    EXPECT_EQ(command.value.kind, Kind::unsupported) << asked;
+    EXPECT_EQ(command.value.kind, CommandKind::unsupported) << asked;
     EXPECT_EQ(text(command.value.mode), "mode") << asked;
   }
 }
