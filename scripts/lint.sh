@@ -15,7 +15,7 @@
 # the bugs of tests/sensitivity (each can still be planted), the commands of transcripts (each has an example), pictures
 # (made anew from their texts they are the same), and citations: documents and sections of docs/protocol that files
 # name, and the links of documents, are there.
-# Configures the presets that it needs: debug for the headers and for --deep, lint for clang-tidy.
+# Configures the presets that it needs: debug, and lint-deep for --deep.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 quick=
@@ -77,25 +77,25 @@ within_folders() {
   printf '%s/(%s)/' "$PWD" "$(IFS='|' && echo "${chosen[*]:-cnode|raft|kv|tests}")"
 }
 
-# The lint preset makes one or two large sources of each target's, so that the headers of Boost and of the standard library
+# The debug preset makes few large sources of each target's, so that the headers of Boost and of the standard library
 # are read once for many of them. Those with a source of the folders are read, and what is found in the folders counts. Only
 # what this preset compiles: fuzz targets and benchmarks have presets of their own. What this misses is for --deep.
 check_tidy() {
   local within large=()
-  scripts/build.sh --configure lint || return 1
+  scripts/build.sh --configure debug || return 1
   within=$(within_folders)
-  mapfile -t large < <(grep -rlE --include='*.cxx' "^#include \"$within" build/lint | grep /Unity/)
+  mapfile -t large < <(grep -rlE --include='*.cxx' "^#include \"$within" build/debug | grep /Unity/)
   [ ${#large[@]} -gt 0 ] || return 0
   # That they include sources is what they are for.
-  run-clang-tidy -p build/lint -quiet -j "$jobs" -checks=-bugprone-suspicious-include -header-filter="^$within" \
+  run-clang-tidy -p build/debug -quiet -j "$jobs" -checks=-bugprone-suspicious-include -header-filter="^$within" \
     "${large[@]}" >"$output" 2>&1 || show_output
 }
 
 check_deep() {
   local within
-  scripts/build.sh --configure debug || return 1
+  scripts/build.sh --configure lint-deep || return 1
   within=$(within_folders)
-  run-clang-tidy -p build/debug -quiet -j "$jobs" -header-filter="^$within" \
+  run-clang-tidy -p build/lint-deep -quiet -j "$jobs" -header-filter="^$within" \
     -checks='-*,clang-analyzer-*,misc-unused-using-decls,bugprone-suspicious-include' "^$within" \
     >"$output" 2>&1 || show_output
 }
