@@ -139,8 +139,7 @@ class Node::Impl : private Process {
   void poll_detector();
   void notify(FunctionRef<void(NodeObserver&)> tell);
 
- private:
-  friend Node;
+  // --- Node's own data ---
 
   boost::asio::io_context& io_;
   NodeOptions options_;
