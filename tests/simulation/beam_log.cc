@@ -130,10 +130,9 @@ BeamLog::BeamLog(BeamDisk& disk) : disk_(disk), entries_(disk.entries_with_unsyn
     last_term_ = entries_.at(next).term;
   }
   entries_.erase(entries_.lower_bound(next), entries_.end());
-  for (auto found = disk.entries().begin(); found != disk.entries().end(); ++found) {
-    const std::uint64_t index = found->first;
-    if (index > base && index < next && exists(raft::Index(index), found->second.term))
-      written_ = {raft::Index(index), found->second.term};
+  for (const auto& [index, entry] : disk.entries()) {
+    if (index > base && index < next && exists(raft::Index(index), entry.term))
+      written_ = {raft::Index(index), entry.term};
   }
   for (std::uint64_t index = written_.index.value() + 1; index < next; ++index)
     pending_.insert(index);

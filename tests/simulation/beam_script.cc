@@ -217,9 +217,9 @@ BeamSeams BeamScriptPlayer::seams() {
                       BeamSeams::Answer answer) {
     unclaimed_.push_back({atom_of(name_of(to)), std::move(request), std::move(answer)});
   };
-  seams.apply = [this](const std::string&, std::string_view, std::string_view, std::string,
+  seams.apply = [this](const std::string&, std::string_view, std::string_view, const std::string&,
                        BeamSeams::Answer answer) {
-    later_.push_back([answer = std::move(answer)] { answer(etf::Writer().integer(0).take()); });
+    later_.emplace_back([answer = std::move(answer)] { answer(etf::Writer().integer(0).take()); });
   };
   seams.monitor = [this](const raft::ServerId& id) {
     monitors_[++last_number_] = id;

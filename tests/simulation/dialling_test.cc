@@ -35,12 +35,12 @@ class End {
     options.listen_port = kPort;
     options.fixed_peer_port = kPort;
     Endpoint::Events events;
-    events.on_up = [this](std::shared_ptr<Connection> up) {
-      events_.push_back("up");
+    events.on_up = [this](const std::shared_ptr<Connection>& up) {
+      events_.emplace_back("up");
       Connection::Handlers handlers;
       handlers.on_message = [](const auto&, std::string_view) {};
       handlers.on_closed = [this](const Error&) {
-        events_.push_back("down");
+        events_.emplace_back("down");
         if (on_down) on_down();
       };
       handlers.on_drained = [] {};

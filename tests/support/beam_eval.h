@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -90,7 +89,7 @@ inline std::vector<std::string> eval_binaries(const std::vector<std::string>& ex
 /// The terms these expressions give, encoded by the BEAM, without version byte.
 inline std::vector<std::string> encode_in_beam(std::vector<std::string> expressions) {
   for (std::string& expression : expressions) {
-    expression = "term_to_binary(begin " + expression + " end)";
+    expression.insert(0, "term_to_binary(begin ").append(" end)");
   }
   std::vector<std::string> encoded = eval_binaries(expressions);
   for (std::string& term : encoded) term.erase(0, 1);
@@ -106,6 +105,7 @@ struct SameTerm {
 /// Fails the test for each pair that is not exactly equal in the BEAM.
 inline void expect_same_in_beam(const std::vector<SameTerm>& claims) {
   std::vector<std::string> expressions;
+  expressions.reserve(claims.size());
   for (const SameTerm& claim : claims) {
     expressions.push_back("begin Got = " + as_expression(claim.encoded) + ", case (" +
                           claim.expression +

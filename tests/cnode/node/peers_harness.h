@@ -70,7 +70,7 @@ class PeersTest : public ::testing::Test {
     options.on_note = [this](const std::string& line) { notes_.push_back(line); };
     node_ = std::make_unique<Node>(io_, options);
     std::optional<Result<void>> started;
-    node_->start([&](Result<void> result) { started = result; });
+    node_->start([&](const Result<void>& result) { started = result; });
     ASSERT_TRUE(run_until(io_, [&] { return started.has_value(); }));
     ASSERT_TRUE(started->has_value()) << started->error().message;
     node_->accept_peers();
@@ -85,7 +85,7 @@ class PeersTest : public ::testing::Test {
     options.flags = flags;
     options.fixed_peer_port = node_->port();
     distribution::Endpoint::Events events;
-    events.on_up = [this](std::shared_ptr<distribution::Connection> up) {
+    events.on_up = [this](const std::shared_ptr<distribution::Connection>& up) {
       peer_ = up;
       distribution::Connection::Handlers handlers;
       handlers.on_message = [this](const distribution::ControlMessage& control,
@@ -97,7 +97,7 @@ class PeersTest : public ::testing::Test {
         if (const auto* exit = std::get_if<distribution::LinkExitSignal>(&control))
           got_.push_back("EXIT " + etf::print_text(exit->reason));
         if (std::holds_alternative<distribution::DemonitorSignal>(control))
-          got_.push_back("DEMONITOR");
+          got_.emplace_back("DEMONITOR");
         if (const auto* spawned = std::get_if<distribution::SpawnReplySignal>(&control)) {
           const auto* refusal = std::get_if<std::string_view>(&spawned->result);
           got_.push_back("SPAWNED " + std::string(refusal == nullptr ? "pid" : *refusal));
@@ -108,7 +108,7 @@ class PeersTest : public ::testing::Test {
       up->start(std::move(handlers));
     };
     endpoint_ = std::make_unique<distribution::Endpoint>(io_, options, std::move(events));
-    endpoint_->dial("n@127.0.0.1", [](Result<void>) {});
+    endpoint_->dial("n@127.0.0.1", [](const Result<void>&) {});
     ASSERT_TRUE(run_until(io_, [&] { return peer_ != nullptr; }));
   }
 

@@ -116,6 +116,23 @@ class RandomRun {
     note_end(name);
   }
 
+  /// Elections for no reason, more crashes and more restarts. True if it was the turn of one.
+  bool be_turbulent(const std::string& name) {
+    if (one_in(40)) {
+      if (!is_new(name)) step(name, event::ElectionRequested{}, "election requested");
+      return true;
+    }
+    if (one_in(100)) {
+      crash(name);
+      return true;
+    }
+    if (one_in(30)) {
+      restart_one();
+      return true;
+    }
+    return false;
+  }
+
   /// What happens between the parts: stores that take long with events that wait for them, restarts
   /// inside the process, crashes between two effects, links that break and come back. True if
   /// something did.
@@ -354,14 +371,8 @@ class RandomRun {
     }
     if (rough_ && be_rough(name)) return;
     if (one_in(isolated_.empty() ? 400 : 150)) isolated_ = isolated_.empty() ? name : "";
-    if (turbulent_ && one_in(40)) {
-      if (is_new(name)) return;
-      step(name, event::ElectionRequested{}, "election requested");
-    } else if (turbulent_ && one_in(100)) {
-      crash(name);
-    } else if (turbulent_ && one_in(30)) {
-      restart_one();
-    } else if (what < 600) {
+    if (turbulent_ && be_turbulent(name)) return;
+    if (what < 600) {
       deliver_any();
     } else if (what < 750) {
       write_some(name);

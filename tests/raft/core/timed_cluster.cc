@@ -150,11 +150,11 @@ void TimedCluster::run(std::size_t i) {
 
 void TimedCluster::send(std::size_t from, const ServerId& to, Event event) {
   (void)from;
-  after(slowness_.one_way, [this, to = index(to), event] { give(to, event); });
+  after(slowness_.one_way, [this, to = index(to), event = std::move(event)] { give(to, event); });
 }
 
 void TimedCluster::answer(std::size_t from, CallToken token,
-                          std::function<Event(const Call&)> make) {
+                          const std::function<Event(const Call&)>& make) {
   const auto found = calls_.find(token);
   if (found == calls_.end()) return;
   const Call call = found->second;

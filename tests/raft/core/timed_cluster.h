@@ -75,7 +75,7 @@ class TimedCluster {
   void run(std::size_t i);
   void carry_out(std::size_t i, Effect& any);
   void send(std::size_t from, const ServerId& to, Event event);
-  void answer(std::size_t from, CallToken token, std::function<Event(const Call&)> make);
+  void answer(std::size_t from, CallToken token, const std::function<Event(const Call&)>& make);
   void set_timer(std::size_t i, const effect::SetElectionTimer& wanted);
   ServerId id(std::size_t node) const;
   std::size_t index(const ServerId& id) const;

@@ -121,7 +121,7 @@ std::optional<std::string> find_left_out(const std::vector<ServerId>& in_need,
 std::optional<std::string> find_standstill(World& world) {
   for (const auto& [name, member] : world.members()) {
     if (!world.alive(name)) continue;
-    if (const auto wrong = waits_for_ever(world, name)) return wrong;
+    if (auto wrong = waits_for_ever(world, name)) return wrong;
   }
   return std::nullopt;
 }

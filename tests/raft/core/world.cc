@@ -499,7 +499,7 @@ void World::carry_out(const std::string& name, Effect& any) {
         note(name + " applied another history up to " + std::to_string(index.value()));
       }
       if (apply->leader && entry->second.token != CallToken(0))
-        answers.push_back({entry->second.token, "applied"});
+        answers.emplace_back(entry->second.token, "applied");
     }
   } else if (std::holds_alternative<effect::SetElectionTimer>(any)) {
     member.timer_armed = true;
@@ -520,8 +520,8 @@ void World::carry_out(const std::string& name, Effect& any) {
   } else if (std::holds_alternative<effect::ScheduleFlush>(any)) {
     member.flush_scheduled = true;
   } else if (auto* ready = std::get_if<effect::ReadReady>(&any)) {
-    answers.push_back(
-        {ready->token, "read at " + std::to_string(member.core->last_applied().value())});
+    answers.emplace_back(ready->token,
+                         "read at " + std::to_string(member.core->last_applied().value()));
   } else if (auto* rejected = std::get_if<effect::RejectCall>(&any)) {
     fail_call(rejected->token);
   } else if (auto* dropped = std::get_if<effect::DropCall>(&any)) {
@@ -617,7 +617,7 @@ void World::send_snapshot(const std::string& name, const effect::SendSnapshot& s
   const auto meta = std::make_shared<const SnapshotMeta>(member.snapshot);
   if (meta->index != send.snapshot.index) note(name + " sends a snapshot it does not have");
   const auto post_chunk = [&](std::uint64_t number, ChunkFlag flag, std::vector<Entry> entries,
-                              std::string data) {
+                              const std::string& data) {
     const CallToken call = new_call(
         {name, send.to.node(), PeerCall::Kind::snapshot, send.transfer, flag == ChunkFlag::last});
     post(name, send.to,

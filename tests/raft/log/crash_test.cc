@@ -128,7 +128,7 @@ class Workload {
     settle();
   }
 
-  void vote(const std::string& uid, Term term, std::optional<ServerId> voted_for) {
+  void vote(const std::string& uid, Term term, const std::optional<ServerId>& voted_for) {
     if (log(uid) == nullptr) return;
     auto& promise = promised[uid];
     promise.asked_term = term;
@@ -173,7 +173,7 @@ class Workload {
     settle();
   }
 
-  void snapshot(const std::string& uid, Index index, std::vector<Index> live) {
+  void snapshot(const std::string& uid, Index index, const std::vector<Index>& live) {
     if (log(uid) == nullptr || log(uid)->last_written().index < index) return;
     auto& promise = promised[uid];
     const auto term = log(uid)->term_at(index);
@@ -294,7 +294,7 @@ void check(Disk& disk, std::map<std::string, Promised> promised) {
       store.append(*log, entry(next, term));
       EXPECT_EQ(log->last_written().index, next);
     }
-    for (auto& [uid, promise] : promised) promise.asked_term = 0;
+    for (auto& one : promised) one.second.asked_term = 0;
   }
 }
 
@@ -351,7 +351,7 @@ TEST(Crash, AtEveryDiskOperation) {
   }
   std::printf(
       "crashed at each of %llu disk operations, recovered in %llu orders each, %llu in all\n",
-      static_cast<unsigned long long>(points), static_cast<unsigned long long>(2 + kRandomOrders),
+      static_cast<unsigned long long>(points), 2 + static_cast<unsigned long long>(kRandomOrders),
       static_cast<unsigned long long>(recoveries));
   EXPECT_GT(points, 400U);
 }

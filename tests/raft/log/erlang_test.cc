@@ -59,7 +59,7 @@ std::string otp29_escript() {
   const char* given = std::getenv("RAKV_ERL29");
   const std::string erl =
       given != nullptr ? given : std::string(RAKV_SOURCE_DIR) + "/.deps/otp29/bin/erl";
-  const std::string escript = erl.substr(0, erl.rfind('/') + 1) + "escript";
+  std::string escript = erl.substr(0, erl.rfind('/') + 1) + "escript";
   struct stat status {};
   if (::stat(escript.c_str(), &status) != 0) {
     ADD_FAILURE() << escript
@@ -164,7 +164,7 @@ TEST_F(Erlang, WeReadDetsFilesOfErlang) {
 
 TEST_F(Erlang, ReadsOurConfig) {
   auto config = testing::config("kv", "KVAAAA");
-  config.initial_members.push_back({"kv", "b-1.x@other.host"});
+  config.initial_members.emplace_back("kv", "b-1.x@other.host");
   config.others.emplace_back("tick_timeout", std::string("\x83\x62\0\0\x03\xe8", 6));
   ASSERT_TRUE(write_server_config(*disk_, directory_, config));
   EXPECT_EQ(ask(otp29_escript(), {"consult", file("config")}),

@@ -88,11 +88,11 @@ struct Watcher final : LogSystemObserver {
   std::vector<std::string> events;
   std::uint64_t segments_downs = 0;
   void wal_down(const Error& error) override { events.push_back("down: " + error.message); }
-  void wal_up() override { events.push_back("up"); }
+  void wal_up() override { events.emplace_back("up"); }
   void space_low(const DiskSpace& space) override {
     events.push_back("low: " + std::to_string(space.free));
   }
-  void space_enough() override { events.push_back("enough"); }
+  void space_enough() override { events.emplace_back("enough"); }
   void segments_down(MemberLog& log, const Error&) override {
     ++segments_downs;
     events.push_back(log.uid() + " down");
@@ -128,7 +128,7 @@ struct Store {
 
   explicit Store(Disk& disk, LogSystemOptions options = small_options(),
                  const std::string& directory = kSystemDirectory) {
-    auto opened = LogSystem::open(directory, disk, owner, worker, options);
+    auto opened = LogSystem::open(directory, disk, owner, worker, std::move(options));
     if (!opened) {
       error = opened.error();
       return;
@@ -167,7 +167,8 @@ struct Store {
 
   MemberLog* add(const std::string& name, const std::string& uid) {
     Result<MemberLog*> outcome = make_error(ErrorCode::timeout, "no answer");
-    system->register_server(config(name, uid), [&](Result<MemberLog*> got) { outcome = got; });
+    system->register_server(config(name, uid),
+                            [&](Result<MemberLog*> got) { outcome = std::move(got); });
     settle();
     return outcome ? *outcome : nullptr;
   }

@@ -96,7 +96,7 @@ TEST(LogSystem, VotesThatWaitTogetherAreOneFile) {
   });
   int done = 0;
   for (Term term = 1; term <= 10; ++term) {
-    store.system->store_term_vote("KVAAAA", term, std::nullopt, [&](Result<void> got) {
+    store.system->store_term_vote("KVAAAA", term, std::nullopt, [&](const Result<void>& got) {
       EXPECT_TRUE(got);
       ++done;
     });

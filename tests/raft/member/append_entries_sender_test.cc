@@ -24,13 +24,13 @@ class AppendEntriesSenderTest : public node::testing::PeersTest {
             counters_,
             pid_,
             log_id_,
-            [this](raft::Event event) {
+            [this](const raft::Event& event) {
               if (std::holds_alternative<raft::event::PeerSuspended>(event))
-                events_.push_back("suspended");
+                events_.emplace_back("suspended");
               if (std::holds_alternative<raft::event::PeerResumed>(event))
-                events_.push_back("resumed");
+                events_.emplace_back("resumed");
             },
-            [](std::vector<raftlog::Index>, raftlog::MemberLog::ReadCallback) {}};
+            [](const std::vector<raftlog::Index>&, const raftlog::MemberLog::ReadCallback&) {}};
   }
   /// Nothing more is queued for the peer.
   void fill_link() {

@@ -24,7 +24,7 @@ class ClientCommandsTest : public ::testing::Test {
                            [](std::string_view) { return SharedBytes(); },
                            [this](std::function<void()> job) { jobs_.push_back(std::move(job)); },
                            [this](std::string_view from) {
-                             refused_.push_back(from.empty() ? "nobody" : "somebody");
+                             refused_.emplace_back(from.empty() ? "nobody" : "somebody");
                            },
                            [this](const raft::ServerId& to, FunctionRef<void(etf::Writer&)> write) {
                              etf::Writer writer;

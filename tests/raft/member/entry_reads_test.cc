@@ -23,11 +23,12 @@ class EntryReadsTest : public ::testing::Test {
   EntryReads make() {
     return EntryReads(
         {log_, counters_, log_id_, calls_, held_, &memory_, [this] { return applied_; },
-         [this](std::vector<raftlog::Index> indexes, raftlog::MemberLog::ReadCallback callback) {
-           log_.read(std::move(indexes), std::move(callback));
+         [this](const std::vector<raftlog::Index>& indexes,
+                raftlog::MemberLog::ReadCallback callback) {
+           log_.read(indexes, std::move(callback));
          },
          [this](std::string_view from, std::uint64_t bytes,
-                std::function<void(std::optional<ByteCharge>)> then) {
+                const std::function<void(std::optional<ByteCharge>)>& then) {
            asked_room_.push_back(node_of_caller(from) + " " + (bytes > 0 ? "some" : "none"));
            if (has_room_) return then(ByteCharge(&memory_.outgoing, bytes));
            then(std::nullopt);

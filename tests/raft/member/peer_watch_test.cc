@@ -19,7 +19,7 @@ class PeerWatchTest : public ::testing::Test {
                         done_.push_back("monitor " + to_string(server));
                         return reference(++monitors_);
                       },
-                      [this](const etf::Reference&) { done_.push_back("demonitor"); }},
+                      [this](const etf::Reference&) { done_.emplace_back("demonitor"); }},
                      "a@host");
   }
   static etf::Reference reference(std::uint32_t number) {

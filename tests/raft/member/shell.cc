@@ -173,7 +173,7 @@ raftlog::ServerConfig Shell::config_of(const std::string& name,
   config.id = {name, kNode};
   config.uid = name + "AAAAAAAAAA";
   config.cluster_name = etf::Writer().version().atom(name).take();
-  for (const std::string& member : members) config.initial_members.push_back({member, kNode});
+  for (const std::string& member : members) config.initial_members.emplace_back(member, kNode);
   config.machine = etf::Writer().version().tuple(3).atom("module").atom("history").map(0).take();
   config.log_init_args =
       etf::Writer().version().map(1).atom("min_snapshot_interval").integer(0).take();

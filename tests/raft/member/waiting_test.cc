@@ -60,6 +60,7 @@ TEST(Waiting, OneLargerThanTheShareMayWait) {
 TEST(Waiting, QueriesAndReadsForALeaderThatIsNotThere) {
   Shell shell;
   std::vector<Shell::Answer> answers;
+  answers.reserve(100);
   for (int i = 0; i < 100; ++i) {
     answers.push_back(shell.call([&](etf::Writer& writer) {
       writer.tuple(2).atom("leader_call").tuple(2);
@@ -74,6 +75,7 @@ TEST(Waiting, QueriesAndReadsForALeaderThatIsNotThere) {
 TEST(Waiting, LocalQueriesForAnIndexThatDoesNotCome) {
   Shell shell;
   std::vector<Shell::Answer> answers;
+  answers.reserve(100);
   for (int i = 0; i < 100; ++i) {
     answers.push_back(shell.call([&](etf::Writer& writer) {
       writer.tuple(3).atom("local_query").binary(std::string(kLarge, 'x')).map(1);
@@ -98,6 +100,7 @@ TEST(Waiting, ConsistentQueriesOfALeaderWithoutFollowers) {
   shell.run();
   ASSERT_EQ(shell.member()->core().role(), raft::Role::leader);
   std::vector<Shell::Answer> answers;
+  answers.reserve(100);
   for (int i = 0; i < 100; ++i) {
     answers.push_back(shell.call([&](etf::Writer& writer) {
       writer.tuple(2).atom("leader_call").tuple(2).atom("consistent_query");

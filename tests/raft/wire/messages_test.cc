@@ -29,12 +29,12 @@ constexpr const char* kAppendEntries =
 
 /// Terms made by one BEAM for all tests: pids and references of that node included.
 const std::string& from_beam(std::size_t which) {
-  static const std::vector<std::string> terms = [] {
+  static const std::vector<std::string> kTerms = [] {
     std::vector<std::string> made = test::encode_in_beam({kAppendEntries, "make_ref()"});
     made.resize(2);
     return made;
   }();
-  return terms[which];
+  return kTerms[which];
 }
 const std::string& token() { return from_beam(1); }
 

@@ -53,16 +53,16 @@ int sync_call(const char* name, long number, int file) {
 
 extern "C" {
 
-int fdatasync(int file) { return sync_call("fdatasync", SYS_fdatasync, file); }
-int fsync(int file) { return sync_call("fsync", SYS_fsync, file); }
+int fdatasync(int fildes) { return sync_call("fdatasync", SYS_fdatasync, fildes); }
+int fsync(int fd) { return sync_call("fsync", SYS_fsync, fd); }
 
-ssize_t pwritev(int file, const iovec* parts, int count, off_t offset) {
+ssize_t pwritev(int fd, const iovec* iovec, int count, off_t offset) {
   if (!kernel().watches || kernel().most_bytes == SIZE_MAX)
-    return ::syscall(SYS_pwritev, file, parts, count, offset, 0);
+    return ::syscall(SYS_pwritev, fd, iovec, count, offset, 0);
   std::string bytes;
   for (int i = 0; i < count; ++i)
-    bytes.append(static_cast<const char*>(parts[i].iov_base), parts[i].iov_len);
-  return ::pwrite(file, bytes.data(), std::min(bytes.size(), kernel().most_bytes), offset);
+    bytes.append(static_cast<const char*>(iovec[i].iov_base), iovec[i].iov_len);
+  return ::pwrite(fd, bytes.data(), std::min(bytes.size(), kernel().most_bytes), offset);
 }
 
 }  // extern "C"

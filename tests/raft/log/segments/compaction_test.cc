@@ -52,7 +52,8 @@ LiveSegment part(MemoryDisk& disk, std::uint64_t number, Index entries_count, st
   }
   LiveSegment made;
   made.segment = Segment::create(disk, "/" + file_name(number), number, all, {}).value();
-  made.live.assign(made.segment->slots().begin(), made.segment->slots().begin() + live);
+  made.live.assign(made.segment->slots().begin(),
+                   made.segment->slots().begin() + static_cast<std::ptrdiff_t>(live));
   made.live_bytes = 10 * live;
   return made;
 }

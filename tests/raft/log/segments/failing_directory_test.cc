@@ -179,7 +179,7 @@ TEST(FailingDirectoryOnce, IsNoOccasionToRefuseAnything) {
   int failures = 0;
   disk.set_rule([&](DiskOperation operation, const std::string& path) -> std::optional<Error> {
     if (failures > 0) return std::nullopt;
-    const auto error = bad_directory(DiskOperation::create)(operation, path);
+    auto error = bad_directory(DiskOperation::create)(operation, path);
     failures += error ? 1 : 0;
     return error;
   });
@@ -287,7 +287,8 @@ TEST(FailingDirectoryThatGoesOn, IsBoundedInBytes) {
   node.append_up_to(kBad, 200);  // nobody listens to segments_down()
   std::uint64_t kept = 0;
   for (const std::string& name : names_in(memory, kSystemDirectory, ".kept"))
-    kept += read_file(memory, kSystemDirectory + "/" + name).value().size();
+    kept +=
+        read_file(memory, std::string(kSystemDirectory).append("/").append(name)).value().size();
   EXPECT_GT(kept, 70'000U);
   EXPECT_LE(kept, 80'000U);
   EXPECT_LT(node.system->find(kBad)->last_written().index, 140U);

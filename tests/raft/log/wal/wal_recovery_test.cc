@@ -203,7 +203,7 @@ TEST(WalRecovery, ACutOffBatchBesideZerosIsNoDamage) {
           std::size_t not_zero = 0;
           for (std::size_t i = at; i < end; ++i) not_zero += whole[i] != 0;
           if (random() % 3 == 0) {
-            std::fill(bytes.begin() + at, bytes.begin() + end, '\0');
+            bytes.replace(at, end - at, end - at, '\0');
             missing |= not_zero > 1;
             lost += std::to_string(at) + "(" + std::to_string(not_zero) + ") ";
           }
