@@ -23,6 +23,7 @@ TEST(Lifetime, AGuardedCallbackRunsOnlyWhileItLasts) {
 TEST(Lifetime, EveryWatchSeesTheEnd) {
   Lifetime lifetime;
   const Lifetime::Watch watch = lifetime.watch();
+  // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): that a copy sees it is tested
   const Lifetime::Watch copy = watch;
   EXPECT_FALSE(watch.over());
   lifetime.end();

@@ -189,7 +189,7 @@ class Model {
     socket->side[0] = &from;
     socket->side[1] = &peer;
     socket->attempt[0] = answer.attempt;
-    socket->to[1].push_back("name");
+    socket->to[1].emplace_back("name");
     sockets.push_back(std::move(socket));
   }
 
@@ -250,7 +250,7 @@ class Model {
     } else if (socket.attempt[side] != 0) {
       node.table.attempt_failed(peer, socket.attempt[side]);
     }
-    socket.to[1 - side].push_back("closed");
+    socket.to[1 - side].emplace_back("closed");
   }
 
   void close_attempt(Node& node, AttemptId attempt) {
@@ -274,35 +274,35 @@ class Model {
   void deliver(Socket& socket, int side, const std::string& message) {
     Node& node = *socket.side[side];
     const std::string& peer = socket.side[1 - side]->name;
-    auto& back = socket.to[1 - side];
+    const auto say = [&back = socket.to[1 - side]](const char* what) { back.emplace_back(what); };
     if (message == "closed") return close(socket, side);
     if (message == "name") {
       const auto answer = node.table.inbound_named(peer);
       socket.attempt[side] = answer.attempt;
       switch (answer.status) {
         case Status::nok:
-          back.push_back("nok");
+          say("nok");
           return close(socket, side);
         case Status::alive:
-          return back.push_back("alive");
+          return say("alive");
         default:
-          return back.push_back("challenge");
+          return say("challenge");
       }
     }
     if (message == "alive") {
       if (!node.table.old_connection_is_dead(peer)) return close(socket, side);
-      return back.push_back("true");
+      return say("true");
     }
-    if (message == "true") return back.push_back("challenge");
+    if (message == "true") return say("challenge");
     if (message == "nok") {
       // The attempt stays in the table as the one that waits; only the socket goes.
       node.table.dial_waits(peer, socket.attempt[side]);
       socket.closed[side] = true;
       return;
     }
-    if (message == "challenge") return back.push_back("reply");
+    if (message == "challenge") return say("reply");
     if (message == "reply") {
-      back.push_back("ack");
+      say("ack");
       return finish(socket, side);
     }
     if (message == "ack") return finish(socket, side);

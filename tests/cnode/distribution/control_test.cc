@@ -395,7 +395,7 @@ TEST(ControlTest, WhatAPeerHasNoWordsForIsNotSent) {
 
 TEST(ControlTest, WhatIsEncodedDecodesAgain) {
   const std::string payload = atom_term("payload");
-  const auto with_payload = [&payload](OutMessage message) {
+  const auto with_payload = [&payload](const OutMessage& message) {
     EXPECT_EQ(message.control_bytes(), message.text.size());
     return message.text + payload;
   };

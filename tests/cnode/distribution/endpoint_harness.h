@@ -37,7 +37,7 @@ struct TestNode {
     options.listen_address = name.substr(name.find('@') + 1);
     if (options.fixed_peer_port != 0) options.listen_port = options.fixed_peer_port;
     Endpoint::Events handlers;
-    handlers.on_up = [this](std::shared_ptr<Connection> up) { connected(std::move(up)); };
+    handlers.on_up = [this](const std::shared_ptr<Connection>& up) { connected(up); };
     handlers.on_note = [this](const std::string& line) { notes.push_back(line); };
     endpoint = std::make_unique<Endpoint>(io, options, handlers);
     const Result<std::uint16_t> port = endpoint->listen();
@@ -45,7 +45,7 @@ struct TestNode {
     endpoint->accept_peers();
   }
 
-  void connected(std::shared_ptr<Connection> up) {
+  void connected(const std::shared_ptr<Connection>& up) {
     events.push_back("up " + up->peer().name);
     Connection::Handlers handlers;
     handlers.on_message = [this](const ControlMessage& control, std::string_view payload) {
@@ -63,8 +63,8 @@ struct TestNode {
 
   std::optional<Result<void>>& dial(const std::string& peer) {
     dials.push_back(std::make_unique<std::optional<Result<void>>>());
-    endpoint->dial(peer,
-                   [outcome = dials.back().get()](Result<void> result) { *outcome = result; });
+    endpoint->dial(
+        peer, [outcome = dials.back().get()](const Result<void>& result) { *outcome = result; });
     return *dials.back();
   }
 
@@ -138,7 +138,7 @@ struct Stranger {
     for (std::size_t size = 0;;) {
       if (heard.size() >= 2) size = load_number(heard, 2);
       if (heard.size() >= 2 + size && heard.size() >= 2) {
-        const std::string body = heard.substr(2, size);
+        std::string body = heard.substr(2, size);
         heard.erase(0, 2 + size);
         return body;
       }

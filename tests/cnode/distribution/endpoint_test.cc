@@ -82,7 +82,7 @@ TEST_F(EndpointTest, ATakeoverReportsDownBeforeUp) {
                      up = std::move(made);
                    },
                    {}});
-  second.dial(b.name, [](Result<void>) {});
+  second.dial(b.name, [](const Result<void>&) {});
   ASSERT_TRUE(run_until(io_, [&] { return up && b.events.size() == 3; }));
   EXPECT_EQ(b.events,
             (std::vector<std::string>{"up a@127.0.0.1", "down a@127.0.0.1", "up a@127.0.0.1"}));
@@ -218,8 +218,9 @@ TEST_F(EndpointTest, WhatAConnectionHeldGoesWithIt) {
   const std::shared_ptr<Connection> kept = b.endpoint->connection(a.name);
   kept->hold(true);
   const std::size_t before = kept->memory_bytes();
-  kept->send(1, b.message(std::string(20'000'000, 'x')));
-  EXPECT_GE(kept->memory_bytes(), before + 20'000'000);
+  constexpr std::size_t kBytes = 20'000'000;
+  kept->send(1, b.message(std::string(kBytes, 'x')));
+  EXPECT_GE(kept->memory_bytes(), before + kBytes);
   a.endpoint->disconnect(b.name, "over");
   kept->close(make_error(ErrorCode::unavailable, "over"));
   ASSERT_TRUE(run_until(io_, [&] { return b.events.size() == 2; }));

@@ -327,7 +327,7 @@ TEST(FrameAssemblerTest, ALongFrameComesWholeAndItsMemoryIsGivenBack) {
   FrameAssembler assembler;
   Collected got;
   const std::string text(20 << 20, 'x');
-  const std::string bytes = whole(text) + "\0\0";  // and the begin of the next one
+  const std::string bytes = whole(text) + std::string(2, '\0');  // and the begin of the next one
   std::size_t most = 0;
   for (std::size_t at = 0; at < bytes.size(); at += 100'000) {
     assembler.feed(std::string_view(bytes).substr(at, 100'000));

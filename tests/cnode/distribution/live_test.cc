@@ -44,9 +44,9 @@ class TinyNode {
     options.node_name = name_;
     options.cookie = cookie;
     options.epmd = epmd_options(epmd_port);
-    options.connection = connection;
+    options.connection = std::move(connection);
     Endpoint::Events events;
-    events.on_up = [this](std::shared_ptr<Connection> up) { connected(std::move(up)); };
+    events.on_up = [this](const std::shared_ptr<Connection>& up) { connected(up); };
     events.on_note = [this](const std::string& line) { notes.push_back(line); };
     endpoint = std::make_unique<Endpoint>(io, options, events);
     const Result<std::uint16_t> port = endpoint->listen();
@@ -94,7 +94,7 @@ class TinyNode {
     return options;
   }
 
-  void connected(std::shared_ptr<Connection> up) {
+  void connected(const std::shared_ptr<Connection>& up) {
     ups.push_back(up->peer().name);
     Connection::Handlers handlers;
     handlers.on_message = [this, raw = up.get()](const ControlMessage& control,

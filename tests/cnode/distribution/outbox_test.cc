@@ -154,7 +154,8 @@ TEST(OutboxTest, WithoutFragmentsEveryMessageIsOneFrame) {
     }
     return made;
   };
-  const std::string large(10'000'000, 'x');
+  constexpr std::size_t kLarge = 10'000'000;
+  const std::string large(kLarge, 'x');
   outbox.send(1, message("c1", "p1"));
   outbox.send(1, message("c2", large));
   outbox.send(1, message("c3", ""));
