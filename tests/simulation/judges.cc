@@ -50,6 +50,7 @@ void StateJudge::look_at(const std::string& host, member::Member& member) {
   Seen now{{member.pid().id, member.pid().creation},
            core.current_term(),
            core.role(),
+           member.log().term_vote_stored(),
            core.log().last().index,
            core.commit_index(),
            core.last_applied(),
@@ -58,7 +59,10 @@ void StateJudge::look_at(const std::string& host, member::Member& member) {
   if (now == before) return;
   const bool started = before.process != now.process;
   if (started) members_[host] = {};
-  if (now.role == raft::Role::leader && before.role != raft::Role::leader) {
+  const auto leads = [](const Seen& seen) {
+    return seen.role == raft::Role::leader && seen.stored;
+  };
+  if (leads(now) && !leads(before)) {
     ++terms_;
     note_leader(core.id(), now.term);
   }
@@ -66,7 +70,7 @@ void StateJudge::look_at(const std::string& host, member::Member& member) {
   const raft::Index compared = started ? raft::Index(0) : before.applied;
   before = now;
   if (const auto broken = members_[host].check(core)) violation_(*broken);
-  if (const auto broken = invariants_.check(core)) violation_(*broken);
+  if (const auto broken = now.stored ? invariants_.check(core) : std::nullopt) violation_(*broken);
   if (member.last_applied() > core.last_applied())
     violation_(to_string(core.id()) + ": the machine is beyond what the core has applied");
   compare_entries(member, compared);
@@ -103,8 +107,8 @@ void StateJudge::look_at_beam(const std::string& host, BeamNode& node) {
   const raft::Index last = rules->log().last().index;
   const raft::Index commit = std::min(rules->commit_index(), last);
   const auto start = static_cast<std::uint32_t>(node.starts(server_));
-  Seen now{{start, 0}, rules->term(),         rules->role(),        last,
-           commit,     rules->last_applied(), rules->last_applied()};
+  Seen now{{start, 0}, rules->term(), rules->role(),         true,
+           last,       commit,        rules->last_applied(), rules->last_applied()};
   Seen& before = seen_[host];
   if (now == before) return;
   const bool started = before.process != now.process;

@@ -49,6 +49,8 @@ class StateJudge {
     std::pair<std::uint32_t, std::uint32_t> process;
     raft::Term term;
     raft::Role role = raft::Role::follower;
+    /// Its term and vote; until then it has told nobody what it is.
+    bool stored = true;
     raft::Index last;
     raft::Index commit;
     raft::Index core_applied;
