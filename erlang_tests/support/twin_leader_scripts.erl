@@ -187,7 +187,7 @@ leader_steps_down() ->
     again(9, 6, {ask, prevote(10, '$a', 9, 10)}) ++
     again(11, 7, {cast, info('$a', 12)}) ++
     again(13, 8, {cast, {info_reply, '$a', 14, [machine_version], #{}}}) ++
-    again(15, 9, {cast, heartbeat(1, 16, '$a')}) ++
+    again(15, 9, {differs, first_heartbeat_is_refused, {cast, heartbeat(1, 16, '$a')}}) ++
     again(17, 10, {cast, {'$a', {install_snapshot_result, 18, 1, 1}}}).
 
 %% Leads in Term with its noop at Index, steps down by Step into the next term, and is elected again after that.

@@ -26,7 +26,7 @@ next({Random, Left, Leader0}, View) ->
     _ = rand:seed(Random),
     {Step0, #{term := Term} = Leader} = choose(rand:uniform(100), Leader0, View),
     Step = case {Step0, View} of
-               {{may_differ, _, Same}, #{term := Seen}} when Seen >= Term -> Same;
+               {{may_differ, partial_acknowledgement_term, Same}, #{term := Seen}} when Seen >= Term -> Same;
                _ -> Step0
            end,
     {Step, {rand:export_seed(), Left - 1, Leader}}.
@@ -40,7 +40,9 @@ choose(N, Leader, _) when N =< 58 -> {end_aer(Leader), Leader};
 choose(N, Leader0, #{applied := _, role := Role} = View) when N =< 66, Role =/= await_condition ->
     new_leader(Leader0, View);
 choose(N, #{term := Term, id := Id} = Leader, _) when N =< 70 ->
-    {{cast, twin_records:heartbeat(rand:uniform(5), Term - rand:uniform(2) + 1, Id)}, Leader};
+    %% if it is the first that the member hears of the leader, it asks for the commit index on rakv
+    Heartbeat = twin_records:heartbeat(rand:uniform(5), Term - rand:uniform(2) + 1, Id),
+    {{may_differ, first_heartbeat_is_refused, {cast, Heartbeat}}, Leader};
 choose(N, Leader, _) when N =< 74 ->
     {{cast, {append_entries_rpc, old_term(Leader), other(Leader), 0, 0, 0, []}}, Leader};
 choose(N, #{term := Term} = Leader, #{last := {Last, LastTerm}}) when N =< 80 ->

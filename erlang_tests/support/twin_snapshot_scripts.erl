@@ -165,7 +165,7 @@ snapshot_sender() ->
      %% again, and b is ahead of it
      {differs, match_index_follows_a_refusal, {cast, reply('$b', 1, false, 1, 0, 0)}},
      {differs, match_index_follows_a_refusal, {await, b, install_snapshot_rpc}},
-     {answer, b, install_snapshot_rpc, {append_entries_reply, 1, false, 5, 4, 1}},
+     {differs, first_heartbeat_is_refused, {answer, b, install_snapshot_rpc, {append_entries_reply, 1, false, 5, 4, 1}}},
      %% and in a newer term
      {differs, match_index_follows_a_refusal, {cast, reply('$b', 1, false, 1, 0, 0)}},
      {differs, match_index_follows_a_refusal, {await, b, install_snapshot_rpc}},

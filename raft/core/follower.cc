@@ -212,12 +212,20 @@ void Core::acknowledge_written() {
 
 /// A round for consistent reads (dissertation 6.4). Diverges: a heartbeat is a message of its own,
 /// and an idle leader sends none.
+/// A heartbeat carries no commit index, and whoever knows its leader by one does not ask for votes,
+/// which the leader would answer with it. So a member that was started again, and whose leader does
+/// not know of that, says with a refusal that it may have missed one (ra leaves it as it is until
+/// the next command).
 void Core::follower_heartbeat(const HeartbeatRpc& rpc) {
+  bool may_miss_commit = false;
   if (rpc.term >= current_term_) {
     adopt_term(rpc.term);
+    may_miss_commit = role() == Role::follower && !leader_ && commit_index_ < log_.last().index;
     note_leader(rpc.leader);
   }
   emit(effect::SendHeartbeatReply{rpc.leader, {rpc.query_index, current_term_}});
+  if (may_miss_commit)
+    emit(effect::SendAppendEntriesReply{rpc.leader, append_entries_reply(false)});
 }
 
 void Core::on(event::Heartbeat& event) {

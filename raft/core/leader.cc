@@ -134,7 +134,8 @@ void Core::leader_success(const ServerId& from, Peer& peer, const AppendEntriesR
 }
 
 /// Where to go on from (dissertation 3.5): the reply says where the peer's log ends, so the leader
-/// need not go back entry by entry. Diverges: the match index falls if the peer lost what it had.
+/// need not go back entry by entry. Diverges: the match index falls if the peer lost what it had,
+/// and a peer that has all entries is told the commit index again (follower_heartbeat).
 void Core::leader_refusal(Peer& peer, const AppendEntriesReply& reply) {
   const std::optional<Term> own_term = log_.term_at(reply.last_index);
   if (!own_term) {
@@ -154,6 +155,7 @@ void Core::leader_refusal(Peer& peer, const AppendEntriesReply& reply) {
   }
   peer.next_index = std::clamp(peer.next_index, Index(1), log_.next());
   if (peer.match_index >= peer.next_index) peer.match_index = peer.next_index - 1;
+  if (peer.next_index == log_.next()) peer.commit_index_sent = Index(0);
 }
 
 // --- commit
