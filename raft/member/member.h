@@ -242,6 +242,7 @@ class Member : public node::Process,
   /// False when the request is none of another member's.
   bool handle_peer_call(std::string_view from, std::string_view request);
   bool handle_peer_cast(std::string_view request);
+  bool may_heed(const raft::Event& event) const;
   bool handle_system_message(std::string_view message);
   void answer_stays_out(std::string_view from);
 

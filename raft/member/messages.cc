@@ -156,7 +156,9 @@ bool Member::handle_peer_call(std::string_view from, std::string_view request) {
     return false;  // an unknown request, as to ra
   }
   if (!*call) return false;
-  if (!voters_.takes_part()) return true;  // as if it were not here
+  const auto* snapshot = std::get_if<raft::InstallSnapshotRpc>(&**call);
+  if (!voters_.takes_part() && (snapshot == nullptr || !voters_.may_follow(snapshot->leader)))
+    return true;  // as if it were not here
   ByteCharge charge;
   if (!may_step_for_peer(request.size(), charge)) return true;
   if (auto* vote = std::get_if<raft::RequestVoteRpc>(&**call)) {
@@ -174,6 +176,15 @@ bool Member::handle_peer_call(std::string_view from, std::string_view request) {
   return true;
 }
 
+/// Who does not take part yet heeds a leader that it knows, and nobody else.
+bool Member::may_heed(const raft::Event& event) const {
+  if (voters_.takes_part()) return true;
+  if (const auto* append = std::get_if<raft::event::AppendEntries>(&event))
+    return voters_.may_follow(append->rpc.leader);
+  const auto* heartbeat = std::get_if<raft::event::Heartbeat>(&event);
+  return heartbeat != nullptr && voters_.may_follow(heartbeat->rpc.leader);
+}
+
 bool Member::handle_peer_cast(std::string_view request) {
   Result<std::optional<raft::Event>> event = wire::decode_peer_cast(request);
   if (!event) {
@@ -181,7 +192,7 @@ bool Member::handle_peer_cast(std::string_view request) {
     return true;
   }
   if (!*event) return false;
-  if (!voters_.takes_part()) return true;
+  if (!may_heed(**event)) return true;
   bool brings_entries = false;
   if (const auto* append = std::get_if<raft::event::AppendEntries>(&**event)) {
     brings_entries = !append->rpc.entries.empty();

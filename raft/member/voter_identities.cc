@@ -79,6 +79,13 @@ const std::string* VoterIdentities::remembered(const raft::ServerId& voter) cons
   return found == remembered_.end() ? nullptr : &found->second;
 }
 
+bool VoterIdentities::may_follow(const raft::ServerId& leader) const {
+  if (takes_part()) return true;
+  const std::string* const uid = remembered(leader);
+  const auto found = found_.find(leader);
+  return uid != nullptr && found != found_.end() && found->second.uid == *uid;
+}
+
 void VoterIdentities::start() {
   remembered_ = decode(context_.log.known_voters());
   decide();
@@ -184,10 +191,8 @@ void VoterIdentities::ask(const raft::ServerId& voter) {
 
 void VoterIdentities::answered(const raft::ServerId& voter, const FoundServer& found) {
   asked_.erase(voter);
-  if (takes_part()) {
-    if (found.uid) learn(voter, *found.uid);
-    return;
-  }
+  if (found.uid) learn(voter, *found.uid);
+  if (takes_part()) return;
   if (found.answered) found_[voter] = found;
   decide();
 }
@@ -196,7 +201,8 @@ void VoterIdentities::answered(const raft::ServerId& voter, const FoundServer& f
 
 void VoterIdentities::tick() {
   if (unstored_) store();
-  if (!takes_part() || !context_.core.leader()) return;
+  if (!takes_part()) decide();  // its leader may have told it of other voters
+  if (!context_.core.leader()) return;
   const auto now = timer_.now();
   const bool all = now >= next_look_;
   if (all) next_look_ = now + kLookInterval;

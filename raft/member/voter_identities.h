@@ -32,8 +32,10 @@ void find_server(node::Node& node, const raft::ServerId& server,
 /// be strangers.
 ///
 /// What the voters' uids are it learns while there is a leader, and keeps in its directory. Where
-/// nothing is remembered of a voter, it counts as known. A voter that can't be reached is no
-/// stranger, but no friend either: it has to answer where the others' answers leave it open.
+/// nothing is remembered of a voter, it counts as known. A voter that can't be reached, or whose
+/// node has no server of that name, is no stranger, but no friend either: where the others' answers
+/// leave it open, the member waits. It follows a leader that it remembers all the same: that one
+/// has the log that it knows, and tells it who the voters are now.
 class VoterIdentities {
  public:
   enum class Standing {
@@ -60,6 +62,8 @@ class VoterIdentities {
 
   Standing standing() const { return standing_; }
   bool takes_part() const { return standing_ == Standing::takes_part; }
+  /// Whether the member may take entries and snapshots of this leader.
+  bool may_follow(const raft::ServerId& leader) const;
   /// Why the member does not take part; one line.
   std::string why() const;
   /// The uid that this voter is remembered by.

@@ -103,6 +103,34 @@ TEST(VoterIdentities, ThatAreSilentMakeItWait) {
   EXPECT_EQ(shell.member()->core().current_term(), raft::Term{0});
 }
 
+/// While kv was away, c, d and e left and were deleted. The leader b tells it so.
+TEST(VoterIdentities, ALeaderThatIsRememberedIsFollowedByOneThatWaits) {
+  Shell shell(cluster({"kv", "b", "c", "d", "e"}, 100'000'000));
+  shell.add_server("b");
+  etf::Writer known;
+  known.map(4);
+  for (const char* voter : {"b", "c", "d", "e"}) {
+    wire::write_server_id(known, shell.id(voter));
+    known.binary(std::string(voter) + "AAAAAAAAAA");
+  }
+  ASSERT_TRUE(raftlog::write_known_voters(shell.disk(), kServerDirectory, known.take()));
+  shell.crash();
+  ASSERT_EQ(shell.member()->voters().standing(), VoterIdentities::Standing::undecided);
+  shell.servers().stop_server("b");
+  shell.run();
+  Peer b(shell, "b");
+  Peer c(shell, "c");
+  c.leads(3, {user(1, 3, "of a stranger")});
+  shell.run();
+  EXPECT_EQ(c.acknowledged(), 0U);
+  b.leads(2, {user(1, 2, "x")});
+  shell.run();
+  EXPECT_EQ(b.acknowledged(), 1U);
+  const Peer::Vote vote = b.asks_for_vote(9, 100, 9);
+  shell.run();
+  EXPECT_FALSE(*vote && (*vote)->granted) << "it does not vote before it knows the voters";
+}
+
 TEST(VoterIdentities, AreForgottenByAForcedChange) {
   Shell shell(cluster({"kv", "b", "c"}, 100'000'000));
   remember_others(shell, {"b", "c"});
