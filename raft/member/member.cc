@@ -151,7 +151,11 @@ void Member::trigger_election() { step(raft::event::TriggerElectionRequested{});
 
 void Member::step(raft::Event event, ByteCharge charge) {
   if (stopped_) return;
-  if (blocked()) return events_.push_while_blocked(std::move(event), std::move(charge));
+  if (blocked()) {
+    if (const auto given_up = events_.push_while_blocked(std::move(event), std::move(charge)))
+      calls_.pending().remove(*given_up);
+    return;
+  }
   events_.push(std::move(event), std::move(charge));
   run_effects();
 }

@@ -60,6 +60,38 @@ TEST(EventQueueTest, WhatIsDurableDoesNotOvertakeAnotherEvent) {
   EXPECT_EQ(drain(queue), "1 a 3 ");
 }
 
+raft::Event vote(std::uint64_t call, std::uint64_t term) {
+  raft::RequestVoteRpc rpc;
+  rpc.term = raft::Term{term};
+  return raft::event::VoteRequested{raft::CallToken{call}, rpc};
+}
+
+/// The terms of the votes, oldest first.
+std::vector<std::uint64_t> votes_in(EventQueue& queue) {
+  std::vector<std::uint64_t> terms;
+  while (!queue.empty()) {
+    const raft::Event event = queue.pop().event;
+    if (const auto* asked = std::get_if<raft::event::VoteRequested>(&event))
+      terms.push_back(asked->rpc.term.value());
+  }
+  return terms;
+}
+
+TEST(EventQueueTest, AVoteOfALaterTermTakesThePlaceOfOneThatWaits) {
+  EventQueue queue;
+  EXPECT_EQ(queue.push_while_blocked(node_up("a"), {}), std::nullopt);
+  EXPECT_EQ(queue.push_while_blocked(vote(1, 5), {}), std::nullopt);
+  EXPECT_EQ(queue.push_while_blocked(node_up("b"), {}), std::nullopt);
+  EXPECT_EQ(queue.push_while_blocked(vote(2, 6), {}), raft::CallToken{1});
+  EXPECT_EQ(queue.push_while_blocked(vote(3, 8), {}), raft::CallToken{2});
+  EXPECT_EQ(queue.push_while_blocked(vote(4, 8), {}), std::nullopt) << "of another candidate";
+  EXPECT_EQ(queue.push_while_blocked(vote(5, 7), {}), std::nullopt) << "it is refused in its turn";
+  EXPECT_EQ(votes_in(queue), (std::vector<std::uint64_t>{8, 8, 7}));
+  // One that was taken out is not looked for any more.
+  EXPECT_EQ(queue.push_while_blocked(vote(6, 9), {}), std::nullopt);
+  EXPECT_EQ(votes_in(queue), std::vector<std::uint64_t>{9});
+}
+
 TEST(EventQueueTest, AnEventIsChargedAsLongAsItWaits) {
   ByteAccount account("waiting", 1000);
   EventQueue queue;
