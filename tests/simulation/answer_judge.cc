@@ -103,7 +103,8 @@ void AnswerJudge::ask_and_leave() {
   const raft::Index last = core.log().last().index;
   // Nothing is committed before the leader knows that the client is gone.
   for (const auto& [host, node] : cluster_.nodes())
-    node->wal_pace.stands_until = cluster_.schedule.now() + kStandstill;
+    node->wal_pace.stands_until =
+        cluster_.schedule.now() + kStandstill + 4 * cluster_.network.options().longest;
   etf::Writer mode;
   send(kNotified, "$gen_cast", mode.tuple(3).atom("notify").u64(kNotified).pid(pid_).take());
   if (!run_until_([&] { return core.log().last().index > last; }, kAnswerPatience)) return;

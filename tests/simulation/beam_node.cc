@@ -421,7 +421,14 @@ std::optional<MemberView> BeamNode::view(const std::string& server) {
   view.commit = std::min(found->commit_index(), view.last);
   view.applied = found->last_applied();
   view.leader = found->leader();
-  for (const auto& [member, peer] : found->cluster()) view.cluster[member] = peer.config;
+  const auto configuration = [](const BeamCluster& cluster) {
+    raft::Cluster members;
+    for (const auto& [member, peer] : cluster) members[member] = peer.config;
+    return members;
+  };
+  view.cluster = configuration(found->cluster());
+  if (found->previous_cluster() != nullptr && found->cluster_at().index > view.commit)
+    view.committed_cluster = configuration(*found->previous_cluster());
   view.live = found->machine().live_indexes();
   std::sort(view.live.begin(), view.live.end());
   return view;

@@ -90,6 +90,10 @@ class BeamRules {
   raft::Index commit_index() const { return commit_; }
   raft::Index last_applied() const { return applied_; }
   raft::IndexTerm cluster_at() const { return cluster_at_; }
+  /// The configuration before cluster(); null when it is not known.
+  const BeamCluster* previous_cluster() const {
+    return previous_cluster_ ? &previous_cluster_->cluster : nullptr;
+  }
   bool cluster_change_permitted() const { return permitted_; }
   std::uint64_t query_index() const { return query_index_; }
   const BeamCluster& cluster() const { return cluster_; }

@@ -24,7 +24,8 @@ class SimulatedCluster {
  public:
   /// `beam_hosts`: those of the hosts that have a node that behaves as a BEAM's.
   SimulatedCluster(std::uint64_t seed, const std::vector<std::string>& hosts,
-                   const NodeLimits& limits = {}, const std::set<std::string>& beam_hosts = {});
+                   const NodeLimits& limits = {}, const std::set<std::string>& beam_hosts = {},
+                   const NetworkOptions& wires = {});
 
   /// Before form(): the nodes on these hosts have a cluster of that name, too.
   void add_cluster(const std::string& name, const std::vector<std::string>& hosts);

@@ -17,7 +17,8 @@ class DiskDamage {
   DiskDamage(SimulatedCluster& cluster, std::uint64_t seed);
 
   /// A bit of one of the node's files, now and after a power cut. Not of a config, which nobody
-  /// else has (docs/damage.md). Gives the node; null when none can be spared.
+  /// else has, nor of a segment's version (docs/damage.md). Gives the node; null when nothing is
+  /// done.
   SimulatedNode* flip();
   /// What a node that does not start needs: `rakv repair`, if it is this one.
   void repair(SimulatedNode& node);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cnode/etf/writer.h"
+#include "raft/log/directory/metadata.h"
 #include "raft/wire/ids.h"
 #include "tests/simulation/beam_node.h"
 
@@ -20,6 +21,10 @@ constexpr std::chrono::seconds kRequestTime{5};
 constexpr Nanoseconds kServerPatience = std::chrono::seconds(10);
 /// Of a leader that has nothing new to send, and a little more.
 constexpr Nanoseconds kTick = std::chrono::milliseconds(1200);
+/// Of a stranger's connection; the next one comes when it ends.
+constexpr Nanoseconds kClaimTime = std::chrono::seconds(2);
+/// A job on a slow disk, about: it goes on though all was made whole meanwhile.
+constexpr Nanoseconds kSlowest = std::chrono::milliseconds(700);
 constexpr Pace SimulatedNode::*kPaces[] = {&SimulatedNode::wal_pace, &SimulatedNode::worker_pace,
                                            &SimulatedNode::background_pace};
 
@@ -27,10 +32,11 @@ constexpr Pace SimulatedNode::*kPaces[] = {&SimulatedNode::wal_pace, &SimulatedN
 
 FaultInjector::FaultInjector(SimulatedCluster& cluster, const StateJudge& states,
                              const RunOptions& options, std::vector<std::string> clients,
-                             std::uint64_t seed)
+                             ClusterReplacement* replacement, std::uint64_t seed)
     : cluster_(cluster),
       options_(options),
       membership_(cluster, [&states] { return states.committed_cluster(); }),
+      replacement_(replacement),
       damage_(cluster, seed),
       random_(seed),
       hosts_(std::move(clients)),
@@ -101,8 +107,9 @@ CrashMode FaultInjector::any_crash() {
 void FaultInjector::inflict(FaultKind kind) {
   SimulatedNode& node = any_node();
   // A BEAM's disk is a model, which is slow and loses writes, and no more (docs/reliability.md).
-  if (node.beam() != nullptr && (kind == FaultKind::stop_in_disk ||
-                                 kind == FaultKind::disk_errors || kind == FaultKind::full_disk))
+  if (node.beam() != nullptr &&
+      (kind == FaultKind::stop_in_disk || kind == FaultKind::disk_errors ||
+       kind == FaultKind::full_disk || kind == FaultKind::descriptors))
     return;
   switch (kind) {
     case FaultKind::kill:
@@ -166,6 +173,15 @@ void FaultInjector::inflict(FaultKind kind) {
       return jump_clock(node);
     case FaultKind::flip_bits:
       return flip_bits();
+    case FaultKind::vanish:
+      return vanish(node);
+    case FaultKind::stranger:
+      return claim_names(about(options_.fault_length_ms));
+    case FaultKind::descriptors:
+      return take_descriptors(node);
+    case FaultKind::replacement:
+      if (replacement_ != nullptr) replacement_->begin();
+      return;
   }
 }
 
@@ -188,8 +204,15 @@ void FaultInjector::power_cut() {
   for (SimulatedNode* node : nodes_) kill(*node, mode);
 }
 
+void FaultInjector::vanish(SimulatedNode& node) {
+  if (!node.runs()) return;
+  node.runtime().lose_power();
+  kill(node, random_() % 2 == 0 ? CrashMode::lose_unsynced : CrashMode::random);
+}
+
 void FaultInjector::look_after_all() {
   for (SimulatedNode* node : nodes_) look_after(*node);
+  if (replacement_ != nullptr) replacement_->look();
   cluster_.schedule.after(kCareInterval, [this] { look_after_all(); });
 }
 
@@ -199,6 +222,7 @@ void FaultInjector::look_after(SimulatedNode& node) {
     damage_.repair(node);
   }
   const Nanoseconds now = cluster_.schedule.now();
+  if (stay_down_.contains(&node)) return;
   if (!node.runs()) {
     if (healed_ || now >= starts_at_[&node]) node.start();
     return;
@@ -219,7 +243,8 @@ void FaultInjector::look_after(SimulatedNode& node, const std::string& server) {
   const Nanoseconds now = cluster_.schedule.now();
   const Server which{&node, server};
   const bool changes = server == "kv" && options_.faults.contains(FaultKind::membership);
-  if ((changes && !membership_.look_after(node)) || node.runs_server(server)) {
+  const bool is_replaced = server != "kv" && replacement_ != nullptr && replacement_->has(node);
+  if ((changes && !membership_.look_after(node)) || is_replaced || node.runs_server(server)) {
     without_server_since_.erase(which);
     return;
   }
@@ -268,7 +293,8 @@ void FaultInjector::slow(SimulatedNode& node, Pace SimulatedNode::*pace) {
   const Nanoseconds time = about(options_.fault_length_ms);
   if (random_() % 2 == 0) return stand_still(node, pace, time);
   cluster_.trace.line(node.name() + " has a slow disk");
-  (node.*pace).factor = 2 + random_() % 300;
+  const auto largest = static_cast<std::uint64_t>(kSlowest / (node.*pace).time);
+  (node.*pace).factor = std::min(2 + random_() % 300, std::max<std::uint64_t>(2, largest));
   after(time, [&node, pace] { (node.*pace).factor = 1; });
 }
 
@@ -325,12 +351,15 @@ void FaultInjector::cut(const std::string& one, const std::string& other) {
   after(about(options_.fault_length_ms), [this, one, other] { cluster_.network.mend(one, other); });
 }
 
-void FaultInjector::isolate(const std::string& host) {
-  const bool clients_too = random_() % 2 == 0;
+void FaultInjector::cut_off(const std::string& host, bool clients_too) {
   for (const std::string& other : hosts_) {
     if (other == host) continue;
     if (clients_too || cluster_.nodes().contains(other)) cluster_.network.cut(host, other);
   }
+}
+
+void FaultInjector::isolate(const std::string& host) {
+  cut_off(host, random_() % 2 == 0);
   after(about(options_.fault_length_ms), [this, host] {
     for (const std::string& other : hosts_) cluster_.network.mend(host, other);
   });
@@ -350,6 +379,15 @@ void FaultInjector::flap(const std::string& one, const std::string& other) {
 void FaultInjector::restart_epmd(const std::string& host) {
   cluster_.network.stop_epmd(host);
   after(about(options_.fault_length_ms), [this, host] { cluster_.network.start_epmd(host); });
+}
+
+/// Half-open connections with each node, in the names of all others.
+void FaultInjector::claim_names(Nanoseconds time) {
+  for (const SimulatedNode* to : nodes_) {
+    for (const SimulatedNode* claimed : nodes_) {
+      if (claimed != to) cluster_.network.claim(to->host(), claimed->name(), time);
+    }
+  }
 }
 
 // --- disks
@@ -391,12 +429,31 @@ void FaultInjector::fill_disk(SimulatedNode& node) {
   cluster_.trace.line(node.name() + " has a full disk");
   node.faulty_disk().set_space({.free = 0, .total = std::uint64_t{1} << 30});
   set_rule(node,
-           [](raftlog::DiskOperation operation, const std::string& path) -> std::optional<Error> {
+           [&disk = node.disk(), reserve = raftlog::reserve_path(node.directory()),
+            meta = raftlog::meta_path(node.directory())](
+               raftlog::DiskOperation operation, const std::string& path) -> std::optional<Error> {
              using raftlog::DiskOperation;
              if (operation != DiskOperation::write && operation != DiskOperation::create &&
                  operation != DiskOperation::reserve && operation != DiskOperation::make_directory)
                return std::nullopt;
+             // What the reserve gave back is enough for terms and votes, again and again.
+             const Result<bool> kept = disk.exists(reserve);
+             if (path.starts_with(meta) && kept && !*kept) return std::nullopt;
              return make_error(ErrorCode::no_space, path + ": no space left on device");
+           });
+}
+
+/// As when the process has reached its limit of open files.
+void FaultInjector::take_descriptors(SimulatedNode& node) {
+  if (!node.runs()) return;
+  cluster_.trace.line(node.name() + " has no descriptors left");
+  set_rule(node,
+           [](raftlog::DiskOperation operation, const std::string& path) -> std::optional<Error> {
+             using raftlog::DiskOperation;
+             if (operation != DiskOperation::open && operation != DiskOperation::create &&
+                 operation != DiskOperation::list)
+               return std::nullopt;
+             return make_error(ErrorCode::io, path + ": too many open files");
            });
 }
 
@@ -429,11 +486,61 @@ void FaultInjector::transfer() {
   ask(*leader, server, request.take());
 }
 
+// --- a majority alone
+
+std::vector<SimulatedNode*> FaultInjector::any_minority() {
+  std::vector<SimulatedNode*> nodes = nodes_;
+  std::shuffle(nodes.begin(), nodes.end(), random_);
+  std::map<std::string, std::size_t> may_break;
+  for (const std::string& name : cluster_.names())
+    may_break[name] = (cluster_.servers(name).size() - 1) / 2;
+  std::vector<SimulatedNode*> minority;
+  for (SimulatedNode* node : nodes) {
+    const std::vector<std::string> clusters = cluster_.clusters_on(*node);
+    const bool spared = std::any_of(clusters.begin(), clusters.end(),
+                                    [&](const std::string& name) { return may_break[name] == 0; });
+    if (spared) continue;
+    for (const std::string& name : clusters) --may_break[name];
+    minority.push_back(node);
+  }
+  return minority;
+}
+
+std::set<std::string> FaultInjector::break_minority(Nanoseconds time) {
+  std::set<std::string> broken;
+  for (SimulatedNode* node : any_minority()) {
+    break_for_long(*node, time);
+    broken.insert(node->name());
+  }
+  for (Nanoseconds at{0}; at < time; at += kClaimTime)
+    cluster_.schedule.after(at, [this] { claim_names(kClaimTime); });
+  return broken;
+}
+
+void FaultInjector::break_for_long(SimulatedNode& node, Nanoseconds time) {
+  cluster_.trace.line(node.name() + " is broken for long");
+  if (!node.runs()) return;
+  switch (random_() % 5) {
+    case 0:
+      stay_down_.insert(&node);
+      return node.kill(any_crash());
+    case 1:
+      return cut_off(node.host(), random_() % 2 == 0);
+    case 2:
+      return node.runtime().freeze();
+    case 3:
+      return stand_still(node, &SimulatedNode::wal_pace, time);
+    default:
+      return node.beam() == nullptr ? fill_disk(node) : node.runtime().freeze();
+  }
+}
+
 // --- the end
 
 void FaultInjector::heal() {
   cluster_.trace.line("all is made whole");
   healed_ = true;
+  stay_down_.clear();
   for (const std::string& one : hosts_) {
     for (const std::string& other : hosts_) cluster_.network.mend(one, other);
   }

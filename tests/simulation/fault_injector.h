@@ -6,11 +6,13 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "tests/simulation/cluster.h"
+#include "tests/simulation/cluster_replacement.h"
 #include "tests/simulation/disk_damage.h"
 #include "tests/simulation/judges.h"
 #include "tests/simulation/membership_changes.h"
@@ -22,14 +24,20 @@ namespace rakv::simulation {
 /// is started again all the time, as an operator or a supervisor does.
 class FaultInjector {
  public:
-  /// `clients` are their hosts, whose links are cut as well.
+  /// `clients` are their hosts, whose links are cut as well. `replacement`, null without one, is of
+  /// a cluster that has no changes of members.
   FaultInjector(SimulatedCluster& cluster, const StateJudge& states, const RunOptions& options,
-                std::vector<std::string> clients, std::uint64_t seed);
+                std::vector<std::string> clients, ClusterReplacement* replacement,
+                std::uint64_t seed);
 
   /// From now on.
   void begin();
   /// No more faults; what was broken is made whole, and stays so.
   void heal();
+  /// After heal(): less than half of each cluster's nodes do not do what they should, until the
+  /// next heal(), and strangers bother all. No longer than that time: what stands still goes on
+  /// after it. Gives the nodes' names.
+  std::set<std::string> break_minority(Nanoseconds time);
   /// A job that was begun while a disk stood still ends then, though all is whole.
   Nanoseconds still_until() const { return still_until_; }
   /// A client was told that its write is stored: a good moment for a fault.
@@ -48,6 +56,7 @@ class FaultInjector {
   void kill(SimulatedNode& node, raftlog::CrashMode mode);
   void kill_later(SimulatedNode& node, Nanoseconds time);
   void power_cut();
+  void vanish(SimulatedNode& node);
   void restart_server(SimulatedNode& node, const std::string& server);
   void stop_server(SimulatedNode& node, const std::string& server);
   void slow(SimulatedNode& node, Pace SimulatedNode::*pace);
@@ -58,13 +67,18 @@ class FaultInjector {
   void start_again(SimulatedNode& node);
   void cut(const std::string& one, const std::string& other);
   void isolate(const std::string& host);
+  void cut_off(const std::string& host, bool clients_too);
   void flap(const std::string& one, const std::string& other);
   void restart_epmd(const std::string& host);
+  void claim_names(Nanoseconds time);
   void freeze(SimulatedNode& node);
   void jump_clock(SimulatedNode& node);
   void disk_errors(SimulatedNode& node);
   void fill_disk(SimulatedNode& node);
+  void take_descriptors(SimulatedNode& node);
   void flip_bits();
+  std::vector<SimulatedNode*> any_minority();
+  void break_for_long(SimulatedNode& node, Nanoseconds time);
   /// In the place of the node's disk rules, for a while.
   void set_rule(SimulatedNode& node, raftlog::FaultyDisk::Rule rule);
   static void mend_disk(SimulatedNode& node);
@@ -84,6 +98,7 @@ class FaultInjector {
   SimulatedCluster& cluster_;
   const RunOptions& options_;
   MembershipChanges membership_;
+  ClusterReplacement* replacement_;
   DiskDamage damage_;
   std::mt19937_64 random_;
   std::vector<SimulatedNode*> nodes_;
@@ -94,6 +109,7 @@ class FaultInjector {
   using Server = std::pair<const SimulatedNode*, std::string>;
   std::map<Server, Nanoseconds> server_back_at_;
   std::map<Server, Nanoseconds> without_server_since_;
+  std::set<const SimulatedNode*> stay_down_;
   Nanoseconds still_until_{0};
   bool healed_ = false;
 };

@@ -101,6 +101,10 @@ bool Host::take_in(std::uint16_t port, const std::shared_ptr<Stream>& stream) {
   return true;
 }
 
+bool Host::take_in(const std::shared_ptr<Stream>& stream) {
+  return !listeners_.empty() && take_in(listeners_.begin()->first, stream);
+}
+
 Epmd::~Epmd() {
   for (const auto& weak : streams_) {
     const auto stream = weak.lock();

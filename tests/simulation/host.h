@@ -47,6 +47,8 @@ class Host final : public distribution::Network {
   void hold(const std::shared_ptr<Stream>& stream, std::size_t at);
   /// Somebody connects with `port`; false when nobody listens there.
   bool take_in(std::uint16_t port, const std::shared_ptr<Stream>& stream);
+  /// The same with any port.
+  bool take_in(const std::shared_ptr<Stream>& stream);
 
  private:
   class PortListener;

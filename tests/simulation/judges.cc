@@ -21,8 +21,17 @@ std::uint64_t entry_sum(std::uint64_t term, std::string_view payload) {
 
 // --- the members' states
 
-StateJudge::StateJudge(SimulatedCluster& cluster, std::string server, Violation violation)
-    : cluster_(cluster), server_(std::move(server)), violation_(std::move(violation)) {}
+StateJudge::StateJudge(SimulatedCluster& cluster, std::string server, std::string mark,
+                       Violation violation)
+    : cluster_(cluster),
+      server_(std::move(server)),
+      mark_(std::move(mark)),
+      violation_(std::move(violation)) {}
+
+member::Member* StateJudge::member_of(SimulatedNode& node) const {
+  member::Member* const member = node.member(server_);
+  return member != nullptr && is_judged(member->uid()) ? member : nullptr;
+}
 
 bool StateJudge::is_committed(const raft::Entry& entry) const {
   const auto known = entries_.find(entry.index.value());
@@ -36,7 +45,7 @@ void StateJudge::look() {
       look_at_beam(host, *beam);
       continue;
     }
-    member::Member* member = node->member(server_);
+    member::Member* member = member_of(*node);
     if (member == nullptr) {
       seen_.erase(host);
       continue;
@@ -152,7 +161,7 @@ std::optional<raft::Cluster> StateJudge::committed_cluster() const {
       if (knows) return node->view(server_)->cluster;
       continue;
     }
-    const member::Member* member = node->member(server_);
+    const member::Member* member = member_of(*node);
     if (member == nullptr || member->core().commit_index() < committed_) continue;
     return member->core().cluster_at(committed_);
   }
@@ -163,8 +172,11 @@ std::vector<raft::Cluster> StateJudge::clusters_in_force() const {
   std::vector<raft::Cluster> clusters;
   if (auto committed = committed_cluster()) clusters.push_back(std::move(*committed));
   for (const auto& [host, node] : cluster_.nodes()) {
+    if (node->beam() == nullptr && member_of(*node) == nullptr) continue;
     auto view = node->view(server_);
-    if (view && view->last >= committed_) clusters.push_back(std::move(view->cluster));
+    if (!view || view->last < committed_) continue;
+    clusters.push_back(std::move(view->cluster));
+    if (view->committed_cluster) clusters.push_back(std::move(*view->committed_cluster));
   }
   return clusters;
 }
@@ -263,7 +275,7 @@ void DurabilityJudge::rehearse(const SimulatedNode& node,
   if (!recovered.system->broken_servers().empty())
     return violation_(node.name() + " would have a broken server after a power cut");
   raftlog::MemberLog* log = recovered.system->find_by_name(states_.server());
-  if (log == nullptr) return;
+  if (log == nullptr || !states_.is_judged(log->uid())) return;
   if (log->amnesia()) return violation_(node.name() + " would take a power cut for a loss");
   for (const auto& [operation, index] : wanted) {
     const auto entry = log->read_blocking(index);

@@ -24,7 +24,8 @@ using Violation = std::function<void(const std::string& what)>;
 /// entries of one place have the same bytes. Of one of the nodes' clusters.
 class StateJudge {
  public:
-  StateJudge(SimulatedCluster& cluster, std::string server, Violation violation);
+  /// Only of servers that have `mark` in their uids.
+  StateJudge(SimulatedCluster& cluster, std::string server, std::string mark, Violation violation);
   /// After an event.
   void look();
   /// The configuration as of the highest index that was ever seen committed, if a member that runs
@@ -38,6 +39,8 @@ class StateJudge {
   bool is_committed(const raft::Entry& entry) const;
   /// The name of the cluster, and of its servers.
   const std::string& server() const { return server_; }
+  /// Whether a server of rakv's with that uid is one of the cluster's.
+  bool is_judged(const std::string& uid) const { return uid.find(mark_) != std::string::npos; }
   /// Leaders that were seen.
   std::uint64_t terms() const { return terms_; }
   /// Those of them that behave as on a BEAM.
@@ -57,6 +60,8 @@ class StateJudge {
     raft::Index applied;
     friend bool operator==(const Seen&, const Seen&) = default;
   };
+  /// The node's member of rakv's that is judged; null without one.
+  member::Member* member_of(SimulatedNode& node) const;
   void look_at(const std::string& host, member::Member& member);
   void look_at_beam(const std::string& host, BeamNode& node);
   void note_leader(const raft::ServerId& id, raft::Term term);
@@ -67,6 +72,7 @@ class StateJudge {
 
   SimulatedCluster& cluster_;
   std::string server_;
+  std::string mark_;
   Violation violation_;
   raft::ClusterInvariants invariants_;
   std::map<std::string, Seen> seen_;

@@ -20,7 +20,7 @@ class MembershipChanges {
                     std::function<std::optional<raft::Cluster>()> committed)
       : cluster_(cluster), committed_(std::move(committed)) {}
 
-  /// Asks the leader to let this node's server go; another one stays.
+  /// Asks the leader to let this node's server go; another one stays, whatever was asked before.
   void remove(const SimulatedNode& node);
   /// Brings the server of this node a step nearer to being a member. To be called again and again.
   /// False: it is none, and whoever starts servers has to leave it alone.
@@ -43,6 +43,7 @@ class MembershipChanges {
   SimulatedCluster& cluster_;
   std::function<std::optional<raft::Cluster>()> committed_;
   std::map<std::string, Newcomer> newcomers_;  ///< by node
+  std::map<std::string, Nanoseconds> leaves_;  ///< when it was last asked for, by node
 };
 
 }  // namespace rakv::simulation

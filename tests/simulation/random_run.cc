@@ -18,15 +18,25 @@ namespace {
 constexpr Nanoseconds kLeaderTime = std::chrono::seconds(60);
 constexpr Nanoseconds kConvergenceTime = std::chrono::seconds(180);
 constexpr Nanoseconds kServiceTime = std::chrono::seconds(60);
+/// How long a minority is broken at most.
+constexpr Nanoseconds kMinorityTime = std::chrono::seconds(30);
+/// After which a connection whose other end says nothing is closed (net_ticktime), and more.
+constexpr Nanoseconds kSilenceTime = std::chrono::seconds(80);
 constexpr Nanoseconds kReadTime = std::chrono::seconds(20);
 /// Each second a node measures the room on its disk, and until then it takes no writes.
 constexpr Nanoseconds kMeasureTime = std::chrono::seconds(2);
+/// A cluster that is being deleted goes, and is there again.
+constexpr Nanoseconds kReplacementTime = std::chrono::seconds(120);
+/// Between two looks whether the nodes of new clients have started.
+constexpr Nanoseconds kClientStartTime = std::chrono::milliseconds(200);
 constexpr std::uint64_t kFinalOperations = 6;
 constexpr std::uint64_t kOtherNodes = 3;
 constexpr Nanoseconds kNudgePause = std::chrono::seconds(5);
 /// Of a client's last operations, however little it had before: a connection to a node that has
 /// just come back takes a second.
 constexpr std::uint64_t kFinalDeadlineMs = 5000;
+/// One way each: a question to epmd and a handshake, to each server in turn.
+constexpr std::uint64_t kConnectionTrips = 12;
 
 std::vector<std::string> host_names(std::uint64_t count) {
   std::vector<std::string> hosts;
@@ -44,6 +54,13 @@ NodeLimits limits(const RunOptions& options) {
   return limits;
 }
 
+NetworkOptions wires(const RunOptions& options) {
+  NetworkOptions wires;
+  wires.shortest += std::chrono::milliseconds(options.far_ms);
+  wires.longest += std::chrono::milliseconds(options.far_ms);
+  return wires;
+}
+
 /// The last of the hosts.
 std::set<std::string> beam_hosts(const RunOptions& options) {
   std::set<std::string> beams;
@@ -58,7 +75,10 @@ std::set<std::string> beam_hosts(const RunOptions& options) {
 RandomRun::RandomRun(const RunOptions& options)
     : options_(options),
       random_(options.seed),
-      cluster_(random_(), host_names(options.nodes), limits(options), beam_hosts(options)) {
+      cluster_(random_(), host_names(options.nodes), limits(options), beam_hosts(options),
+               wires(options)) {
+  for (const auto& [host, node] : cluster_.nodes())
+    node->worker_pace.time += std::chrono::milliseconds(options.store_ms);
   if (options.clusters > 1)
     cluster_.add_cluster("other", host_names(std::min(options.nodes, kOtherNodes)));
 }
@@ -83,16 +103,52 @@ bool RandomRun::run_until(const std::function<bool()>& done, Nanoseconds time) {
   return !failed();
 }
 
+std::unique_ptr<TestedCluster> RandomRun::make_tested_cluster(const std::string& name,
+                                                              const std::string& mark) {
+  return std::make_unique<TestedCluster>(
+      cluster_, options_, TestedCluster::Which{name, mark, tested_.size() + retired_.size()},
+      random_(),
+      TestedCluster::Seams{[this](const std::string& what) { fail(what); },
+                           [this] { injector_->note_acknowledged(); },
+                           [this](const std::function<bool()>& done, Nanoseconds time) {
+                             return run_until(done, time);
+                           }});
+}
+
+void RandomRun::make_replacement() {
+  const bool wanted = options_.faults.contains(FaultKind::replacement);
+  if (!wanted || tested_.size() < 2 || options_.beam_nodes > 0) return;
+  replacement_ = std::make_unique<ClusterReplacement>(
+      cluster_, tested_.back()->name(),
+      ClusterReplacement::Seams{[this] {
+                                  tested_.back()->workload().stop();
+                                  return tested_.back()->workload().idle();
+                                },
+                                [this](const std::string& mark) { take_replacement(mark); },
+                                [this](const std::string& what) { fail(what); }});
+}
+
+void RandomRun::take_replacement(const std::string& mark) {
+  ++report_.counts["clusters made anew"];
+  TestedCluster& old = *tested_.back();
+  old.check_histories(report_.counts);
+  auto made = make_tested_cluster(old.name(), mark);
+  retired_.push_back(std::exchange(tested_.back(), std::move(made)));
+  begin_when_ready(*tested_.back());
+}
+
+void RandomRun::begin_when_ready(TestedCluster& made) {
+  if (failed() || faults_are_over_ || &made != tested_.back().get()) return;
+  if (made.workload().ready()) return made.workload().begin(options_.operations);
+  cluster_.schedule.after(kClientStartTime, [this, &made] { begin_when_ready(made); });
+}
+
 void RandomRun::make_tested_clusters() {
   for (const std::string& name : cluster_.names()) {
-    tested_.push_back(std::make_unique<TestedCluster>(
-        cluster_, options_, name, tested_.size(), random_(),
-        TestedCluster::Seams{[this](const std::string& what) { fail(what); },
-                             [this] { injector_->note_acknowledged(); },
-                             [this](const std::function<bool()>& done, Nanoseconds time) {
-                               return run_until(done, time);
-                             }}));
+    const bool first = name == cluster_.names().front();
+    tested_.push_back(make_tested_cluster(name, first ? "" : ClusterReplacement::first_mark(name)));
   }
+  make_replacement();
   cluster_.promises.set_sight({[this](const std::string& name) -> SimulatedNode* {
                                  for (const auto& [host, node] : cluster_.nodes()) {
                                    if (node->name() == name) return node.get();
@@ -116,10 +172,11 @@ RunReport RandomRun::run() {
     clients.insert(clients.end(), hosts.begin(), hosts.end());
   }
   injector_ = std::make_unique<FaultInjector>(cluster_, tested_.front()->states(), options_,
-                                              std::move(clients), random_());
+                                              std::move(clients), replacement_.get(), random_());
   faults();
   if (!failed()) heal();
   if (!failed()) converge();
+  if (!failed() && options_.minority != 0) serve_without_a_minority();
   if (!failed()) serve_everybody();
   for (const auto& tested : tested_) {
     if (!failed()) tested->compare_machines();
@@ -139,6 +196,10 @@ void RandomRun::count_what_happened() {
   report_.events = cluster_.schedule.happened();
   report_.virtual_seconds = std::chrono::duration<double>(cluster_.schedule.now()).count();
   auto& counts = report_.counts;
+  for (const auto& tested : retired_) {
+    counts["operations"] += tested->workload().answered();
+    counts["operations with success"] += tested->workload().succeeded();
+  }
   for (const auto& tested : tested_) {
     counts["operations"] += tested->workload().answered();
     counts["operations with success"] += tested->workload().succeeded();
@@ -198,6 +259,7 @@ void RandomRun::faults() {
 }
 
 void RandomRun::heal() {
+  faults_are_over_ = true;
   for (const auto& tested : tested_) tested->workload().stop();
   injector_->heal();
   const Nanoseconds patience = std::chrono::milliseconds(options_.deadline_ms) * 2;
@@ -205,6 +267,12 @@ void RandomRun::heal() {
     return fail("an operation did not end after its deadline");
   const Nanoseconds now = cluster_.schedule.now();
   run_until([] { return false; }, std::max(now, injector_->still_until()) - now + kMeasureTime);
+  if (replacement_ && !run_until([this] { return replacement_->at_rest(); }, kReplacementTime))
+    fail("a cluster that was deleted is not made anew:" + states());
+  if (!run_until(
+          [this] { return of_all([](TestedCluster& one) { return one.workload().ready(); }); },
+          kReadTime))
+    fail("the clients of a new cluster do not start");
 }
 
 void RandomRun::converge() {
@@ -212,17 +280,40 @@ void RandomRun::converge() {
     return fail("no leader after all was made whole:" + states());
   // A leader on a BEAM sends again what was lost only once somebody writes.
   const bool nudges = options_.beam_nodes > 0;
-  for (Nanoseconds waited{0}; waited < kConvergenceTime && !failed(); waited += kNudgePause) {
-    if (run_until([this] { return all_converged(); }, nudges ? kNudgePause : kConvergenceTime))
-      return;
-    if (!nudges) break;
+  const Nanoseconds time = nudges ? kNudgePause : kConvergenceTime;
+  for (Nanoseconds waited{0}; !run_until([this] { return all_converged(); }, time);) {
+    if (failed()) return;
+    if ((waited += time) >= kConvergenceTime)
+      return fail("the members do not agree after all was made whole:" + states());
     begin_operations(1);
   }
-  fail("the members do not agree after all was made whole:" + states());
+  // A put on a connection to a machine that vanished is neither stored nor refused.
+  if (options_.faults.contains(FaultKind::vanish)) run_until([] { return false; }, kSilenceTime);
+}
+
+void RandomRun::give_time() {
+  options_.deadline_ms = std::max(
+      options_.deadline_ms, kFinalDeadlineMs + kConnectionTrips * options_.far_ms * options_.nodes);
+}
+
+void RandomRun::serve_without_a_minority() {
+  give_time();
+  const std::set<std::string> broken = injector_->break_minority(kMinorityTime);
+  const Nanoseconds end = cluster_.schedule.now() + kMinorityTime;
+  for (bool served = false; !served && !failed();) {
+    if (cluster_.schedule.now() >= end)
+      return fail("a majority alone does not serve its clients:" + states());
+    begin_operations(1);
+    if (!run_until([this] { return all_idle(); }, kServiceTime))
+      return fail("clients are not answered by a majority alone");
+    served = of_all([&](TestedCluster& one) { return one.workload().serves_all_but(broken); });
+  }
+  if (!failed()) heal();
+  if (!failed()) converge();
 }
 
 void RandomRun::serve_everybody() {
-  options_.deadline_ms = std::max(options_.deadline_ms, kFinalDeadlineMs);
+  give_time();
   std::map<const TestedCluster*, std::uint64_t> wanted;
   for (const auto& tested : tested_) {
     wanted[tested.get()] = tested->workload().succeeded() + options_.clients * kFinalOperations;

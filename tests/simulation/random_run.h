@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/simulation/cluster.h"
+#include "tests/simulation/cluster_replacement.h"
 #include "tests/simulation/fault_injector.h"
 #include "tests/simulation/run_options.h"
 #include "tests/simulation/tested_cluster.h"
@@ -43,9 +44,19 @@ class RandomRun {
   bool failed() const { return ended_by_ra_ || report_.violation.has_value(); }
 
   void make_tested_clusters();
+  std::unique_ptr<TestedCluster> make_tested_cluster(const std::string& name,
+                                                     const std::string& mark);
+  void make_replacement();
+  /// Its clients', if there is still time for faults.
+  void begin_when_ready(TestedCluster& made);
+  /// The second cluster is a new one, of servers with that mark.
+  void take_replacement(const std::string& mark);
   void faults();
   void heal();
   void converge();
+  /// From now on an operation has time for what it needs.
+  void give_time();
+  void serve_without_a_minority();
   void serve_everybody();
   void look_at_answers();
   void look_at_accounts();
@@ -62,8 +73,11 @@ class RandomRun {
   std::mt19937_64 random_;
   SimulatedCluster cluster_;
   std::vector<std::unique_ptr<TestedCluster>> tested_;
+  std::vector<std::unique_ptr<TestedCluster>> retired_;  ///< of clusters that were replaced
+  std::unique_ptr<ClusterReplacement> replacement_;      ///< null: none is replaced
   std::unique_ptr<FaultInjector> injector_;
   RunReport report_;
+  bool faults_are_over_ = false;
   bool ended_by_ra_ = false;  ///< something is wrong after ra broke a rule of Raft's
 };
 

@@ -40,6 +40,10 @@ constexpr FaultName kFaultNames[] = {
     {FaultKind::epmd, "epmd"},
     {FaultKind::clock_jump, "clock_jump"},
     {FaultKind::flip_bits, "flip_bits"},
+    {FaultKind::vanish, "vanish"},
+    {FaultKind::stranger, "stranger"},
+    {FaultKind::descriptors, "descriptors"},
+    {FaultKind::replacement, "replacement"},
 };
 
 struct NumberOption {
@@ -65,9 +69,15 @@ const std::vector<NumberOption>& number_options() {
       {"fault_length_ms", &RunOptions::fault_length_ms, {20, 200, 1000, 3000}},
       {"wal_bytes", &RunOptions::wal_bytes, {2'000, 8'000, 32'000, 256'000}},
       {"segment_entries", &RunOptions::segment_entries, {4, 16, 64}},
+      {"far_ms", &RunOptions::far_ms, {0, 0, 0, 0, 0, 0, 0, 10, 100, 300}},
+      {"store_ms", &RunOptions::store_ms, {0, 0, 0, 0, 0, 0, 0, 20, 250}},
+      {"minority", &RunOptions::minority, {0, 0, 1}},
   };
   return kOptions;
 }
+
+/// What an operation takes on connections that are there, and a few more.
+constexpr std::uint64_t kRoundTrips = 8;
 
 Error bad_option(std::string_view name, std::string_view value) {
   return make_error(ErrorCode::invalid_argument,
@@ -98,6 +108,7 @@ RunOptions RunOptions::draw(std::uint64_t seed) {
       options.*option.member = option.values[random() % option.values.size()];
   }
   options.beam_nodes = std::min(options.beam_nodes, options.nodes);
+  options.deadline_ms = std::max(options.deadline_ms, kRoundTrips * 2 * options.far_ms);
   // Few kinds together show more than all of them: each gets room.
   const std::uint64_t one_in = 2 + random() % 4;
   const auto& kinds = all_fault_kinds();
@@ -107,6 +118,12 @@ RunOptions RunOptions::draw(std::uint64_t seed) {
   options.faults.insert(kinds[random() % kinds.size()]);
   // A member that has lost what it promised and one that is being replaced are two of three.
   if (options.faults.contains(FaultKind::membership)) options.faults.erase(FaultKind::flip_bits);
+  // A server that is made again under its UId does not know what it promised before the damage.
+  if (options.faults.contains(FaultKind::replacement)) options.faults.erase(FaultKind::flip_bits);
+  // Neither is a majority then that could do alone.
+  if (options.faults.contains(FaultKind::membership) ||
+      options.faults.contains(FaultKind::flip_bits))
+    options.minority = 0;
   return options;
 }
 

@@ -39,6 +39,10 @@ enum class FaultKind : std::uint8_t {
   epmd,             ///< a host's epmd ends, and a new one starts
   clock_jump,       ///< a wall clock is set forward or back
   flip_bits,        ///< a bit of a node's files, always the same node's
+  vanish,           ///< a machine loses power, and its peers hear nothing of it
+  stranger,         ///< somebody without the cookie begins handshakes in a node's name
+  descriptors,      ///< a process has no descriptors left for files
+  replacement,      ///< the second cluster is deleted and made anew
 };
 /// All of them, in order.
 const std::vector<FaultKind>& all_fault_kinds();
@@ -61,6 +65,9 @@ struct RunOptions {
   std::uint64_t fault_length_ms = 1000;  ///< of a fault that lasts, about
   std::uint64_t wal_bytes = 32768;       ///< of a WAL file
   std::uint64_t segment_entries = 64;
+  std::uint64_t far_ms = 0;    ///< that bytes are under way, one way, and a little more
+  std::uint64_t store_ms = 0;  ///< that a term and vote, or a read, takes longer
+  std::uint64_t minority = 0;  ///< 1: before all is made whole, a majority has to do alone
   std::set<FaultKind> faults;
 
   /// A set drawn by this seed.

@@ -82,13 +82,24 @@ void Runtime::switch_off() {
   if (!std::exchange(off_, true)) network_.switch_off(host_);
 }
 
+void Runtime::lose_power() {
+  if (!std::exchange(off_, true)) network_.lose_power(host_);
+}
+
 void Runtime::turn() {
   if (off_ || frozen_ || std::exchange(in_turn_, true)) return;
   const auto self = shared_from_this();
   do io_.restart();
-  while (!frozen_ && io_.poll_one() > 0 && note_handler());
+  while (!frozen_ && run_handler() && note_handler());
   in_turn_ = false;
   if (after_turn) after_turn();
+}
+
+bool Runtime::run_handler() {
+  const std::uint64_t before = disk_calls ? disk_calls() : 0;
+  if (io_.poll_one() == 0) return false;
+  if (disk_calls) most_disk_calls_ = std::max(most_disk_calls_, disk_calls() - before);
+  return true;
 }
 
 bool Runtime::note_handler() {

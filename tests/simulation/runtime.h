@@ -47,6 +47,8 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   };
   /// Called after each turn.
   std::function<void()> after_turn;
+  /// How many calls the process has made to its disk. While it is set, most_disk_calls() counts.
+  std::function<std::uint64_t()> disk_calls;
 
   static std::shared_ptr<Runtime> make(Schedule& schedule, SimulatedNetwork& network,
                                        const Options& options);
@@ -69,6 +71,10 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   void when_it_runs(std::function<void()> job);
   /// The host's end; before what runs on it is destroyed.
   void switch_off();
+  /// The same, when the machine loses power and its peers hear nothing of it.
+  void lose_power();
+  /// Of one handler of the event loop, which others wait for.
+  std::uint64_t most_disk_calls() const { return most_disk_calls_; }
   boost::asio::io_context& io() { return io_; }
   Executor& owner() { return *owner_; }
   MemoryAccounts& memory() { return memory_; }
@@ -83,6 +89,8 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
 
  private:
   class SlowExecutor;
+  /// False: there is none.
+  bool run_handler();
   /// Whether the next one may run.
   bool note_handler();
   Runtime(Schedule& schedule, SimulatedNetwork& network, const Options& options);
@@ -100,6 +108,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   bool off_ = false;
   bool frozen_ = false;
   std::uint64_t handlers_left_ = UINT64_MAX;
+  std::uint64_t most_disk_calls_ = 0;
   std::vector<std::function<void()>> held_;  ///< while it is frozen
 };
 

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "cnode/base/byte_order.h"
 #include "cnode/base/check.h"
 #include "cnode/distribution/epmd.h"
+#include "cnode/distribution/flags.h"
 #include "tests/simulation/host.h"
 
 namespace rakv::simulation {
@@ -15,6 +17,7 @@ namespace {
 constexpr Nanoseconds kSynInterval = std::chrono::seconds(1);
 /// What an epmd gives the first node; another one begins at a multiple of it.
 constexpr std::uint32_t kFirstCreation = 101;
+constexpr char kStranger[] = "stranger";
 
 }  // namespace
 
@@ -29,10 +32,28 @@ distribution::Network& SimulatedNetwork::switch_on(const std::string& host,
                                                    std::function<void()> turn) {
   RAKV_CHECK(!hosts_.contains(host));
   if (!epmds_.contains(host)) epmds_[host] = std::make_unique<Epmd>(kFirstCreation);
+  if (without_power_.erase(host) > 0) {
+    for (const auto& weak : streams_) {
+      if (const auto stream = weak.lock()) stream->come_back();
+    }
+  }
   return *(hosts_[host] = std::make_unique<Host>(*this, host, io, std::move(turn)));
 }
 
 void SimulatedNetwork::switch_off(const std::string& host) { hosts_.erase(host); }
+
+void SimulatedNetwork::lose_power(const std::string& host) {
+  note(host + " loses power");
+  for (const auto& weak : streams_) {
+    const auto stream = weak.lock();
+    if (!stream) continue;
+    for (End& end : stream->ends) end.vanished = end.vanished || end.host == host;
+  }
+  without_power_.insert(host);
+  stop_epmd(host);
+  start_epmd(host);
+  switch_off(host);
+}
 
 void SimulatedNetwork::cut(const std::string& one, const std::string& other) {
   cut_one_way(one, other);
@@ -87,6 +108,24 @@ std::vector<std::shared_ptr<Stream>> SimulatedNetwork::streams_between(
   return found;
 }
 
+void SimulatedNetwork::claim(const std::string& host, const std::string& name, Nanoseconds time) {
+  const auto target = hosts_.find(host);
+  const auto stream = open_stream(kStranger, host);
+  if (target == hosts_.end() || !target->second->take_in(stream)) return;
+  note(std::string(kStranger) + " says to " + host + " that it is " + name);
+  // The first message of a handshake (docs/protocol/distribution.md 2).
+  std::string message;
+  put_number(message, 'N', 1);
+  put_number(message, distribution::kOfferedFlags, 8);
+  put_number(message, kFirstCreation, 4);
+  put_number(message, name.size(), 2);
+  message += name;
+  std::string frame;
+  put_number(frame, message.size(), 2);
+  stream->send(0, frame + message);
+  schedule_.after(time, [stream] { stream->close(0); });
+}
+
 Nanoseconds SimulatedNetwork::delay() {
   std::uniform_int_distribution<std::int64_t> draw(options_.shortest.count(),
                                                    options_.longest.count());
@@ -114,7 +153,7 @@ void SimulatedNetwork::connect(Host& from, const std::string& to, std::uint16_t 
     const auto attempt = weak.lock();
     const auto host = hosts_.find(name);
     if (!attempt || !attempt->waits() || host == hosts_.end()) return;
-    if (is_cut(name, to) || is_cut(to, name)) {
+    if (is_cut(name, to) || is_cut(to, name) || without_power_.contains(to)) {
       schedule_.after(kSynInterval, [this, name, to, port, weak] {
         const auto waiting = weak.lock();
         const auto there = hosts_.find(name);

@@ -44,6 +44,9 @@ class SimulatedNetwork {
   /// Before the node ends: from now on nothing happens on the host. Its peers' streams end, as when
   /// the kernel closes a killed process's sockets.
   void switch_off(const std::string& host);
+  /// As switch_off(), when the machine loses power: nobody hears of it. Who sends to the host then
+  /// is told once it is on again, and its epmd, which goes with it, is a new one.
+  void lose_power(const std::string& host);
   /// Bytes between two hosts wait until the link is mended.
   void cut(const std::string& one, const std::string& other);
   /// Only what goes from one to the other.
@@ -55,6 +58,9 @@ class SimulatedNetwork {
   void start_epmd(const std::string& host);
   /// All streams between the two end, and what was under way is lost.
   void reset(const std::string& one, const std::string& other);
+  /// Somebody connects with the node on that host, says that it is the node `name`, and nothing
+  /// more; the stream ends after `time`. Nothing when no node listens there.
+  void claim(const std::string& host, const std::string& name, Nanoseconds time);
 
   // --- for hosts and streams
 
@@ -65,6 +71,7 @@ class SimulatedNetwork {
   /// The size of the next piece of so many bytes.
   std::size_t piece_of(std::size_t bytes);
   bool is_cut(const std::string& from, const std::string& to) const;
+  bool is_on(const std::string& host) const { return hosts_.contains(host); }
   void note(const std::string& line) { trace_.line(line); }
   void connect(Host& from, const std::string& to, std::uint16_t port,
                const std::shared_ptr<class HostConnecting>& connecting);
@@ -84,6 +91,7 @@ class SimulatedNetwork {
   std::vector<std::weak_ptr<Stream>> streams_;
   std::uint64_t streams_made_ = 0;
   std::set<std::pair<std::string, std::string>> cut_;  ///< from and to
+  std::set<std::string> without_power_;
 };
 
 }  // namespace rakv::simulation

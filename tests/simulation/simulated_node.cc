@@ -81,6 +81,7 @@ void SimulatedNode::start() {
     if (!started) return fail(started.error());
     trace_.line(name_ + " serves");
     life_->serves = true;
+    life_->runtime->disk_calls = [disk = &*life_->disk] { return disk->calls(); };
   });
   life.runtime->turn();
 }
@@ -111,6 +112,7 @@ void SimulatedNode::kill(raftlog::CrashMode mode) {
   auto left = disk_->clone();
   left->crash(mode, seed_ + lives_);
   life_->runtime->after_turn = nullptr;
+  life_->runtime->disk_calls = nullptr;
   life_->runtime->switch_off();
   life_->process.reset();
   life_.reset();
@@ -124,6 +126,10 @@ member::Member* SimulatedNode::member(std::string_view server) {
 
 bool SimulatedNode::is_registered(const std::string& server) const {
   return life_->process->log_system().find_by_name(server) != nullptr;
+}
+
+std::optional<std::string> SimulatedNode::uid_of(const std::string& server) const {
+  return life_->process->log_system().uid_of(server);
 }
 
 bool SimulatedNode::runs_server(const std::string& server) {
@@ -149,7 +155,8 @@ std::optional<MemberView> SimulatedNode::view(const std::string& server) {
                   found->last_applied(),
                   core.leader(),
                   core.cluster(),
-                  found->machine().live_indexes()};
+                  found->machine().live_indexes(),
+                  std::nullopt};
   std::sort(view.live.begin(), view.live.end());
   return view;
 }

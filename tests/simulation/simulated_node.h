@@ -37,6 +37,8 @@ struct MemberView {
   std::optional<raft::ServerId> leader;
   raft::Cluster cluster;
   std::vector<std::uint64_t> live;  ///< ascending
+  /// Of a BEAM's, while it has not committed the newest configuration: the one before.
+  std::optional<raft::Cluster> committed_cluster;
 };
 
 class BeamNode;
@@ -84,6 +86,8 @@ class SimulatedNode {
   /// Whether the node has such a server, running or not; only while it serves.
   virtual bool is_registered(const std::string& server) const;
   virtual bool runs_server(const std::string& server);
+  /// Of rakv's server of that name, running or not; only while the node serves.
+  std::optional<std::string> uid_of(const std::string& server) const;
   /// Role and term of a member that runs.
   virtual std::optional<std::pair<raft::Role, raft::Term>> standing(
       const std::string& server = "kv");
@@ -99,6 +103,8 @@ class SimulatedNode {
   /// What is on the disk, and what of it is durable.
   const raftlog::MemoryDisk& disk() const { return *disk_; }
   raftlog::MemoryDisk& disk() { return *disk_; }
+  /// An empty one takes its place; while the process does not run.
+  void lose_disk() { disk_ = std::make_unique<raftlog::MemoryDisk>(); }
   void give_up_unsynced(const std::string& path) { disk_->give_up_unsynced(path); }
   std::string directory() const { return "/data/" + name_; }
   /// Between the process and the disk, until the process ends.

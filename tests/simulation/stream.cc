@@ -40,8 +40,13 @@ void Stream::answer_read(std::size_t at) {
 std::size_t Stream::send(std::size_t from, std::string_view bytes) {
   End& end = ends[from];
   End& other = ends[1 - from];
-  if (end.closed || other.closed || broken)
+  if (end.closed || other.closed || broken) {
+    if (other.vanished) {
+      other.missed = true;
+      if (network.is_on(other.host)) come_back();
+    }
     return bytes.size();  // into the void, until that is heard of
+  }
   const std::size_t used = other.under_way + other.inbox.size();
   const std::size_t room = network.options().window - std::min(network.options().window, used);
   bytes = bytes.substr(0, room);
@@ -113,7 +118,7 @@ void Stream::close(std::size_t at) {
   if (std::exchange(end.closed, true)) return;
   post(end, std::exchange(end.reading, nullptr), make_error(ErrorCode::io, "closed"));
   post(end, std::exchange(end.written, nullptr), make_error(ErrorCode::io, "closed"));
-  arrive(1 - at, [this, to = 1 - at] { end_at(to); });
+  if (!end.vanished) arrive(1 - at, [this, to = 1 - at] { end_at(to); });
 }
 
 void Stream::end_at(std::size_t at) {
@@ -127,6 +132,13 @@ void Stream::end_at(std::size_t at) {
          make_error(ErrorCode::unavailable, "the peer closed the connection"));
   }
   answer_read(at);
+}
+
+void Stream::come_back() {
+  for (const std::size_t at : {0U, 1U}) {
+    const bool unknown_there = ends[1 - at].vanished && std::exchange(ends[1 - at].missed, false);
+    if (unknown_there) arrive(at, [this, at] { end_at(at); });
+  }
 }
 
 void Stream::reset() {

@@ -27,6 +27,8 @@ struct End {
   std::size_t under_way = 0;  ///< bytes on their way here
   bool ended = false;         ///< the other end was closed, and that has arrived
   bool closed = false;        ///< here
+  bool vanished = false;      ///< with its machine: the other end does not hear of it by itself
+  bool missed = false;        ///< bytes that were sent here since
   std::span<char> room;       ///< of the read that waits
   Done reading;
   std::string unsent;  ///< what had no room in the window
@@ -49,6 +51,9 @@ struct Stream : std::enable_shared_from_this<Stream> {
   void abandon(std::size_t at);
   /// The link is whole again.
   void mend();
+  /// The machine of an end that vanished is on again and knows nothing of the stream: who sends to
+  /// it, or has sent and sends again what nobody confirmed, is told so.
+  void come_back();
   /// Both ends hear of its end, and what was under way is lost.
   void reset();
 

@@ -18,17 +18,18 @@ constexpr std::uint64_t kValues = 1'000'000;
 
 }  // namespace
 
-TestedCluster::TestedCluster(SimulatedCluster& nodes, const RunOptions& options, std::string name,
-                             std::uint64_t number, std::uint64_t seed, Seams seams)
+TestedCluster::TestedCluster(SimulatedCluster& nodes, const RunOptions& options, Which which,
+                             std::uint64_t seed, Seams seams)
     : nodes_(nodes),
-      name_(std::move(name)),
+      name_(std::move(which.name)),
       seams_(std::move(seams)),
       random_(seed),
-      states_(nodes, name_, seams_.violation),
+      states_(nodes, name_, which.mark, seams_.violation),
       durability_(nodes, history_, states_, seams_.violation),
       workload_(nodes, options, history_, random_(),
                 {.cluster = name_,
-                 .first_value = number * kValues,
+                 .hosts = name_ + (which.number < 2 ? "" : std::to_string(which.number)) + "client",
+                 .first_value = which.number * kValues,
                  .acknowledged =
                      [this](std::size_t operation, std::uint64_t index) {
                        durability_.acknowledged(operation, index);

@@ -26,9 +26,14 @@ class TestedCluster {
     /// Lets time pass until `done`; whether it came true within that time.
     std::function<bool(const std::function<bool()>& done, Nanoseconds time)> run_until;
   };
-  /// The nodes' cluster of that name, the `number`th: no two have a value in common.
-  TestedCluster(SimulatedCluster& nodes, const RunOptions& options, std::string name,
-                std::uint64_t number, std::uint64_t seed, Seams seams);
+  /// Which cluster of the nodes'.
+  struct Which {
+    std::string name;
+    std::string mark;          ///< in its servers' uids
+    std::uint64_t number = 0;  ///< no two have one, nor a value or a client's host
+  };
+  TestedCluster(SimulatedCluster& nodes, const RunOptions& options, Which which, std::uint64_t seed,
+                Seams seams);
 
   const std::string& name() const { return name_; }
   StateJudge& states() { return states_; }

@@ -31,7 +31,9 @@ std::string workload_value(std::uint64_t number, const RunOptions& options) {
   std::mt19937_64 random(options.seed + number);
   std::string text = value_mark(number);
   const std::size_t size = random() % 5 == 0 ? 1 + random() % options.large_bytes : 0;
-  while (text.size() < size) text += static_cast<char>(random());
+  // Zeros in a row look like a part of a file that was never written.
+  const bool zeros = number % 3 == 0;
+  while (text.size() < size) text += zeros ? '\0' : static_cast<char>(random());
   return etf::Writer().binary(text).take();
 }
 
@@ -47,8 +49,9 @@ Workload::Workload(SimulatedCluster& cluster, const RunOptions& options, History
     std::vector<raft::ServerId> servers = cluster.servers(seams_.cluster);
     std::rotate(servers.begin(), servers.begin() + static_cast<long>(i % servers.size()),
                 servers.end());
-    hosts_.push_back(seams_.cluster + "client" + std::to_string(i));
+    hosts_.push_back(seams_.hosts + std::to_string(i));
     callers_.push_back(std::make_unique<Caller>());
+    callers_.back()->first = servers.front().node();
     callers_.back()->client = std::make_unique<SimulatedClient>(
         cluster.schedule, cluster.network, hosts_.back(), random_(), std::move(servers));
   }
@@ -73,6 +76,12 @@ void Workload::stop() {
 bool Workload::idle() const {
   return std::all_of(callers_.begin(), callers_.end(),
                      [](const auto& caller) { return !caller->busy && caller->left == 0; });
+}
+
+bool Workload::serves_all_but(const std::set<std::string>& nodes) const {
+  return std::all_of(callers_.begin(), callers_.end(), [&](const auto& caller) {
+    return caller->succeeded || nodes.contains(caller->first);
+  });
 }
 
 const ClientOperation* Workload::overdue() const {
@@ -124,7 +133,8 @@ void Workload::end_operation(Caller& caller, Outcome outcome, std::uint64_t valu
                       to_string(history_.operation(caller.operation)));
   caller.busy = false;
   ++answered_;
-  if (outcome == Outcome::done || outcome == Outcome::not_found) ++succeeded_;
+  caller.succeeded = outcome == Outcome::done || outcome == Outcome::not_found;
+  if (caller.succeeded) ++succeeded_;
   next_later(caller);
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ class Workload {
  public:
   struct Seams {
     std::string cluster = "kv";
+    std::string hosts = "client";   ///< what the names of its hosts begin with
     std::uint64_t first_value = 0;  ///< values are numbered from here; so many are for others
     /// A put was acknowledged at that index.
     std::function<void(std::size_t operation, std::uint64_t index)> acknowledged;
@@ -41,6 +43,9 @@ class Workload {
   /// No new operations.
   void stop();
   bool idle() const;
+  /// Whether the last operation of each client succeeded. Those who begin with a server on one of
+  /// these nodes do not count: what that one does with a put they can't know.
+  bool serves_all_but(const std::set<std::string>& nodes) const;
   /// An operation that has not ended at its deadline; null: there is none.
   const ClientOperation* overdue() const;
   std::uint64_t answered() const { return answered_; }
@@ -50,6 +55,8 @@ class Workload {
  private:
   struct Caller {
     std::unique_ptr<SimulatedClient> client;
+    std::string first;  ///< the node of the server that it asks first
+    bool succeeded = false;
     std::uint64_t left = 0;
     bool busy = false;
     std::size_t operation = 0;  ///< under way, while it is busy

@@ -46,6 +46,7 @@ class FaultyDisk::OpenFile final : public File {
 
 std::optional<Error> FaultyDisk::check(DiskOperation operation, const std::string& path,
                                        bool changes) {
+  ++calls_;
   if (stopped()) return make_error(ErrorCode::io, path + ": the machine is off");
   if (changes && ++count_ >= stop_at_) {
     return make_error(ErrorCode::io, path + ": the machine went off");

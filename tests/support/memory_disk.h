@@ -117,6 +117,8 @@ class FaultyDisk final : public Disk {
   bool stopped() const { return count_ >= stop_at_; }
   /// Changing operations so far.
   std::uint64_t operations() const { return count_; }
+  /// All operations so far, those that only read among them.
+  std::uint64_t calls() const { return calls_; }
   /// Asked before each operation; an error given back is the operation's outcome.
   using Rule = std::function<std::optional<Error>(DiskOperation, const std::string& path)>;
   void set_rule(Rule rule) { rule_ = std::move(rule); }
@@ -142,6 +144,7 @@ class FaultyDisk final : public Disk {
 
   Disk& below_;
   std::uint64_t count_ = 0;
+  std::uint64_t calls_ = 0;
   std::uint64_t stop_at_ = UINT64_MAX;
   Rule rule_;
   std::optional<DiskSpace> space_;
