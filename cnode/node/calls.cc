@@ -138,15 +138,16 @@ void Node::Impl::apply_locally(std::string_view caller, std::string_view module,
     answer(RpcOutcome::raised, atom_term(kNoRoom), etf::Writer().nil().view());
     return;
   }
-  const std::optional<std::size_t> count = list_length(arguments);
+  std::optional<RpcCall> call = RpcCall::make(caller, arguments, answer);
+  // A list that is too long for any function is a list all the same.
+  const std::optional<std::size_t> count = call ? call->arguments().size() : list_length(arguments);
   if (!count) {
     answer(RpcOutcome::raised, atom_term("badarg"), etf::Writer().nil().view());
     return;
   }
   const RpcFunction* implementation = functions_.find(module, function, *count);
-  std::optional<RpcCall> call;
-  if (implementation != nullptr) call = RpcCall::make(caller, arguments, answer);
-  if (!call) {
+  if (!call || implementation == nullptr) {
+    if (call) call->disarm();
     answer(RpcOutcome::raised, atom_term("undef"), undef_stack(module, function, arguments));
     return;
   }

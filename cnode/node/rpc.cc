@@ -79,12 +79,11 @@ std::optional<std::size_t> list_length(std::string_view list) {
 
 std::optional<std::vector<std::string_view>> list_elements(std::string_view list,
                                                            std::string& storage) {
-  if (list_length(list).value_or(SIZE_MAX) > kMaxArguments) return std::nullopt;
   std::vector<std::string_view> elements;
   etf::Cursor cursor(list, etf::kMessageLimits);
   if (cursor.kind() == etf::TermKind::string) {
     const std::optional<std::string_view> bytes = cursor.string();
-    if (!bytes || !cursor.at_end()) return std::nullopt;
+    if (!bytes || !cursor.at_end() || bytes->size() > kMaxArguments) return std::nullopt;
     std::vector<std::size_t> ends;
     etf::Writer writer(storage);
     for (const char byte : *bytes) {
@@ -98,10 +97,11 @@ std::optional<std::vector<std::string_view>> list_elements(std::string_view list
     }
     return elements;
   }
+  const std::optional<std::uint32_t> count = cursor.list();
+  if (!count || *count > kMaxArguments) return std::nullopt;
   storage.assign(list);
   etf::Cursor own(storage, etf::kMessageLimits);
-  const std::optional<std::uint32_t> count = own.list();
-  if (!count) return std::nullopt;
+  own.list();
   elements.reserve(*count);
   for (std::uint32_t i = 0; i < *count; ++i) {
     const std::optional<std::string_view> element = own.skip();
