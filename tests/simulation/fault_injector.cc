@@ -410,14 +410,15 @@ void FaultInjector::disk_errors(SimulatedNode& node) {
   if (!node.runs()) return;
   cluster_.trace.line(node.name() + " has a disk that fails");
   const std::uint64_t one_in = 1 + random_() % 10;
+  const bool reads_fail = random_() % 3 == 0;
   set_rule(node,
-           [this, &node, one_in](raftlog::DiskOperation operation,
-                                 const std::string& path) -> std::optional<Error> {
+           [this, &node, one_in, reads_fail](raftlog::DiskOperation operation,
+                                             const std::string& path) -> std::optional<Error> {
              using raftlog::DiskOperation;
              const bool reads =
                  operation == DiskOperation::open || operation == DiskOperation::read ||
                  operation == DiskOperation::list || operation == DiskOperation::lock;
-             if (reads || random_() % one_in != 0) return std::nullopt;
+             if ((reads && !reads_fail) || random_() % one_in != 0) return std::nullopt;
              if (operation == DiskOperation::sync && random_() % 2 == 0)
                node.give_up_unsynced(path);
              return make_error(ErrorCode::io, path + ": input/output error");

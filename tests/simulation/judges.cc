@@ -67,7 +67,11 @@ void StateJudge::look_at(const std::string& host, member::Member& member) {
   Seen& before = seen_[host];
   if (now == before) return;
   const bool started = before.process != now.process;
-  if (started) members_[host] = {};
+  if (started) {
+    members_[host] = {};
+    look_at_start(member);
+  }
+  written_[member.uid()] = core.log().last_written().index;
   const auto leads = [](const Seen& seen) {
     return seen.role == raft::Role::leader && seen.stored;
   };
@@ -83,6 +87,16 @@ void StateJudge::look_at(const std::string& host, member::Member& member) {
   if (member.last_applied() > core.last_applied())
     violation_(to_string(core.id()) + ": the machine is beyond what the core has applied");
   compare_entries(member, compared);
+}
+
+void StateJudge::look_at_start(const member::Member& member) {
+  const auto before = written_.find(member.uid());
+  if (before == written_.end() || member.core().has_amnesia()) return;
+  const raft::Index last = member.core().log().last().index;
+  if (last >= before->second) return;
+  violation_(to_string(member.id()) + " has lost what it had written, up to " +
+             std::to_string(before->second.value()) + " of which it has " +
+             std::to_string(last.value()) + ", and does not know it");
 }
 
 void StateJudge::compare_entries(member::Member& member, raft::Index from) {

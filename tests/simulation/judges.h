@@ -21,7 +21,8 @@ using Violation = std::function<void(const std::string& what)>;
 
 /// What must hold between members after every event: one leader per term, what is committed is the
 /// same everywhere and stays, nobody applies what is not committed (raft/core/invariants.h), and
-/// entries of one place have the same bytes. Of one of the nodes' clusters.
+/// entries of one place have the same bytes. A server that is started has what it had written, or
+/// knows that it has not. Of one of the nodes' clusters.
 class StateJudge {
  public:
   /// Only of servers that have `mark` in their uids.
@@ -63,6 +64,7 @@ class StateJudge {
   /// The node's member of rakv's that is judged; null without one.
   member::Member* member_of(SimulatedNode& node) const;
   void look_at(const std::string& host, member::Member& member);
+  void look_at_start(const member::Member& member);
   void look_at_beam(const std::string& host, BeamNode& node);
   void note_leader(const raft::ServerId& id, raft::Term term);
   /// A new leader on a BEAM has all that was ever applied.
@@ -77,6 +79,7 @@ class StateJudge {
   raft::ClusterInvariants invariants_;
   std::map<std::string, Seen> seen_;
   std::map<std::string, raft::MemberInvariants> members_;
+  std::map<std::string, raft::Index> written_;      ///< by uid: up to where the log was durable
   std::map<std::uint64_t, std::uint64_t> entries_;  ///< checksums of applied ones, by index
   raft::Index committed_;                           ///< the highest
   std::map<raft::Term, raft::ServerId> leaders_;

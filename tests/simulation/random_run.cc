@@ -183,12 +183,23 @@ RunReport RandomRun::run() {
     if (!failed()) tested->read_all_entries();
   }
   if (!failed()) look_at_accounts();
+  if (!failed()) look_at_turns();
   for (const auto& tested : tested_) {
     if (!failed()) tested->durability().rehearse_power_cut();
     if (!failed()) tested->check_histories(report_.counts);
   }
   count_what_happened();
   return report_;
+}
+
+/// A disk may stand still at any call, and whoever is served by the event loop would wait for it.
+void RandomRun::look_at_turns() {
+  for (const auto& [host, node] : cluster_.nodes()) {
+    const std::uint64_t calls = node->runs() ? node->runtime().most_disk_calls() : 0;
+    if (calls > 0)
+      fail(node->name() + " made " + std::to_string(calls) +
+           " calls to its disk in its event loop");
+  }
 }
 
 void RandomRun::count_what_happened() {

@@ -60,6 +60,7 @@ class RandomRun {
   void serve_everybody();
   void look_at_answers();
   void look_at_accounts();
+  void look_at_turns();
   void count_what_happened();
   /// Whether that is so of all clusters.
   bool of_all(const std::function<bool(TestedCluster&)>& holds);

@@ -96,9 +96,10 @@ void Runtime::turn() {
 }
 
 bool Runtime::run_handler() {
-  const std::uint64_t before = disk_calls ? disk_calls() : 0;
+  const bool counts = disk_calls != nullptr;
+  const std::uint64_t before = counts ? disk_calls() : 0;
   if (io_.poll_one() == 0) return false;
-  if (disk_calls) most_disk_calls_ = std::max(most_disk_calls_, disk_calls() - before);
+  if (counts && disk_calls) most_disk_calls_ = std::max(most_disk_calls_, disk_calls() - before);
   return true;
 }
 

@@ -8,8 +8,9 @@
 namespace rakv::simulation {
 
 SimulatedClient::SimulatedClient(Schedule& schedule, SimulatedNetwork& network, std::string host,
-                                 std::uint64_t seed, std::vector<raft::ServerId> servers)
-    : host_(std::move(host)) {
+                                 std::uint64_t seed, std::vector<raft::ServerId> servers,
+                                 std::vector<raft::ServerId> readers)
+    : host_(std::move(host)), random_(seed) {
   Runtime::Options runtime;
   runtime.host = host_;
   runtime.seed = seed;
@@ -22,6 +23,11 @@ SimulatedClient::SimulatedClient(Schedule& schedule, SimulatedNetwork& network, 
   node_.emplace(runtime_->io(), options);
   kv::ClientOptions client;
   client.servers = std::move(servers);
+  if (!readers.empty()) {
+    client.read_at = [this, readers = std::move(readers)](std::uint64_t, const raft::ServerId&) {
+      return readers[random_() % readers.size()];
+    };
+  }
   client_.emplace(runtime_->io(), *node_, client);
   node_->start([this](const Result<void>& started) { ready_ = started.has_value(); });
   runtime_->turn();

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,10 @@ namespace rakv::simulation {
 /// A client of the product on a host of its own: a hidden node and kv::Client.
 class SimulatedClient {
  public:
+  /// It reads entries at one of `readers`, by chance; at the leader without any.
   SimulatedClient(Schedule& schedule, SimulatedNetwork& network, std::string host,
-                  std::uint64_t seed, std::vector<raft::ServerId> servers);
+                  std::uint64_t seed, std::vector<raft::ServerId> servers,
+                  std::vector<raft::ServerId> readers = {});
   ~SimulatedClient();
   Clock::time_point in(Clock::duration time) { return node_->clock().now() + time; }
   kv::Client& client() { return *client_; }
@@ -27,6 +30,7 @@ class SimulatedClient {
 
  private:
   std::string host_;
+  std::mt19937_64 random_;
   std::shared_ptr<Runtime> runtime_;
   std::optional<node::Node> node_;
   std::optional<kv::Client> client_;

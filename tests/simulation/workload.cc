@@ -52,8 +52,14 @@ Workload::Workload(SimulatedCluster& cluster, const RunOptions& options, History
     hosts_.push_back(seams_.hosts + std::to_string(i));
     callers_.push_back(std::make_unique<Caller>());
     callers_.back()->first = servers.front().node();
-    callers_.back()->client = std::make_unique<SimulatedClient>(
-        cluster.schedule, cluster.network, hosts_.back(), random_(), std::move(servers));
+    // Every other one reads like ra_kv:get/3 on a member's node, which may be a follower's.
+    std::vector<raft::ServerId> readers;
+    for (const raft::ServerId& server : servers) {
+      if (i % 2 == 1 && cluster.node_of(server).beam() == nullptr) readers.push_back(server);
+    }
+    callers_.back()->client =
+        std::make_unique<SimulatedClient>(cluster.schedule, cluster.network, hosts_.back(),
+                                          random_(), std::move(servers), std::move(readers));
   }
 }
 
