@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <boost/asio/post.hpp>
+#include <chrono>
+#include <optional>
+#include <vector>
 
 #include "raft/member/overview.h"
 #include "shell.h"
@@ -218,6 +221,27 @@ TEST(HangingVote, LocalQueriesAnswerFromWhatTheMachineHasApplied) {
   shell.run();
   EXPECT_TRUE(waiting->value_or("").starts_with("{ok,{{2,2},#{1 => <<\"one\">>,2 => <<\"two\">>}"))
       << waiting->value_or("");
+}
+
+TEST(HangingVote, AnEntryIsReadOnceTheMachineHasAppliedIt) {
+  Shell shell;
+  Peer b(shell, "b");
+  Peer c(shell, "c");
+  b.leads(1, {user(1, 1, "one"), user(2, 1, "old")});
+  shell.run();
+  shell.hold.worker = true;
+  c.leads(2, {user(2, 2, "new")}, 1, 1, 2);
+  shell.run();
+  std::optional<std::uint64_t> term;
+  shell.member()->read_entry(2, std::chrono::seconds(10),
+                             [&](const Result<std::vector<raftlog::StoredEntry>>& entries) {
+                               term = entries ? entries->front().term : 0;
+                             });
+  shell.run();
+  EXPECT_FALSE(term) << "it is to be overwritten, and the store of the new term hangs";
+  shell.hold.worker = false;
+  shell.run();
+  EXPECT_EQ(term, 2U);
 }
 
 // --- one sender's messages keep their order
