@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <optional>
+
+#include "cnode/etf/cursor.h"
+#include "cnode/etf/version.h"
 #include "raft/wire/ids.h"
 #include "shell.h"
 
@@ -169,6 +173,33 @@ TEST(Jobs, TheStateOfASnapshotIsReadInTheBackground) {
   shell.run();
   EXPECT_EQ(HistoryMachine::states_read, before + 1);
   EXPECT_EQ(shell.history(), "1:gone 2:live 3:gone");
+}
+
+/// The newest one may be undone, and whoever starts with the snapshot counts votes by it.
+TEST(Jobs, ASnapshotCarriesTheConfigurationAtItsIndex) {
+  Shell shell;
+  Peer b(shell, "b");
+  b.votes_for_kv();
+  shell.member()->trigger_election();
+  shell.run();
+  b.acknowledges(1, 1);
+  shell.run();
+  shell.call([&](etf::Writer& writer) {
+    writer.tuple(2).atom("leader_call").tuple(3).atom("command").atom("normal");
+    writer.tuple(3).atom("$ra_leave");
+    wire::write_server_id(writer, shell.id("c"));
+    writer.atom("noreply");
+  });
+  shell.run();
+  ASSERT_EQ(shell.member()->core().cluster().size(), 2U);
+  ASSERT_EQ(shell.member()->last_applied(), raft::Index{1});
+  take_snapshot(shell);
+  ASSERT_TRUE(shell.log().snapshot().has_value());
+  EXPECT_EQ(shell.log().snapshot()->meta.index, 1U);
+  etf::Cursor cursor(etf::without_version(shell.log().snapshot()->meta.cluster));
+  const std::optional<raft::Cluster> cluster = wire::read_cluster(cursor);
+  ASSERT_TRUE(cluster);
+  EXPECT_EQ(cluster->size(), 3U);
 }
 
 TEST(Jobs, ASnapshotOfAnotherPlaceIsNotInstalled) {
