@@ -226,6 +226,7 @@ for bug in $(all_bugs); do
     if [ "$name" = "$bug" ] || [ "$name" = "$(field "$bug" Module)" ]; then chosen+=("$bug"); fi
   done
 done
+[ "$mode" != sim ] || targets=(rakv_sim)
 [ ${#chosen[@]} -gt 0 ] || {
   echo "sensitivity: error: there is no bug and no module ${wanted[*]}" >&2
   exit 2

@@ -11,6 +11,7 @@
 #include "cnode/etf/text.h"
 #include "cnode/etf/writer.h"
 #include "tests/simulation/cluster.h"
+#include "tests/simulation/cluster_replacement.h"
 
 // Three whole nodes over a simulated network, memory disks and virtual time. RAKV_SEED=n runs
 // another seed; RAKV_TRACE=file keeps what happened.
@@ -135,6 +136,97 @@ TEST_F(SimulationTest, ALeaderThatIsFrozenFollowsAfterwards) {
   EXPECT_TRUE(cluster.run_until(
       [&] { return first->member()->core().role() == raft::Role::follower; }, 5min));
   EXPECT_EQ(cluster.get("key"), "2");
+}
+
+/// Nothing tells its peers: their connections stay until they send something after its return.
+TEST_F(SimulationTest, ALeaderThatLosesPowerIsReplacedThoughItsConnectionsStay) {
+  SimulatedCluster cluster(chosen_seed(), {"a", "b", "c"});
+  cluster.form();
+  ASSERT_TRUE(cluster.put("key", 1));
+  cluster.run_for(20s);  // until each knows the rhythm of the others' beats
+  SimulatedNode* const first = cluster.leader();
+  const std::size_t before = cluster.trace.text().size();
+  first->runtime().lose_power();
+  first->kill(raftlog::CrashMode::lose_unsynced);
+  ASSERT_TRUE(cluster.run_until([&] { return cluster.leader() != nullptr; }, 10s));
+  EXPECT_EQ(cluster.trace.text().find(" ends at ", before), std::string::npos)
+      << "somebody was told";
+  ASSERT_TRUE(cluster.run_until([&] { return cluster.put("key", 2); }, 5min));
+  first->start();
+  EXPECT_TRUE(cluster.run_until(
+      [&] {
+        return first->member() != nullptr &&
+               first->member()->last_applied() ==
+                   cluster.leader()->member()->core().log().last().index;
+      },
+      30s));
+  EXPECT_NE(cluster.trace.text().find(" ends at ", before), std::string::npos);
+  EXPECT_EQ(cluster.get("key"), "2");
+}
+
+/// Half-open connections with each node in the names of all others, while one has to come back.
+TEST_F(SimulationTest, StrangersThatClaimNamesKeepNobodyApart) {
+  SimulatedCluster cluster(chosen_seed(), {"a", "b", "c"});
+  cluster.form();
+  ASSERT_TRUE(cluster.put("key", 1));
+  SimulatedNode& c = cluster.node("c");
+  c.kill(raftlog::CrashMode::lose_unsynced);
+  ASSERT_TRUE(cluster.run_until([&] { return cluster.put("key", 2); }, 5min));
+  const auto claim_all = [&] {
+    for (const std::string to : {"a", "b", "c"}) {
+      for (const std::string claimed : {"a", "b", "c"}) {
+        if (claimed != to) cluster.network.claim(to, claimed + "@" + claimed, 2s);
+      }
+    }
+  };
+  for (int i = 0; i < 30; ++i) cluster.schedule.after(i * 1s, claim_all);
+  c.start();
+  EXPECT_TRUE(cluster.run_until(
+      [&] {
+        return c.member() != nullptr && cluster.leader() != nullptr &&
+               c.member()->last_applied() == cluster.leader()->member()->core().log().last().index;
+      },
+      20s));
+  EXPECT_NE(cluster.trace.text().find("stranger says to c that it is a@a"), std::string::npos);
+}
+
+/// A node that is away while the second cluster is deleted and made anew comes back with a server
+/// of before, which is replaced; nothing of before is left.
+TEST_F(SimulationTest, AClusterIsReplacedWhileANodeIsAway) {
+  SimulatedCluster cluster(chosen_seed(), {"a", "b", "c"});
+  cluster.add_cluster("other", {"a", "b", "c"});
+  cluster.form();
+  std::string made;
+  std::string wrong;
+  ClusterReplacement replacement(
+      cluster, "other",
+      {[] { return true; }, [&](const std::string& mark) { made = mark; },
+       [&](const std::string& what) { wrong = what; }});
+  SimulatedNode& c = cluster.node("c");
+  c.kill(raftlog::CrashMode::lose_unsynced);
+  cluster.run_for(5s);
+  const auto done = [&](const std::function<bool()>& condition) {
+    return cluster.run_until(
+        [&] {
+          replacement.look();
+          return condition();
+        },
+        60s);
+  };
+  EXPECT_FALSE(replacement.at_rest()) << "a node is away";
+  c.start();
+  ASSERT_TRUE(done([&] { return replacement.at_rest(); }));
+  replacement.begin();
+  replacement.look();
+  c.kill(raftlog::CrashMode::lose_unsynced);
+  ASSERT_TRUE(done([&] { return !made.empty(); }));
+  EXPECT_NE(made, ClusterReplacement::first_mark("other"));
+  c.start();
+  ASSERT_TRUE(done([&] { return c.serves(); }));
+  EXPECT_EQ(c.uid_of("other"), "UIDcotherAAAAA") << "the old one is back";
+  ASSERT_TRUE(done([&] { return replacement.at_rest(); }));
+  EXPECT_EQ(c.uid_of("other"), "UIDc" + made);
+  EXPECT_EQ(wrong, "");
 }
 
 /// The way to the leader carries nothing, the way back does: it sends, and hears no answer.
