@@ -416,6 +416,11 @@ void FaultInjector::transfer() {
 std::vector<SimulatedNode*> FaultInjector::any_minority() {
   std::vector<SimulatedNode*> nodes = nodes_;
   std::shuffle(nodes.begin(), nodes.end(), random_);
+  // A leader that is broken is worse than others.
+  if (random_() % 2 == 0) {
+    const auto leader = std::find(nodes.begin(), nodes.end(), cluster_.leader());
+    if (leader != nodes.end()) std::rotate(nodes.begin(), leader, leader + 1);
+  }
   std::map<std::string, std::size_t> may_break;
   for (const std::string& name : cluster_.names())
     may_break[name] = (cluster_.servers(name).size() - 1) / 2;
