@@ -323,8 +323,8 @@ etf::Reference Node::monitor(const etf::Pid& watcher, std::string_view node,
 }
 void Node::demonitor(const etf::Reference& reference) { impl_->demonitor(reference); }
 
-void Node::subscribe(NodeObserver& observer) { impl_->observers_.insert(&observer); }
-void Node::unsubscribe(NodeObserver& observer) { impl_->observers_.erase(&observer); }
+void Node::subscribe(NodeObserver& observer) { impl_->observers_.push_back(&observer); }
+void Node::unsubscribe(NodeObserver& observer) { std::erase(impl_->observers_, &observer); }
 bool Node::is_connected(std::string_view node) const { return impl_->connection(node) != nullptr; }
 
 NodeStatus Node::status(std::string_view node) const { return impl_->detector_.status(node); }

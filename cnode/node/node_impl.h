@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 #include <unordered_map>
+#include <vector>
 
 #include "cnode/base/clock.h"
 #include "cnode/base/randomness.h"
@@ -150,7 +151,7 @@ class Node::Impl : private Process {
   std::uint16_t port_ = 0;
   RpcTable functions_;
   FailureDetector detector_;
-  std::set<NodeObserver*> observers_;
+  std::vector<NodeObserver*> observers_;           ///< in the order in which they are told
   distribution::Connection* receiving_ = nullptr;  ///< whose message a process is handling
 
   // --- what lives here ---

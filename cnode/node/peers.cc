@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <boost/asio/post.hpp>
 
 #include "cnode/node/node_impl.h"
@@ -70,9 +71,10 @@ void Node::Impl::on_closed(const std::string& node, const distribution::Connecti
 }
 
 void Node::Impl::notify(FunctionRef<void(NodeObserver&)> tell) {
-  const std::set<NodeObserver*> now = observers_;  // an observer may unsubscribe another
+  const std::vector<NodeObserver*> now = observers_;  // an observer may unsubscribe another
   for (NodeObserver* observer : now) {
-    if (observers_.contains(observer)) tell(*observer);
+    if (std::find(observers_.begin(), observers_.end(), observer) != observers_.end())
+      tell(*observer);
   }
 }
 
