@@ -18,7 +18,7 @@ namespace {
 constexpr Nanoseconds kLeaderTime = std::chrono::seconds(60);
 constexpr Nanoseconds kConvergenceTime = std::chrono::seconds(180);
 constexpr Nanoseconds kServiceTime = std::chrono::seconds(60);
-/// How long a minority is broken at most.
+/// How long a minority is broken at most, besides what two operations may take.
 constexpr Nanoseconds kMinorityTime = std::chrono::seconds(30);
 /// After which a connection whose other end says nothing is closed (net_ticktime), and more.
 constexpr Nanoseconds kSilenceTime = std::chrono::seconds(80);
@@ -309,8 +309,10 @@ void RandomRun::give_time() {
 
 void RandomRun::serve_without_a_minority() {
   give_time();
-  const std::set<std::string> broken = injector_->break_minority(kMinorityTime);
-  const Nanoseconds end = cluster_.schedule.now() + kMinorityTime;
+  // Those who ask a broken server first take their whole time, again and again.
+  const Nanoseconds time = kMinorityTime + 2 * std::chrono::milliseconds(options_.deadline_ms);
+  const std::set<std::string> broken = injector_->break_minority(time);
+  const Nanoseconds end = cluster_.schedule.now() + time;
   for (bool served = false; !served && !failed();) {
     if (cluster_.schedule.now() >= end)
       return fail("a majority alone does not serve its clients:" + states());
